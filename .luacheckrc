@@ -1,0 +1,10 @@
+-- The plugin runs on Lua 5.2 (Wireshark 4.0) to 5.4 (4.4 and later), inside Wireshark or without it.
+stds.wireshark = {
+    read_globals = {
+        "Proto", "ProtoField", "ProtoExpert", "Pref", "Field", "Dissector", "base", "expert", "frametype",
+        "get_version", "set_plugin_info", "report_failure", "register_postdissector",
+    },
+}
+std = "lua52c+wireshark"
+max_line_length = 120
+include_files = { "plugin/*.lua" }

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Every target sets up what it needs: `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OUT ?= report.html
+JOBS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup report test lint golden verify install-plugin uninstall-plugin clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: $(READY) ## create .venv with the package, and install tshark where it is missing
+
+$(READY): pyproject.toml .ci/system
+	@sh .ci/system tshark venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (once) ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+report: $(READY) ## PCAP=x.pcapng [OUT=report.html]: summary on the terminal, page in OUT
+	@test -n "$(PCAP)" || { echo "make report: name a capture, e.g. make report PCAP=pcaps/article-wget.pcapng" >&2; exit 2; }
+	@$(BIN)/pybridge report -o "$(OUT)" -- "$(PCAP)"
+
+test: $(READY) ## run the tests
+	@$(BIN)/python -m pytest -q -n $(JOBS)
+
+lint: $(READY) ## ruff, mypy, luacheck
+	@sh .ci/system luacheck
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@luacheck --quiet plugin
+
+golden: $(READY) ## make the captures of pcaps/ and their expected tables anew
+	@$(BIN)/python pcaps/build.py
+
+verify: $(READY) ## [PCAP=...]: annotate with both engines and compare; default: pcaps
+	@$(BIN)/pybridge verify -- "$(or $(PCAP),pcaps)"
+
+install-plugin: $(READY) ## copy the plugin into Wireshark's personal plugin folder
+	@$(BIN)/pybridge plugin install
+
+uninstall-plugin: $(READY) ## remove it from there
+	@$(BIN)/pybridge plugin uninstall
+
+clean: ## remove everything that was made here, but not the captures
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist *.egg-info report.html
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line: data on standard output, everything else on standard error; 0 done, 1 findings, 2 error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+import click
+import pandas as pd
+
+from pybridge import capture as captures
+from pybridge import files, output, plugin, report, tshark, verification
+from pybridge.errors import CaptureError, OutputError, PybridgeError
+from pybridge.version import __version__
+
+FINDINGS, ERROR = 1, 2
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of the `pybridge` command."""
+    warnings.showwarning = _show_warning
+    try:
+        status = cli.main(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        status = ERROR
+    except PybridgeError as error:
+        _say(str(error))
+        status = ERROR
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except (KeyboardInterrupt, click.Abort):
+        _say("Interrupted.")
+        status = INTERRUPTED
+    except OSError as error:
+        _say(f"{error.strerror or error}: free some space or choose another place.")
+        status = ERROR
+    sys.exit(status or 0)
+
+
+def _say(text: str) -> None:
+    click.echo(f"pybridge: {output.printable(text)}", err=True)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, UserWarning):
+        _say(str(message))
+
+
+FILES = click.argument("sources", nargs=-1, required=True, metavar="FILE...")
+ENGINE = click.option("--engine", type=click.Choice(captures.ENGINES), default="python", show_default=True, help="Who annotates.")
+FORMAT = click.option("--format", "form", type=click.Choice(output.FORMATS), help="Default: by OUT's ending, else table.")
+OUT = click.option("-o", "--output", "out", type=click.Path(path_type=Path), help="Write to this file in place of standard output.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pybridge")
+def cli() -> None:
+    """TCP handshakes and teardowns of captures: who opened, who closed, who refused, where it stalled.
+
+    FILE is any capture that Wireshark reads, or - for standard input.
+    """
+
+
+def _table_command(name: str, help_text: str, choose: Callable[[captures.Capture], pd.DataFrame]) -> None:
+    @cli.command(name, help=help_text)
+    @FILES
+    @ENGINE
+    @FORMAT
+    @OUT
+    def command(sources: tuple[str, ...], engine: captures.EngineName, form: output.Format | None, out: Path | None) -> None:
+        form = form or output.format_of(out)
+        if out is None and form == "parquet" and sys.stdout.isatty():
+            raise OutputError("Parquet is not for a terminal: add -o FILE.parquet.")
+        with _target(out) as target:
+            tables = [choose(captures.read(source, engine)) for source in sources]
+            output.write(output.combine(sources, tables), form, target)
+
+
+_table_command("segments", "A row per TCP segment: its role, step, the states after it, what is unusual.", lambda c: c.segments)
+_table_command("connections", "A row per connection: how it opened and closed, who, and how long it took.", lambda c: c.connections)
+
+
+@contextmanager
+def _target(out: Path | None) -> Iterator[Path | None]:
+    """Where to write; said before the work begins if it cannot be."""
+    if out is None:
+        yield None
+        return
+    with files.writing(out) as temporary:
+        yield temporary
+
+
+@cli.command()
+@click.argument("sources", nargs=-1, required=True, metavar="FILE_OR_FOLDER...")
+def verify(sources: tuple[str, ...]) -> int:
+    """Annotate with both engines and compare every column.
+
+    Exit status 0 if all agree, 1 if some differ, 2 if a file could not be read.
+    """
+    found = [path for source in sources for path in _captures(source)]
+    agreed = differing = unread = 0
+    for source in found:
+        try:
+            disagreements = verification.verify(source)
+        except PybridgeError as error:
+            _say(str(error))
+            unread += 1
+            continue
+        for row in disagreements.itertuples(index=False):
+            where = f"frame {row.frame}" if not pd.isna(row.frame) else f"connection {row.stream}"
+            text = f"{source}: {row.table}: {where}: {row.column}: python {row.python!r}, plugin {row.plugin!r}"
+            click.echo(output.printable(text))
+        agreed, differing = agreed + disagreements.empty, differing + (not disagreements.empty)
+    click.echo(f"{agreed} agree, {differing} differ, {unread} could not be read.")
+    return ERROR if unread else FINDINGS if differing else 0
+
+
+def _captures(source: str) -> list[str]:
+    if not os.path.isdir(source):
+        return [source]
+    found = [str(path) for path in verification.captures(Path(source))]
+    if not found:
+        raise CaptureError(f"{source} holds no capture files: name a file or another folder.")
+    return found
+
+
+@cli.command("report")
+@FILES
+@click.option("-o", "--output", "out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
+@ENGINE
+def report_command(sources: tuple[str, ...], out: Path, engine: captures.EngineName) -> None:
+    """Summary on the terminal, and a page with every connection and its sequence diagram."""
+    if len(sources) != 1:
+        raise click.UsageError("One report is about one capture: name one FILE.")
+    (source,) = sources
+    with files.writing(out) as temporary:
+        read = captures.read(source, engine)
+        versions = {"pybridge": __version__, "tshark": str(tshark.version()), "engine": engine}
+        page = report.render(read.segments, read.connections, title=os.path.basename(source), versions=versions)
+        temporary.write_text(page, encoding="utf-8")
+    output.print_summary(report.summary(read.segments, read.connections), source)
+    _say(f"report written to {out}")
+
+
+@cli.group("plugin")
+def plugin_group() -> None:
+    """The Wireshark plugin."""
+
+
+@plugin_group.command("install")
+def plugin_install() -> None:
+    """Copy the plugin into Wireshark's personal folder of Lua plugins."""
+    click.echo(plugin.install())
+
+
+@plugin_group.command("uninstall")
+def plugin_uninstall() -> None:
+    """Remove the plugin from Wireshark's personal folder of Lua plugins."""
+    removed = plugin.uninstall()
+    if removed:
+        click.echo(removed)
+    else:
+        _say("the plugin is not installed.")
+
+
+@plugin_group.command("path")
+def plugin_path() -> None:
+    """Print where the plugin's file is, for tshark -X lua_script:FILE."""
+    click.echo(plugin.path())
+    if plugin.is_stale():
+        _say(f"{plugin.installed()} is another version: run pybridge plugin install.")
+
+

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Everything that the bridge reports as a failure, each as one sentence that says what to do.
+
+PybridgeError
+├── CaptureError         the capture cannot be read: missing, a folder, empty, no permission, not a capture
+├── TSharkError          tshark is missing, too old, or failed
+├── PluginError          the Lua plugin was not loaded, is not the bridge's own, or failed
+└── OutputError          a result cannot be written
+
+CutShortWarning          the capture ends in the middle of a packet; all whole packets were annotated
+"""
+
+from __future__ import annotations
+
+
+class PybridgeError(Exception):
+    """Base of all errors that the bridge raises on purpose."""
+
+
+class CaptureError(PybridgeError):
+    """The capture cannot be read."""
+
+
+class TSharkError(PybridgeError):
+    """tshark is missing, too old, or failed."""
+
+
+class PluginError(PybridgeError):
+    """The Lua plugin was not loaded, is not the one that came with the bridge, or failed."""
+
+
+class OutputError(PybridgeError):
+    """A result cannot be written."""
+
+
+class CutShortWarning(UserWarning):
+    """The capture ends in the middle of a packet; everything before that was annotated."""

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The shapes that pass between the parts: segments and network errors in, annotations and connection rows out.
+
+Times are integers, nanoseconds since the epoch or of duration; sequence and acknowledgement numbers are raw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+FIN, SYN, RST, ACK, ECE, CWR = 0x001, 0x002, 0x004, 0x010, 0x040, 0x080
+
+CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED = "CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED"
+ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2 = "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2"
+CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT = "CLOSE-WAIT", "CLOSING", "LAST-ACK", "TIME-WAIT"
+STATES = (
+    CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT,
+)  # fmt: skip
+
+ANOMALIES = (
+    "syn-retransmission",
+    "syn-ack-retransmission",
+    "fin-retransmission",
+    "connection-refused",
+    "unreachable",
+    "handshake-aborted",
+    "simultaneous-open",
+    "simultaneous-close",
+    "syn-with-data",
+    "half-close-data",
+    "data-after-fin",
+    "rst-after-fin",
+    "segment-after-close",
+    "port-reuse",
+    "ack-mismatch",
+    "invalid-flags",
+    "syn-on-established",
+)
+
+
+class Offer(NamedTuple):
+    """What the options of a SYN or SYN-ACK offer (C12, C13).
+
+    Attributes
+    ----------
+    mss : int or None
+        Maximum segment size in bytes (`tcp.options.mss_val`).
+    window_scale : int or None
+        Shift count (`tcp.options.wscale.shift`).
+    sack_permitted, timestamps : bool
+        Option kinds 4 and 8 are there (`tcp.option_kind`).
+    """
+
+    mss: int | None = None
+    window_scale: int | None = None
+    sack_permitted: bool = False
+    timestamps: bool = False
+
+
+class Segment(NamedTuple):
+    """One TCP header with its frame; the arguments of `Annotator.segment`."""
+
+    frame: int
+    time: int
+    stream: int
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    flags: int
+    seq: int
+    ack: int
+    length: int
+    offer: Offer | None = None
+
+
+class NetworkError(NamedTuple):
+    """An ICMP error that quotes a TCP header; the arguments of `Annotator.network_error`."""
+
+    frame: int
+    time: int
+    stream: int | None
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+
+
+class Annotation(NamedTuple):
+    """What is said of one segment, or of one network error; the columns of `segments` (times in nanoseconds)."""
+
+    sender: str
+    role: str | None
+    handshake_step: int | None
+    teardown_step: str | None
+    client_state: str
+    server_state: str
+    retransmission: bool
+    responds_to: int | None
+    response_time: int | None
+    handshake_time: int | None
+    anomaly: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRow:
+    """The connection's row (C): field for field the columns of `connections`, times in nanoseconds."""
+
+    stream: int
+    client: str
+    client_port: int
+    server: str
+    server_port: int
+    start: int
+    duration: int
+    segments_client: int
+    segments_server: int
+    bytes_client: int
+    bytes_server: int
+    establishment: str
+    termination: str
+    closed_by: str | None
+    client_state: str
+    server_state: str
+    handshake_time: int | None
+    server_response_time: int | None
+    client_response_time: int | None
+    teardown_time: int | None
+    client_isn: int | None
+    server_isn: int | None
+    client_mss: int | None
+    server_mss: int | None
+    client_window_scale: int | None
+    server_window_scale: int | None
+    sack_permitted: bool | None
+    timestamps: bool | None
+    ecn: bool | None
+    syn_retransmissions: int
+    syn_ack_retransmissions: int
+    fin_retransmissions: int
+    completeness: int
+    anomalies: str | None

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tables and summaries as text: on a terminal, as CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pybridge.report import Summary
+
+Format = Literal["table", "csv", "json", "parquet"]
+FORMATS: tuple[Format, ...] = ("table", "csv", "json", "parquet")
+PIPED_WIDTH = 100_000  # not on a terminal nothing is folded
+SHOWN = 10
+
+
+def format_of(out: Path | None) -> Format:
+    """The format that the file's ending asks for, else `table`."""
+    ending = out.suffix.removeprefix(".").lower() if out else ""
+    return next((form for form in FORMATS if form == ending), "table")
+
+
+def combine(sources: Sequence[str], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One table of one or several captures; of several with the column `capture` in front."""
+    flat = [table.reset_index() if table.index.name else table for table in tables]
+    if len(flat) == 1:
+        return flat[0]
+    joined = pd.concat(flat, ignore_index=True)
+    names = [source for source, table in zip(sources, flat, strict=True) for _ in range(len(table))]
+    joined.insert(0, "capture", pd.Series(names, dtype="str"))
+    return joined
+
+
+def write(table: pd.DataFrame, form: Format, target: Path | None) -> None:
+    """Write a table to a file, or to standard output.
+
+    Times are ISO 8601 in UTC with nanoseconds and durations seconds, but in Parquet, which has types for them.
+    """
+    if form == "parquet":
+        table.to_parquet(target if target else sys.stdout.buffer, index=False)
+        return
+    stream = target.open("w", encoding="utf-8", newline="") if target else sys.stdout
+    try:
+        if form == "csv":
+            as_text(table).to_csv(stream, index=False, lineterminator="\n")
+        elif form == "json":
+            for piece in json.JSONEncoder(indent=1).iterencode(_records(table)):
+                stream.write(piece)
+            stream.write("\n")
+        else:
+            console = Console(file=stream, width=None if stream.isatty() else PIPED_WIDTH, highlight=False)
+            _print_table(console, as_text(table))
+    finally:
+        if target:
+            stream.close()
+
+
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table with times in ISO 8601 and durations in seconds, exactly, as text."""
+    text = table.copy()
+    for name in table.columns:
+        if isinstance(table[name].dtype, pd.DatetimeTZDtype):
+            text[name] = _iso(table[name])
+        elif table[name].dtype.kind == "m":
+            text[name] = [None if pd.isna(value) else _seconds(value) for value in table[name]]
+    return text
+
+
+def _iso(times: pd.Series) -> list[str]:
+    return [f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond * 1000 + time.nanosecond:09d}Z" for time in times]
+
+
+def _seconds(duration: pd.Timedelta) -> str:
+    sign = "-" if duration.value < 0 else ""
+    whole, part = divmod(abs(duration.value), 1_000_000_000)
+    return f"{sign}{whole}.{part:09d}"
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    seconds = [name for name in table.columns if table[name].dtype.kind == "m"]
+    plain = as_text(table).astype(object)
+    plain = plain.where(plain.notna(), None)
+    for name in seconds:
+        plain[name] = pd.Series([None if value is None else float(value) for value in plain[name]], dtype=object)
+    records: list[dict[str, Any]] = plain.to_dict(orient="records")
+    return records
+
+
+def _print_table(console: Console, text: pd.DataFrame) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in text.columns:
+        table.add_column(name, justify="right" if pd.api.types.is_numeric_dtype(text[name].dtype) else "left", no_wrap=True)
+    for row in text.itertuples(index=False):
+        table.add_row(*(Text("" if pd.isna(value) else printable(str(value))) for value in row))
+    console.print(table, soft_wrap=False)
+
+
+def printable(text: str) -> str:
+    """The text with control characters and the like as escapes: what a capture holds must not steer a terminal."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def print_summary(summary: Summary, source: str) -> None:
+    """The verdict on a capture, for a terminal: counts, failures, slowest handshakes, anomalies."""
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    console.print(
+        Text(f"{printable(source)}: {_count(summary.segments, 'segment')}, {_count(summary.connections, 'connection')}", "bold")
+    )
+    _print_counts(console, "opened", summary.establishment)
+    _print_counts(console, "closed", summary.termination)
+    _print_counts(console, "closed by", summary.closed_by)
+    if summary.failures:
+        table = _section("failed", "connections", "client", "server", "first stream")
+        for group in summary.failures[:SHOWN]:
+            _add(table, group.establishment, group.connections, group.client, group.server, group.first_stream)
+        console.print(table)
+    if summary.slowest:
+        table = _section("slowest handshake", "stream", "client", "server", "SYN again")
+        for slow in summary.slowest[:SHOWN]:
+            seconds = f"{slow.handshake_time.total_seconds():.6f} s"
+            _add(table, seconds, slow.stream, slow.client, slow.server, slow.syn_retransmissions or "")
+        console.print(table)
+    if summary.anomalies:
+        table = _section("anomaly", "count", "frames", "display filter")
+        for anomaly in summary.anomalies:
+            frames = ", ".join(map(str, anomaly.frames[:SHOWN])) + (", ..." if len(anomaly.frames) > SHOWN else "")
+            _add(table, anomaly.name, anomaly.count, frames, anomaly.display_filter)
+        console.print(table)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _print_counts(console: Console, label: str, counts: dict[str, int]) -> None:
+    text = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    console.print(Text(f"{label:>10}  {text or '-'}"))
+
+
+def _section(*heads: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, justify="right" if head in ("connections", "count", "stream") else "left", overflow="fold")
+    return table
+
+
+def _add(table: Table, *cells: object) -> None:
+    table.add_row(*(Text(printable(str(cell))) for cell in cells))

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The `plugin` engine: what the Lua plugin said of each segment, read from its fields.
+
+Nothing is judged here. Annotations are the plugin's; the connection's row is gathered from them and from the raw headers,
+by the rules C of the specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+from pyshark.packet.packet import Packet
+
+from pybridge import segments, tshark
+from pybridge.errors import PluginError
+from pybridge.model import ACK, ANOMALIES, FIN, RST, SYN, Annotation, ConnectionRow, NetworkError, Segment
+
+ON_SEGMENTS = (
+    "sender",
+    "role",
+    "handshake_step",
+    "teardown_step",
+    "client_state",
+    "server_state",
+    "retransmission",
+    "responds_to",
+    "response_time",
+    "handshake_time",
+    "anomaly",
+)
+ON_CONNECTIONS = (
+    "stream",
+    "establishment",
+    "termination",
+    "closed_by",
+    "teardown_time",
+    "client_mss",
+    "server_mss",
+    "client_window_scale",
+    "server_window_scale",
+    "sack_permitted",
+    "timestamps",
+    "ecn",
+)
+_PREFIX = f"{tshark.PLUGIN_PROTOCOL}."
+_ERROR = "_ws.lua.error"
+FIELDS = (*segments.FIELDS, *(_PREFIX + name for name in (*ON_SEGMENTS, *ON_CONNECTIONS)), _ERROR)
+
+
+class PluginEngine:
+    """Reads annotations from tshark with the plugin loaded; `rows` is complete once `annotate` is exhausted.
+
+    Parameters
+    ----------
+    plugin : Path
+        The Lua file.
+    two_passes : bool
+        Dissect twice, as Wireshark does when a packet is looked at again.
+    """
+
+    def __init__(self, plugin: Path, *, two_passes: bool = False) -> None:
+        self._plugin = plugin
+        self._two_passes = two_passes
+        self._gathered: dict[int, _Gathered] = {}
+
+    def annotate(self, source: str) -> Iterator[list[tuple[Segment, Annotation]]]:
+        """Blocks of segments with their annotations, in order.
+
+        Raises
+        ------
+        PluginError
+            The plugin was not loaded, failed, or left a segment without annotation.
+        """
+        for batch in tshark.columns(source, FIELDS, plugin=self._plugin, two_passes=self._two_passes):
+            yield list(self._block(source, batch))
+
+    def rows(self) -> list[ConnectionRow]:
+        """The rows of all connections, by stream."""
+        return [self._gathered[stream].row() for stream in sorted(self._gathered) if self._gathered[stream].ends]
+
+    def _block(self, source: str, batch: pa.RecordBatch) -> Iterator[tuple[Segment, Annotation]]:
+        for error, frame in zip(batch.column(_ERROR).to_pylist(), batch.column("frame.number").to_pylist(), strict=True):
+            if error:
+                raise PluginError(f"The plugin failed on frame {frame}: {error}")
+        said = {int(row["frame.number"]): row for row in _rows(batch)}
+        events: dict[int, list[Segment | NetworkError]] = {}
+        for event in segments.events(batch):
+            events.setdefault(event.frame, []).append(event)
+        several = [frame for frame, found in events.items() if len(found) > 1]
+        layers = self._layers(source, several) if several else {}
+        for frame, found in events.items():
+            values = layers[frame] if frame in layers else [said[frame]]
+            if len(values) != len(found):
+                raise PluginError(f"The plugin annotated {len(values)} of {len(found)} segments of frame {frame}.")
+            for event, value in zip(found, values, strict=True):
+                if isinstance(event, NetworkError):
+                    self._network_error(event, value)
+                    continue
+                annotation = _annotation(value)
+                self._gathered.setdefault(event.stream, _Gathered(event.stream)).add(event, annotation, value)
+                yield event, annotation
+
+    def _network_error(self, event: NetworkError, value: Mapping[str, str | None]) -> None:
+        stream = value.get("stream")
+        if value.get("anomaly") and stream:
+            self._gathered.setdefault(int(stream), _Gathered(int(stream))).note(value)
+
+    def _layers(self, source: str, frames: list[int]) -> dict[int, list[dict[str, str | None]]]:
+        """Of frames with several segments, what was said of each: columns cannot keep them apart, the tree can."""
+        chosen = ", ".join(map(str, frames))
+        packets = tshark.packets(source, f"frame.number in {{{chosen}}}", plugin=self._plugin, last=max(frames))
+        return {int(packet.number): _trees(packet) for packet in packets}
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, str | None]]:
+    names = [name.removeprefix(_PREFIX) for name in FIELDS]
+    for values in zip(*(batch.column(name).to_pylist() for name in FIELDS), strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
+def _trees(packet: Packet) -> list[dict[str, str | None]]:
+    found = []
+    for layer in packet.layers:
+        if layer.layer_name == tshark.PLUGIN_PROTOCOL:
+            values = {
+                name.removeprefix(_PREFIX): ",".join(item.show for item in container.all_fields)
+                for name, container in layer._all_fields.items()
+                if name
+            }
+            found.append({name: values.get(name) for name in (*ON_SEGMENTS, *ON_CONNECTIONS)})
+    return found
+
+
+def _annotation(value: Mapping[str, str | None]) -> Annotation:
+    sender, client_state, server_state = value["sender"], value["client_state"], value["server_state"]
+    if not (sender and client_state and server_state):
+        raise PluginError(f"The plugin left a segment of frame {value.get('frame.number')} without annotation.")
+    return Annotation(
+        sender=sender,
+        role=_joined(value["role"]),
+        handshake_step=_integer(value["handshake_step"]),
+        teardown_step=_joined(value["teardown_step"]),
+        client_state=client_state,
+        server_state=server_state,
+        retransmission=bool(_boolean(value["retransmission"])),
+        responds_to=_integer(value["responds_to"]),
+        response_time=_duration(value["response_time"]),
+        handshake_time=_duration(value["handshake_time"]),
+        anomaly=_joined(value["anomaly"]),
+    )
+
+
+def _joined(text: str | None) -> str | None:
+    return text.replace(",", "+") if text else None
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def _boolean(text: str | None) -> bool | None:
+    return text in ("1", "True", "true") if text else None
+
+
+def _duration(text: str | None) -> int | None:
+    return segments.nanoseconds(text) if text else None
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What the segments of one stream add up to."""
+
+    stream: int
+    ends: list[tuple[str, int]] = field(default_factory=list)
+    sent: dict[tuple[str, int], list[int]] = field(default_factory=dict)  # segments and bytes by end
+    isn: dict[tuple[str, int], int] = field(default_factory=dict)
+    offers: dict[tuple[str, int], tuple[int | None, int | None]] = field(default_factory=dict)
+    client_is_first: bool = True
+    first: int = 0
+    last: int = 0
+    latest: Mapping[str, str | None] = field(default_factory=dict)
+    settled: tuple[bool | None, bool | None, bool | None] = (None, None, None)
+    handshake_time: int | None = None
+    server_response_time: int | None = None
+    client_response_time: int | None = None
+    teardown_time: int | None = None
+    flags: int = 0
+    anomalies: list[str] = field(default_factory=list)
+
+    def add(self, segment: Segment, annotation: Annotation, value: Mapping[str, str | None]) -> None:
+        source, destination = (segment.source, segment.source_port), (segment.destination, segment.destination_port)
+        if not self.ends:
+            self.ends = [source, destination]
+            self.first = self.last = segment.time
+        end = source if source in self.ends else self.ends[1]
+        self.client_is_first = (end == self.ends[0]) == (annotation.sender == "client")
+        self.first, self.last = min(self.first, segment.time), max(self.last, segment.time)
+        counts = self.sent.setdefault(end, [0, 0])
+        counts[0] += 1
+        counts[1] += segment.length
+        self.flags |= _completeness(segment)
+        roles = (annotation.role or "").split("+")
+        if "SYN" in roles or "SYN-ACK" in roles:
+            self.isn[end] = segment.seq
+            side = annotation.sender
+            self.offers[end] = (_integer(value[f"{side}_mss"]), _integer(value[f"{side}_window_scale"]))
+            self.settled = (_boolean(value["sack_permitted"]), _boolean(value["timestamps"]), _boolean(value["ecn"]))
+            if "SYN-ACK" in roles and self.server_response_time is None:
+                self.server_response_time = annotation.response_time
+        if "HANDSHAKE-ACK" in roles:
+            if self.client_response_time is None:
+                self.client_response_time = annotation.response_time
+            if self.handshake_time is None:
+                self.handshake_time = annotation.handshake_time
+        if value["teardown_time"]:
+            self.teardown_time = _duration(value["teardown_time"])
+        self.note(value)
+
+    def note(self, value: Mapping[str, str | None]) -> None:
+        """The latest word on the connection."""
+        self.latest = value
+        self.anomalies += (value["anomaly"] or "").split(",")
+
+    def row(self) -> ConnectionRow:
+        client, server = self.ends if self.client_is_first else reversed(self.ends)
+        segments_client, bytes_client = self.sent.get(client, (0, 0))
+        segments_server, bytes_server = self.sent.get(server, (0, 0)) if server != client else (0, 0)
+        client_mss, client_window_scale = self.offers.get(client, (None, None))
+        server_mss, server_window_scale = self.offers.get(server, (None, None))
+        latest = self.latest
+        return ConnectionRow(
+            stream=self.stream,
+            client=client[0],
+            client_port=client[1],
+            server=server[0],
+            server_port=server[1],
+            start=self.first,
+            duration=self.last - self.first,
+            segments_client=segments_client,
+            segments_server=segments_server,
+            bytes_client=bytes_client,
+            bytes_server=bytes_server,
+            establishment=latest["establishment"] or "",
+            termination=latest["termination"] or "",
+            closed_by=latest["closed_by"],
+            client_state=latest["client_state"] or "",
+            server_state=latest["server_state"] or "",
+            handshake_time=self.handshake_time,
+            server_response_time=self.server_response_time,
+            client_response_time=self.client_response_time,
+            teardown_time=self.teardown_time,
+            client_isn=self.isn.get(client),
+            server_isn=self.isn.get(server),
+            client_mss=client_mss,
+            server_mss=server_mss,
+            client_window_scale=client_window_scale,
+            server_window_scale=server_window_scale,
+            sack_permitted=self.settled[0],
+            timestamps=self.settled[1],
+            ecn=self.settled[2],
+            syn_retransmissions=self.anomalies.count(ANOMALIES[0]),
+            syn_ack_retransmissions=self.anomalies.count(ANOMALIES[1]),
+            fin_retransmissions=self.anomalies.count(ANOMALIES[2]),
+            completeness=self.flags,
+            anomalies="+".join(name for name in ANOMALIES if name in self.anomalies) or None,
+        )
+
+
+def _completeness(segment: Segment) -> int:
+    """C15."""
+    syn, ack = bool(segment.flags & SYN), bool(segment.flags & ACK)
+    return (
+        1 * (syn and not ack)
+        + 2 * (syn and ack)
+        + 4 * (ack and not syn and not segment.length)
+        + 8 * (syn != ack and bool(segment.length))
+        + 16 * (ack and bool(segment.flags & FIN))
+        + 32 * bool(segment.flags & RST)
+    )

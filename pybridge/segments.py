@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From tshark's columns to segments and network errors (rules G1 to G3, N1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pybridge.model import SYN, NetworkError, Offer, Segment
+
+HEADER = ("tcp.srcport", "tcp.dstport", "tcp.stream", "tcp.len", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw")  # G1
+ADDRESSES = ("ip.src", "ip.dst", "ipv6.src", "ipv6.dst")
+OPTIONS = ("tcp.option_kind", "tcp.options.mss_val", "tcp.options.wscale.shift")
+ICMP = ("icmp.type", "icmp.code", "icmpv6.type")
+FIELDS = ("frame.number", "frame.time_epoch", "%us", HEADER[0], "%ud", *HEADER[1:], *OPTIONS, *ICMP, *ADDRESSES)
+"""What to read of each packet (Wireshark field names). Between `%us` and `%ud` something must stand: side by side they get an arrow."""
+
+SACK_PERMITTED, TIMESTAMPS = "4", "8"  # option kinds
+FRAGMENTATION_NEEDED = "4"
+
+
+def events(batch: pa.RecordBatch) -> Iterator[Segment | NetworkError]:
+    """Segments and network errors of a block of packets with the columns `FIELDS`, in order."""
+    start = 0
+    for row in _unusual(batch):
+        yield from _usual(batch.slice(start, row - start))
+        yield from _expand({name: batch.column(name)[row].as_py() for name in FIELDS})
+        start = row + 1
+    yield from _usual(batch.slice(start))
+
+
+def nanoseconds(text: str) -> int:
+    """`frame.time_epoch` as nanoseconds, exactly; 0 for a packet that the capture gives no time."""
+    if not text:
+        return 0
+    whole, _, fraction = text.partition(".")
+    value = int(whole) * 1_000_000_000
+    part = int(fraction.ljust(9, "0")[:9]) if fraction else 0
+    return value - part if whole.startswith("-") else value + part
+
+
+def _unusual(batch: pa.RecordBatch) -> list[int]:
+    """Rows with several headers, or with an ICMP error: every header has a source port, whatever else it lacks."""
+    several = pc.match_substring(batch.column("tcp.srcport"), ",")
+    error = pc.or_(pc.is_valid(batch.column("icmp.type")), pc.is_valid(batch.column("icmpv6.type")))
+    found: list[int] = pc.indices_nonzero(pc.or_(pc.fill_null(several, False), error)).to_pylist()
+    return found
+
+
+def _usual(batch: pa.RecordBatch) -> Iterator[Segment]:
+    """Rows with at most one header."""
+    whole = pc.is_valid(batch.column(HEADER[0]))
+    for name in HEADER[1:]:
+        whole = pc.and_(whole, pc.is_valid(batch.column(name)))
+    batch = batch.filter(whole)
+    flags = [_FLAGS.get(text) or int(text, 16) for text in batch.column("tcp.flags").to_pylist()]
+    offers: list[Offer | None] = [None] * len(flags)
+    for row, value in enumerate(flags):
+        if value & SYN:
+            offers[row] = _offer(*(batch.column(name)[row].as_py() for name in OPTIONS))
+    yield from map(
+        Segment._make,
+        zip(
+            _integers(batch, "frame.number"),
+            _times(batch),
+            _integers(batch, "tcp.stream"),
+            _addresses(batch, "%us"),
+            _integers(batch, "tcp.srcport"),
+            _addresses(batch, "%ud"),
+            _integers(batch, "tcp.dstport"),
+            flags,
+            _integers(batch, "tcp.seq_raw"),
+            _integers(batch, "tcp.ack_raw"),
+            _integers(batch, "tcp.len"),
+            offers,
+            strict=True,
+        ),
+    )
+
+
+_FLAGS = {f"0x{value:03x}": value for value in range(1, 4096)} | {f"0x{value:04x}": value for value in range(1, 4096)}
+
+
+def _integers(batch: pa.RecordBatch, name: str) -> list[int]:
+    values: list[int] = pc.cast(batch.column(name), pa.int64()).to_pylist()
+    return values
+
+
+def _times(batch: pa.RecordBatch) -> list[int]:
+    texts = pc.fill_null(batch.column("frame.time_epoch"), "")
+    if pc.all(pc.match_substring_regex(texts, r"^\d+\.\d{9}$")).as_py():
+        values: list[int] = pc.cast(pc.replace_substring(texts, ".", "", max_replacements=1), pa.int64()).to_pylist()
+        return values
+    return [nanoseconds(text) for text in texts.to_pylist()]
+
+
+def _addresses(batch: pa.RecordBatch, name: str) -> list[str]:
+    """Trimmed, and each address one object: tshark pads them, and a capture repeats them."""
+    encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(pc.fill_null(batch.column(name), "")))
+    names = encoded.dictionary.to_pylist()
+    return [names[index] for index in encoded.indices.to_pylist()]
+
+
+def _offer(kinds: str | None, mss: str | None, window_scale: str | None) -> Offer:
+    """C12, C13."""
+    found = (kinds or "").split(",")
+    return Offer(
+        mss=int(mss.partition(",")[0]) if mss else None,
+        window_scale=int(window_scale.partition(",")[0]) if window_scale else None,
+        sack_permitted=SACK_PERMITTED in found,
+        timestamps=TIMESTAMPS in found,
+    )
+
+
+def _expand(row: dict[str, str | None]) -> Iterator[Segment | NetworkError]:
+    """G2, G3, N1: a packet with several headers, or with an ICMP error."""
+    values = {name: text.split(",") if (text := row[name]) else [] for name in (*HEADER, *ICMP, *ADDRESSES)}
+    counts = [len(values[name]) for name in HEADER]
+    count = min(counts)
+    frame, time = int(row["frame.number"] or 0), nanoseconds(row["frame.time_epoch"] or "")
+    version = _error_version(values)
+    if not count:
+        if version and values["tcp.srcport"] and values["tcp.dstport"]:
+            source, destination = values[f"{version}.src"], values[f"{version}.dst"]
+            if source and destination:
+                streams = values["tcp.stream"]
+                yield NetworkError(
+                    frame, time, int(streams[-1]) if streams else None,
+                    source[-1], int(values["tcp.srcport"][-1]), destination[-1], int(values["tcp.dstport"][-1]),
+                )  # fmt: skip
+        return
+    if version and len(set(counts)) > 1:
+        return
+    sources, destinations = [(row["%us"] or "").strip()] * count, [(row["%ud"] or "").strip()] * count
+    for family in ("ipv6", "ip") if count > 1 else ():
+        if len(values[f"{family}.src"]) == len(values[f"{family}.dst"]) == count:
+            sources, destinations = values[f"{family}.src"], values[f"{family}.dst"]
+    for index in range(count):
+        source_port, destination_port, stream, length, flags, seq, ack = (values[name][index] for name in HEADER)
+        offer = _offer(row[OPTIONS[0]], row[OPTIONS[1]], row[OPTIONS[2]]) if count == 1 and int(flags, 16) & SYN else None
+        yield Segment(
+            frame, time, int(stream), sources[index], int(source_port), destinations[index], int(destination_port),
+            int(flags, 16), int(seq), int(ack), int(length), offer,
+        )  # fmt: skip
+
+
+def _error_version(values: dict[str, list[str]]) -> str | None:
+    """N1: `ip` or `ipv6` if the packet is an error of that ICMP, else None."""
+    for kind, code in zip(values["icmp.type"], values["icmp.code"] or [""], strict=False):
+        if kind in ("11", "12") or (kind == "3" and code != FRAGMENTATION_NEEDED):
+            return "ip"
+    return "ipv6" if any(kind in ("1", "3", "4") for kind in values["icmpv6.type"]) else None

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# ruff: noqa: RUF001 - texts have dashes
+"""The report's page and the facts behind it."""
+
+from __future__ import annotations
+
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_ladder import (
+    handshake,
+    midstream,
+    mismatch,
+    normal,
+    refused,
+    seg,
+    simultaneous_close,
+    tables,
+    transfer,
+    unanswered,
+    unreachable,
+)
+
+from pybridge import report
+from pybridge.annotator import ANOMALIES
+from pybridge.errors import OutputError
+from pybridge.ladder import LEGAL_ANOMALIES
+from pybridge.tables import ESTABLISHMENTS, TERMINATIONS
+
+VERSIONS = {"pybridge": "1.0", "tshark": "4.4.18"}
+VOID = {"meta", "br", "wbr", "path", "rect"}
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: its elements, ids, links, and the texts of the cells of its tables."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.tables: list[list[list[str]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.links += [value or "" for name, value in attrs if name == "href"]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+
+    def table(self, first_head: str) -> list[list[str]]:
+        """Rows of the table whose first column has that head, without the heads."""
+        return next(rows[1:] for rows in self.tables if rows[0][0] == first_head)
+
+
+@pytest.fixture(scope="module")
+def mixed() -> tuple[pd.DataFrame, pd.DataFrame]:
+    return tables(
+        normal(), refused(), unanswered(), unreachable(), simultaneous_close(), midstream(), mismatch(), transfer(300), refused()
+    )
+
+
+def test_facts(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    facts = report.summary(*mixed)
+    assert (facts.connections, facts.opened, facts.failed, facts.not_captured) == (9, 3, 5, 1)
+    assert list(facts.establishment.items()) == [
+        ("complete", 3),
+        ("refused", 2),
+        ("unreachable", 1),
+        ("unanswered", 2),
+        ("not-captured", 1),
+    ]
+    assert facts.termination["reset"] == 3
+    assert facts.open_termination["reset"] == 1, "a refused connection is not one that a reset closed"
+    assert facts.open_closed_by == {"client": 1, "server": 1, "both": 1}
+    assert facts.payload == int(mixed[0]["length"].sum())
+
+
+def test_failures_are_grouped(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    groups = report.summary(*mixed).failures
+    assert [(group.establishment, group.connections, group.first_stream) for group in groups] == [
+        ("refused", 2, 1), ("unreachable", 1, 3), ("unanswered", 2, 2)]  # fmt: skip
+    assert groups[2].syn_retransmissions == 3
+    assert groups[2].longest == pd.Timedelta("7.1s")
+
+
+def test_anomalies_tell_where_they_are(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    anomalies = {anomaly.name: anomaly for anomaly in report.summary(*mixed).anomalies}
+    assert list(anomalies)[-1] == "simultaneous-close", "what is legal comes last"
+    repeated = anomalies["syn-retransmission"]
+    assert (repeated.count, repeated.connections, repeated.frames) == (3, 1, (13, 14, 15))
+    assert repeated.display_filter == 'tcp_handshake.anomaly == "syn-retransmission"'
+    assert repeated.fallback_filter == "frame.number in {13, 14, 15}"
+    lost = anomalies["unreachable"]
+    assert (lost.count, lost.frames, lost.fallback_filter) == (1, (), "tcp.stream in {3}"), "it is on no segment"
+
+
+def test_several_anomalies_on_one_segment() -> None:
+    rows = [*handshake(), seg(1, "C", "RST", 5, 0, "CLOSED CLOSED", anomaly="rst-after-fin+invalid-flags")]
+    facts = report.summary(*tables((rows, normal()[1] | {"anomalies": "rst-after-fin+invalid-flags"})))
+    assert [(anomaly.name, anomaly.count) for anomaly in facts.anomalies] == [("rst-after-fin", 1), ("invalid-flags", 1)]
+
+
+def test_an_anomaly_that_is_not_known_yet_is_shown_and_quoted() -> None:
+    rows = [seg(1, "C", "ACK", 5, 0, "CLOSED CLOSED", anomaly='new"one\\')]
+    (anomaly,) = report.summary(*tables((rows, normal()[1]))).anomalies
+    assert anomaly.display_filter == r'tcp_handshake.anomaly == "new\"one\\"'
+
+
+def test_filters_stay_short() -> None:
+    (anomaly,) = report.summary(*tables(transfer(0, 5_000))).anomalies
+    assert anomaly.count == 5_000
+    assert len(anomaly.fallback_filter) < 500
+
+
+def test_slowest_handshakes() -> None:
+    scenarios = [(normal()[0], normal()[1] | {"handshake_time": time / 10}) for time in range(1, 13)]
+    facts = report.summary(*tables(*scenarios, refused()))
+    assert [slow.stream for slow in facts.slowest] == [11, 10, 9, 8, 7, 6, 5, 4, 3, 2]
+    assert facts.handshake_median == pd.Timedelta("650ms"), "connections without a handshake do not count"
+
+
+def test_every_value_is_explained() -> None:
+    assert set(report.ESTABLISHMENT) == set(ESTABLISHMENTS) == {*report.OPENED, *report.FAILED, "not-captured"}
+    assert set(report.TERMINATION) == set(TERMINATIONS)
+    assert tuple(report.ANOMALIES) == tuple(ANOMALIES), "in the order of the specification"
+    assert set(report.ANOMALIES) >= LEGAL_ANOMALIES
+
+
+def test_page(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    page = Page(report.render(*mixed, title="office.pcapng", versions=VERSIONS, notes=["It was cut short."]))
+    assert "Of 9 connections, 3 opened, ▲ 5 failed, 1 had no opening in the capture." in page.text
+    assert "Failed: 2 refused, 1 unreachable, 2 unanswered." in page.text
+    assert "Closed first by the client: 1, the server: 1, both at once: 1." in page.text
+    assert "It was cut short." in page.text
+    assert "4.4.18" in page.text
+    rows = page.table("No.")
+    assert [row[0] for row in rows] == [str(stream) for stream in range(9)]
+    assert {len(row) for row in rows} == {12}
+    assert rows[1][1:8] == ["10.0.0.1:50000", "192.0.2.80:80", "1.00 s", "500 µs", "▲ refused", "–", "reset"]
+    assert rows[4][1] == "[2001:db8:85a3:1111:2222:8a2e:370:7334]:65535"
+    assert page.tags.count("svg") == page.tags.count("details") == 9
+
+
+def test_links_lead_somewhere(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    for limit in (200, 3, 0):
+        page = Page(report.render(*mixed, title="t", versions={}, max_ladders=limit))
+        assert len(page.ids) == len(set(page.ids))
+        assert all(link.startswith("#") for link in page.links)
+        assert {link[1:] for link in page.links} <= set(page.ids)
+    page = Page(report.render(*mixed, title="t", versions={}))
+    assert {"#ladder-7", "#row-7"} <= set(page.links)
+
+
+def test_nothing_is_asked_of_the_network_and_nothing_runs(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    html = report.render(*mixed, title="t", versions=VERSIONS)
+    page = Page(html)
+    assert not {"script", "link", "img", "iframe", "object", "form", "base"} & set(page.tags)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on") or name == "src"]
+    assert "url(" not in html
+    assert "@import" not in html
+    assert html.count("http") == 1 + html.count('xmlns="http://www.w3.org/2000/svg"'), "and http-equiv"
+    assert "default-src 'none'" in html
+
+
+def test_tables_are_readable_by_screen_readers(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    page = Page(report.render(*mixed, title="t", versions=VERSIONS))
+    assert page.tags.count("caption") == page.tags.count("table") >= 5
+    assert page.tags.count("th") == sum(name == "scope" for tag, name, _ in page.attributes if tag == "th")
+
+
+def test_hostile_text() -> None:
+    nasty = "<script>alert(1)</script>\"'&<img src=x onerror=y>\x00\x1b[2J\u202e"
+    segments, connections = tables(refused(), (normal()[0], normal()[1] | {"ends": ((nasty, 1), (nasty, 2))}))
+    segments["flags"] = nasty
+    segments["anomaly"] = nasty
+    connections["anomalies"] = nasty
+    connections["establishment"] = "refused"
+    html = report.render(segments, connections, title=nasty + "\udcff", versions={nasty: nasty}, notes=[nasty])
+    page = Page(html)
+    assert not {"script", "img"} & set(page.tags)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert not re.search("[\x00\x1b\u202e]", html)
+    html.encode("utf-8")
+
+
+def test_failures_and_anomalies_are_drawn_first() -> None:
+    scenarios = [normal() for _ in range(10)] + [simultaneous_close(), refused(), normal()]
+    html = report.render(*tables(*scenarios), title="t", versions={}, max_ladders=4)
+    assert re.findall(r'id="ladder-(\d+)"', html) == ["10", "11", "0", "1"]
+    assert "4 connections of 13" in Page(html).text
+
+
+def test_many_equal_failures_leave_room_for_others() -> None:
+    scenarios = [refused() for _ in range(60)] + [unanswered(), simultaneous_close()]
+    html = report.render(*tables(*scenarios), title="t", versions={}, max_ladders=30)
+    drawn = re.findall(r'id="ladder-(\d+)"', html)
+    assert drawn == [str(stream) for stream in (*range(28), 60, 61)]
+
+
+def test_scan_of_many_ports_is_capped() -> None:
+    scenarios = [(refused()[0], refused()[1] | {"ends": (("10.0.0.1", 50000), ("10.0.0.2", port)), "establishment": value})
+                 for value in ("refused", "aborted") for port in range(1, 81)]  # fmt: skip
+    page = Page(report.render(*tables(*scenarios), title="t", versions={}, max_ladders=1))
+    rows = page.table("Server")
+    assert len(rows) == 2 * (1 + report.GROUPS_PER_FAILURE + 1)
+    assert page.text.count("and 30 more groups") == 2
+
+
+def test_connection_table_is_capped(monkeypatch: pytest.MonkeyPatch, mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    monkeypatch.setattr(report, "CONNECTION_ROWS", 4)
+    page = Page(report.render(*mixed, title="t", versions={}))
+    assert len(page.table("No.")) == 4
+    assert "The first 4 of 9 connections" in page.text
+    assert "pybridge connections FILE --format csv" in page.text
+    assert {link[1:] for link in page.links} <= set(page.ids)
+
+
+def test_two_hundred_connections_make_a_small_page() -> None:
+    html = report.render(*tables(*[normal()] * 150, *[transfer(100)] * 30, *[refused()] * 20), title="t", versions=VERSIONS)
+    assert html.count("<svg") == 200
+    assert len(html.encode()) < 1_500_000
+
+
+@pytest.mark.parametrize("empty", [tables(), (pd.DataFrame(), pd.DataFrame())])
+def test_no_tcp(empty: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    page = Page(report.render(*empty, title="quiet.pcap", versions=VERSIONS))
+    assert "There is no TCP connection in this capture." in page.text
+    assert "table" not in page.tags
+    assert "nan" not in page.text.lower()
+    assert report.summary(*empty).span is None
+
+
+def test_only_failures() -> None:
+    page = Page(report.render(*tables(refused()), title="t", versions={}))
+    assert "▲ The only connection failed" in page.text
+    assert "None" not in page.text
+    assert "NaT" not in page.text
+
+
+def test_input_is_left_alone(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    before = [table.copy(deep=True) for table in mixed]
+    report.render(*mixed, title="t", versions={})
+    for table, copy in zip(mixed, before, strict=True):
+        pd.testing.assert_frame_equal(table, copy)
+
+
+def test_write_replaces_the_whole_file(tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    target.write_text("former", encoding="utf-8")
+    report.write("größer", target)
+    assert target.read_text(encoding="utf-8") == "größer"
+    assert os.listdir(tmp_path) == ["report.html"]
+
+
+def test_write_that_fails_leaves_the_former_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    target = tmp_path / "report.html"
+    target.write_text("former", encoding="utf-8")
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OutputError, match="No space left"):
+        report.write("new", target)
+    assert target.read_text(encoding="utf-8") == "former"
+    assert os.listdir(tmp_path) == ["report.html"]
+
+
+def test_write_into_a_folder_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        report.write("new", tmp_path / "missing" / "report.html")
