@@ -54,7 +54,7 @@ class _End:
 
     __slots__ = (
         "address", "port", "state", "isn", "syn_length", "syn_seen", "synack_seen", "syn_first", "syn_frame", "syn_time",
-        "synack_frame", "synack_time", "synack_ack", "awaiting", "progress", "rejected", "fin_seq", "fin_frame", "fin_time",
+        "synack_frame", "synack_time", "synack_ack", "awaiting", "progress", "first_seq", "first_ack", "rejected", "fin_seq", "fin_frame", "fin_time",
         "fin_first", "fin_step", "fin_acked", "segments", "payload", "offered_isn", "offer", "offers_ecn",
     )  # fmt: skip
 
@@ -78,6 +78,8 @@ class _End:
         self.synack_ack = 0
         self.awaiting = False
         self.progress = 0
+        self.first_seq: int | None = None
+        self.first_ack: int | None = None
         self.rejected: int | None = None
         self.forget_fin()
 
@@ -429,9 +431,10 @@ def _count(connection: Connection, annotation: Annotation, notes: _Notes) -> Non
     if connection.handshake_time is None:
         connection.handshake_time = annotation.handshake_time
     if annotation.responds_to is not None:
-        if notes.handshake_step == 2 and connection.server_response_time is None:
+        by_client = annotation.sender == "client"
+        if notes.handshake_step == 2 and not by_client and connection.server_response_time is None:
             connection.server_response_time = annotation.response_time
-        elif notes.handshake_step == 3 and connection.client_response_time is None:
+        elif notes.handshake_step == 3 and by_client and connection.client_response_time is None:
             connection.client_response_time = annotation.response_time
 
 
@@ -525,15 +528,23 @@ def _syn(connection: Connection, s: _End, p: _End, frame: int, time: int, seq: i
         s.state = SYN_SENT
     if not (s.syn_seen and s.isn == seq):
         s.syn_first = time
-    s.isn, s.syn_seen, s.syn_length = seq, True, length
+        s.syn_length = 0
+    s.isn, s.syn_seen, s.syn_length = seq, True, max(s.syn_length, length)
     s.syn_frame, s.syn_time = frame, time
     s.progress = max(s.progress, 1)
     connection.syn_seen = True
 
 
 def _late(p: _End, s: _End, seq: int, length: int) -> bool:
-    """H4: is this the SYN that P's SYN-ACK answered?"""
-    return s.isn is None and p.synack_seen and distance(p.synack_ack, seq + 1) <= length
+    """H4: was what followed this SYN captured before it?"""
+    if s.isn is not None:
+        return False
+    return (p.synack_seen and distance(p.synack_ack, seq + 1) <= length) or _followed(s, p, seq)
+
+
+def _followed(s: _End, p: _End, seq: int) -> bool:
+    """H4, H8.4: did a segment captured before it follow S's SYN or SYN-ACK with this number?"""
+    return (seq + 1) % MODULO in (s.first_seq, p.first_ack)
 
 
 def _syn_ack(connection: Connection, s: _End, p: _End, frame: int, time: int, seq: int, ack: int, notes: _Notes) -> None:
@@ -572,6 +583,7 @@ def _syn_ack(connection: Connection, s: _End, p: _End, frame: int, time: int, se
             _remember_syn_ack(s, frame, time, seq, ack, notes, awaiting=True)
         notes.roles[:] = ["SYN-ACK"]
         notes.handshake_step = 2
+        s.progress = max(s.progress, 2)
         return
     elif waiting:  # H8.3
         acknowledged = s.state == ESTABLISHED and s.isn == seq
@@ -579,7 +591,7 @@ def _syn_ack(connection: Connection, s: _End, p: _End, frame: int, time: int, se
             s.state = SYN_RECEIVED
         p.state, p.awaiting = ESTABLISHED, False
         _remember_syn_ack(s, frame, time, seq, ack, notes, awaiting=not acknowledged)
-    elif s.isn is None and p.isn is not None and acceptable:  # H8.4
+    elif s.isn is None and ((p.isn is not None and acceptable) or _followed(s, p, seq)):  # H8.4
         _remember_syn_ack(s, frame, time, seq, ack, notes, awaiting=p.progress < 3)
     else:  # H8.5
         notes.anomalies.add("syn-on-established")
@@ -634,7 +646,7 @@ def _opening(
         fast_open = s.synack_seen and p.isn is not None and s.synack_ack != (p.isn + 1) % MODULO
         if kind & FIN or beyond or (length and not fast_open):
             s.state = ESTABLISHED
-    elif s.state in ABSENT:  # 6
+    elif s.state in ABSENT and s.fin_seq is None:  # 6
         s.state = ESTABLISHED
     return True
 
@@ -666,7 +678,8 @@ def _closing(
     notes: _Notes,
 ) -> None:
     """T1 to T5."""
-    s.progress = 3
+    if s.progress < 3:
+        s.progress, s.first_seq, s.first_ack = 3, seq, ack
     if p.fin_seq is not None and not p.fin_acked and distance(ack, p.fin_seq + 1) < HALF:  # T1
         notes.roles.append("ACK-OF-FIN")
         notes.ack_step = p.fin_step + 1
@@ -746,7 +759,7 @@ def _reset(connection: Connection, s: _End, p: _End, kind: int, seq: int, ack: i
         return
     passive = p.synack_seen and not p.syn_seen  # X5
     if s.state in (SYN_SENT, SYN_RECEIVED) and s.rejected == seq:  # R3
-        p.state = LISTEN if p.state == SYN_RECEIVED and passive else CLOSED
+        p.state = LISTEN if p.state == LISTEN or (p.state == SYN_RECEIVED and passive) else CLOSED
         if s.state == SYN_SENT:
             return
         if not connection.opened:

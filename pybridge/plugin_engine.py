@@ -126,9 +126,9 @@ def _trees(packet: Packet) -> list[dict[str, str | None]]:
     for layer in packet.layers:
         if layer.layer_name == tshark.PLUGIN_PROTOCOL:
             values = {
-                name.removeprefix(_PREFIX): ",".join(item.show for item in container.all_fields)
+                name.removeprefix(_PREFIX): ",".join(item.show or "" for item in container.all_fields)
                 for name, container in layer._all_fields.items()
-                if name
+                if name.startswith(_PREFIX)
             }
             found.append({name: values.get(name) for name in (*ON_SEGMENTS, *ON_CONNECTIONS)})
     return found
@@ -208,10 +208,10 @@ class _Gathered:
             side = annotation.sender
             self.offers[end] = (_integer(value[f"{side}_mss"]), _integer(value[f"{side}_window_scale"]))
             self.settled = (_boolean(value["sack_permitted"]), _boolean(value["timestamps"]), _boolean(value["ecn"]))
-            if "SYN-ACK" in roles and self.server_response_time is None:
+            if "SYN-ACK" in roles and side == "server" and self.server_response_time is None:
                 self.server_response_time = annotation.response_time
         if "HANDSHAKE-ACK" in roles:
-            if self.client_response_time is None:
+            if annotation.sender == "client" and self.client_response_time is None:
                 self.client_response_time = annotation.response_time
             if self.handshake_time is None:
                 self.handshake_time = annotation.handshake_time
@@ -227,9 +227,10 @@ class _Gathered:
     def row(self) -> ConnectionRow:
         client, server = self.ends if self.client_is_first else reversed(self.ends)
         segments_client, bytes_client = self.sent.get(client, (0, 0))
-        segments_server, bytes_server = self.sent.get(server, (0, 0)) if server != client else (0, 0)
+        sent = {} if server == client else self.sent  # G5: to itself, all was sent by the client
+        segments_server, bytes_server = sent.get(server, (0, 0))
         client_mss, client_window_scale = self.offers.get(client, (None, None))
-        server_mss, server_window_scale = self.offers.get(server, (None, None))
+        server_mss, server_window_scale = self.offers.get(server, (None, None)) if sent else (None, None)
         latest = self.latest
         return ConnectionRow(
             stream=self.stream,
@@ -253,7 +254,7 @@ class _Gathered:
             client_response_time=self.client_response_time,
             teardown_time=self.teardown_time,
             client_isn=self.isn.get(client),
-            server_isn=self.isn.get(server),
+            server_isn=self.isn.get(server) if sent else None,
             client_mss=client_mss,
             server_mss=server_mss,
             client_window_scale=client_window_scale,
