@@ -37,7 +37,7 @@ lint: $(READY) ## ruff, mypy, luacheck
 	@luacheck --quiet plugin
 
 golden: $(READY) ## make the captures of pcaps/ and their expected tables anew
-	@$(BIN)/python pcaps/build.py
+	@$(BIN)/python -m pcaps.build && $(BIN)/python -m pcaps.expected
 
 verify: $(READY) ## [PCAP=...]: annotate with both engines and compare; default: pcaps
 	@$(BIN)/pybridge verify -- "$(or $(PCAP),pcaps)"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from listing import HERE, End, Event, Listing, NetworkError, Other, Segment, load_all
+from pcaps.listing import HERE, End, Event, Listing, NetworkError, Other, Segment, load_all
 from scapy.layers.dns import DNS, DNSQR
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6Unknown, IPv6

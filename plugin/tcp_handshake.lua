@@ -15,7 +15,7 @@
 
 local VERSION = "0.1.0"
 
-local floor = math.floor
+local floor, max, min = math.floor, math.max, math.min
 local format = string.format
 local concat = table.concat
 local tostring = tostring
@@ -93,8 +93,8 @@ local function new_end(state)
         progress = 0,
         syn_length = 0,
         -- syn_seen, synack_seen, isn, syn_time, syn_frame, syn_frame_time, synack_frame, synack_frame_time,
-        -- synack_ack, awaiting, rejected, fin_seq, fin_start, fin_length, fin_frame, fin_frame_time, fin_step,
-        -- fin_acked, fin_was_acked: absent so far
+        -- synack_ack, awaiting, first_seq, first_ack, rejected, fin_seq, fin_start, fin_length, fin_frame,
+        -- fin_frame_time, fin_step, fin_acked, fin_was_acked: absent so far
     }
 end
 
@@ -115,6 +115,22 @@ end
 -- @param limit how far it may be beyond the SYN
 local function is_acceptable(this, ack, limit)
     return this.isn ~= nil and distance(ack, this.isn + 1) <= limit
+end
+
+--- Has an end no connection of its own (yet, or any more)?
+local function is_idle(this)
+    return this.state == LISTEN or this.state == CLOSED
+end
+
+--- Is an end waiting for its SYN to be answered or acknowledged?
+local function is_opening(this)
+    return this.state == SYN_SENT or this.state == SYN_RECEIVED
+end
+
+--- H4, H8.4: was a SYN or SYN-ACK captured after a segment that came next to it, of either end?
+local function precedes_first(sender, peer, seq)
+    local following = (seq + 1) % MODULUS
+    return following == sender.first_seq or following == peer.first_ack
 end
 
 --- X5
@@ -190,9 +206,8 @@ local function note_syn(connection, segment)
     add_role(segment, SYN)
     segment.handshake_step = 1
     connection.attempt.syn_seen = true
-    if sender.progress < 1 then
-        sender.progress = 1
-    end
+    sender.progress = max(sender.progress, 1)
+    sender.syn_length = max(sender.syn_length, segment.length) -- X: of all its transmissions
     -- H10: the frame answered is the latest transmission.
     sender.syn_frame, sender.syn_frame_time = segment.frame, segment.time
 end
@@ -201,13 +216,16 @@ end
 local function remember_syn(connection, segment)
     local sender = connection[segment.from]
     sender.isn, sender.syn_seen = segment.seq, true
-    sender.syn_length = segment.length
     sender.syn_time = segment.time
     note_syn(connection, segment)
 end
 
 local function explain_syn(segment)
     explain(segment, "proposes the initial sequence number %.0f", segment.seq)
+end
+
+local function explain_repeated_syn(segment)
+    explain(segment, "repeats the initial sequence number %.0f", segment.seq)
 end
 
 --- H2: everything of the former attempt is forgotten.
@@ -222,18 +240,25 @@ local function begin_attempt(connection, segment)
     if repeated then
         connection[segment.from].syn_time = syn_time
         add_anomaly(segment, "syn-retransmission")
-        explain(segment, "repeats the initial sequence number %.0f", segment.seq)
+        explain_repeated_syn(segment)
     else
         add_anomaly(segment, "port-reuse")
         explain_syn(segment)
     end
 end
 
+--- H4: was a SYN captured after what followed it?
+local function is_late_syn(sender, peer, segment)
+    if sender.isn then
+        return false
+    end
+    local answered = peer.synack_seen and distance(peer.synack_ack, segment.seq + 1) <= segment.length
+    return answered or precedes_first(sender, peer, segment.seq)
+end
+
 --- SYN (H1 to H7, in this order).
 local function judge_syn(connection, segment)
     local sender, peer = connection[segment.from], connection[segment.to]
-    local sender_idle = sender.state == LISTEN or sender.state == CLOSED
-    local peer_idle = peer.state == LISTEN or peer.state == CLOSED
     if connection.fresh then -- H1
         sender.state, peer.state = SYN_SENT, LISTEN
         remember_syn(connection, segment)
@@ -249,18 +274,17 @@ local function judge_syn(connection, segment)
         end
         note_syn(connection, segment)
         add_anomaly(segment, "syn-retransmission")
-        explain(segment, "repeats the initial sequence number %.0f", segment.seq)
-    elseif sender.isn == nil and peer.synack_seen
-        and distance(peer.synack_ack, segment.seq + 1) <= segment.length then -- H4
+        explain_repeated_syn(segment)
+    elseif is_late_syn(sender, peer, segment) then -- H4
         remember_syn(connection, segment)
         explain_syn(segment)
-    elseif peer.state == SYN_SENT and not sender.syn_seen and sender_idle then -- H5
+    elseif peer.state == SYN_SENT and not sender.syn_seen and is_idle(sender) then -- H5
         remember_syn(connection, segment)
         sender.state, peer.state = SYN_RECEIVED, SYN_RECEIVED
         connection.attempt.simultaneous_open = true
         add_anomaly(segment, "simultaneous-open")
         explain_syn(segment)
-    elseif sender.state == SYN_SENT and peer_idle then -- H6
+    elseif sender.state == SYN_SENT and is_idle(peer) then -- H6
         begin_attempt(connection, segment)
     else -- H7
         connection[segment.from] = new_end(SYN_SENT)
@@ -278,9 +302,7 @@ local function note_syn_ack(connection, segment)
     add_role(segment, SYN_ACK)
     segment.handshake_step = 2
     connection.attempt.syn_ack_seen = true
-    if sender.progress < 2 then
-        sender.progress = 2
-    end
+    sender.progress = max(sender.progress, 2)
 end
 
 --- Remembers a SYN-ACK as that of its sender.
@@ -299,9 +321,9 @@ local function answer_syn(connection, segment)
     if peer.syn_seen then
         answer(segment, peer.syn_frame, peer.syn_frame_time)
     end
-    if peer.isn then
+    if is_acceptable(peer, segment.ack, peer.syn_length) then
         explain_ack(segment, peer, "SYN")
-    else
+    elseif not peer.isn then
         explain(segment, "acknowledges a SYN of the %s that was not captured", segment.peer_name)
     end
 end
@@ -318,14 +340,14 @@ local function judge_repeated_syn_ack(connection, segment)
     sender.synack_frame, sender.synack_frame_time = segment.frame, segment.time
     sender.synack_ack = segment.ack
     answer_syn(connection, segment)
-    explain(segment, "repeats the initial sequence number %.0f", segment.seq)
+    explain_repeated_syn(segment)
     if sender.progress == 2 then
         sender.awaiting = true
         if sender.state == ESTABLISHED then
             sender.state = SYN_RECEIVED
         end
     end
-    if peer.state == SYN_SENT or peer.state == SYN_RECEIVED then
+    if is_opening(peer) then
         peer.state, peer.awaiting = ESTABLISHED, false
     end
 end
@@ -333,7 +355,7 @@ end
 --- SYN-ACK (H1, H8).
 local function judge_syn_ack(connection, segment)
     local sender, peer = connection[segment.from], connection[segment.to]
-    local peer_opening = peer.state == SYN_SENT or peer.state == SYN_RECEIVED
+    local peer_opening = is_opening(peer)
     local acceptable = is_acceptable(peer, segment.ack, peer.syn_length)
     if connection.fresh then -- H1
         sender.state, peer.state = SYN_RECEIVED, ESTABLISHED
@@ -351,17 +373,17 @@ local function judge_syn_ack(connection, segment)
             sender.state = SYN_RECEIVED
         end
     elseif peer_opening then -- H8.3
-        local acknowledged = sender.state == ESTABLISHED
-        local own_syn = acknowledged and sender.syn_seen and sender.isn == segment.seq
+        -- Its own SYN, of a simultaneous open, was acknowledged already.
+        local acknowledged = sender.state == ESTABLISHED and sender.isn == segment.seq
         note_syn_ack(connection, segment)
         answer_syn(connection, segment)
         explain_syn(segment)
-        remember_syn_ack(connection, segment, not own_syn)
+        remember_syn_ack(connection, segment, not acknowledged)
         peer.state, peer.awaiting = ESTABLISHED, false
-        if not own_syn then
+        if not acknowledged then
             sender.state = SYN_RECEIVED
         end
-    elseif sender.isn == nil and acceptable then -- H8.4
+    elseif not sender.isn and (acceptable or precedes_first(sender, peer, segment.seq)) then -- H8.4
         note_syn_ack(connection, segment)
         answer_syn(connection, segment)
         explain_syn(segment)
@@ -405,17 +427,14 @@ local function judge_opening(connection, segment)
     local sender, peer = connection[segment.from], connection[segment.to]
     local acceptable = is_acceptable(peer, segment.ack, FIRST_WINDOW)
     if peer.state == SYN_SENT then -- H9.1
-        if not acceptable then
-            reject(segment, peer)
-        else
-            peer.state = ESTABLISHED
-        end
-        if sender.state == LISTEN or sender.state == CLOSED then
+        if is_idle(sender) then
             sender.state = ESTABLISHED
         end
         if not acceptable then
+            reject(segment, peer)
             return true
         end
+        peer.state = ESTABLISHED
     end
     local third_step = false
     if peer.awaiting then -- H9.2
@@ -442,7 +461,7 @@ local function judge_opening(connection, segment)
     end
     if sender.state == SYN_SENT then -- H9.4
         sender.state = ESTABLISHED
-        if peer.state == LISTEN or peer.state == CLOSED then
+        if is_idle(peer) then
             peer.state = ESTABLISHED
         end
         if not third_step and not peer.synack_seen
@@ -454,7 +473,7 @@ local function judge_opening(connection, segment)
     if sender.state == SYN_RECEIVED and shows_acknowledged_syn(sender, peer, segment) then -- H9.5
         sender.state = ESTABLISHED
     end
-    if sender.state == LISTEN or sender.state == CLOSED then -- H9.6
+    if is_idle(sender) and not sender.fin_seq then -- H9.6
         sender.state = ESTABLISHED
     end
     return false
@@ -586,7 +605,10 @@ end
 --- Plain and FIN segments that H9 has not stopped (T1 to T7).
 local function judge_closing(connection, segment)
     local sender, peer = connection[segment.from], connection[segment.to]
-    sender.progress = 3
+    if sender.progress < 3 then
+        sender.progress = 3
+        sender.first_seq, sender.first_ack = segment.seq, segment.ack
+    end
     local acknowledges, acknowledges_first = judge_ack_of_fin(connection, segment)
     if segment.length > 0 then -- T2
         if is_half_close_data(sender.state, peer.fin_acked) then
@@ -633,14 +655,19 @@ local function note_abort(connection, segment)
     add_anomaly(segment, "handshake-aborted")
 end
 
+--- An RST is delivered to P before the attempt was opened (R3, R5).
+local function deliver_abort(peer)
+    if peer.state == SYN_RECEIVED and is_passive_opener(peer) then
+        peer.state = LISTEN
+    elseif peer.state ~= LISTEN then
+        peer.state = CLOSED
+    end
+end
+
 --- R3
 local function judge_rejection(connection, segment)
     local sender, peer = connection[segment.from], connection[segment.to]
-    if peer.state == SYN_RECEIVED and is_passive_opener(peer) then
-        peer.state = LISTEN
-    else
-        peer.state = CLOSED
-    end
+    deliver_abort(peer)
     if sender.state == SYN_RECEIVED then
         note_reset(connection, segment)
         if not connection.attempt.opened then
@@ -670,13 +697,8 @@ end
 
 --- R5
 local function judge_abort(connection, segment)
-    local sender, peer = connection[segment.from], connection[segment.to]
-    sender.state = CLOSED
-    if peer.state == SYN_RECEIVED and is_passive_opener(peer) then
-        peer.state = LISTEN
-    elseif peer.state ~= LISTEN then
-        peer.state = CLOSED
-    end
+    connection[segment.from].state = CLOSED
+    deliver_abort(connection[segment.to])
     note_reset(connection, segment)
     note_abort(connection, segment)
     explain(segment, "aborts the handshake before both ends were established")
@@ -685,7 +707,6 @@ end
 --- RST (R1 to R6, in this order).
 local function judge_rst(connection, segment)
     local sender, peer = connection[segment.from], connection[segment.to]
-    local opening = sender.state == SYN_SENT or sender.state == SYN_RECEIVED
     add_role(segment, RST)
     if connection.attempt.first_fin_by then
         add_anomaly(segment, "rst-after-fin")
@@ -702,7 +723,7 @@ local function judge_rst(connection, segment)
             end
         end
         explain(segment, "resets a connection that is over")
-    elseif opening and sender.rejected == segment.seq then -- R3
+    elseif is_opening(sender) and sender.rejected == segment.seq then -- R3
         judge_rejection(connection, segment)
     elseif peer.state == SYN_SENT then -- R4
         judge_answer_to_syn(connection, segment)
@@ -852,7 +873,7 @@ end
 
 --- Judges a segment by all rules.
 local function judge(connection, segment)
-    if connection.closed_by_error then -- N3
+    if connection.closed_by_error then -- N3: whatever the segment is
         connection.closed_by_error = nil
         connection[connection.client].state = SYN_SENT
     end
@@ -1206,8 +1227,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
         return nil
     end
     local client, server = connection[connection.client], connection[3 - connection.client]
-    if client.state ~= SYN_SENT or (server.state ~= LISTEN and server.state ~= CLOSED)
-        or not is_client(connection, source, source_port) then
+    if client.state ~= SYN_SENT or not is_idle(server) or not is_client(connection, source, source_port) then
         return nil
     end
     client.state = CLOSED
@@ -1297,17 +1317,15 @@ local function string_field(abbreviation, title, blurb)
     return ProtoField.string(abbreviation, title, nil, blurb)
 end
 
-local function uint8_field(abbreviation, title, blurb)
-    return ProtoField.uint8(abbreviation, title, base.DEC, nil, nil, blurb)
+--- Constructor of a field for unsigned numbers of a given size.
+local function number_field(constructor)
+    return function(abbreviation, title, blurb)
+        return constructor(abbreviation, title, base.DEC, nil, nil, blurb)
+    end
 end
 
-local function uint16_field(abbreviation, title, blurb)
-    return ProtoField.uint16(abbreviation, title, base.DEC, nil, nil, blurb)
-end
-
-local function uint32_field(abbreviation, title, blurb)
-    return ProtoField.uint32(abbreviation, title, base.DEC, nil, nil, blurb)
-end
+local uint8_field, uint16_field = number_field(ProtoField.uint8), number_field(ProtoField.uint16)
+local uint32_field = number_field(ProtoField.uint32)
 
 local function boolean_field(abbreviation, title, blurb)
     return ProtoField.bool(abbreviation, title, base.NONE, nil, nil, blurb)
@@ -1683,7 +1701,7 @@ local function addresses_of(count)
 end
 
 --- The segments of a frame with several headers (G1 to G3).
--- @return a list, which may be empty
+-- @return a list, empty if there are none, and: are there some of which cannot be told which is quoted
 local function several_segments(pinfo)
     local columns = {
         { get_source_port() }, { get_destination_port() }, { get_stream() }, { get_length() }, { get_flags() },
@@ -1692,10 +1710,10 @@ local function several_segments(pinfo)
     local count, equal = #columns[1], true
     for index = 2, #columns do
         equal = equal and #columns[index] == #columns[1]
-        count = math.min(count, #columns[index])
+        count = min(count, #columns[index])
     end
     if count == 0 or (not equal and network_error_kind()) then
-        return {}
+        return {}, count > 0
     end
     local sources, destinations
     if count > 1 then
@@ -1710,7 +1728,7 @@ local function several_segments(pinfo)
         ordinals[segment.stream] = segment.ordinal + 1
         segments[index] = segment
     end
-    return segments
+    return segments, false
 end
 
 --- Last of the values given, or nil.
@@ -1777,14 +1795,19 @@ local function dissect_headers(first_port, second_port, pinfo, tree)
             end
         end
     end
-    local segments = second_port and several_segments(pinfo) or { only_segment(first_port, pinfo) }
+    local segments, is_suppressed
+    if second_port then
+        segments, is_suppressed = several_segments(pinfo)
+    else
+        segments = { only_segment(first_port, pinfo) }
+    end
     for index = 1, #segments do
         local annotation, connection = annotate(segments[index], number, is_new, #segments == 1)
         if annotation then
             show(annotation, connection, pinfo, tree)
         end
     end
-    if #segments == 0 then
+    if #segments == 0 and not is_suppressed then -- N1
         dissect_error(number, is_new, pinfo, tree)
     end
 end

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""For every golden: Lua == expected == Python, through tshark, in one pass and in two."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import pybridge
+from pcaps import build, listing
+from pcaps.expected import expected_text
+from pybridge import plugin
+from pybridge.capture import Engine, PythonEngine, read_with
+from pybridge.plugin_engine import PluginEngine
+
+GOLDENS = sorted(listing.HERE.glob("*.pcapng"))
+ENGINES = ["python", "plugin", "plugin, two passes"]
+
+
+def make(engine: str) -> Engine:
+    if engine == "python":
+        return PythonEngine()
+    return PluginEngine(plugin.path(), two_passes=engine != "plugin")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
+def test_both_engines_give_the_expected_tables(path: Path, engine: str) -> None:
+    found = expected_text(read_with(make(engine), str(path), progress=False))
+    assert path.with_suffix(".expected").read_text(encoding="utf-8") == found
+
+
+@pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
+def test_every_golden_has_a_listing_that_builds_it_to_the_byte(path: Path) -> None:
+    golden = listing.load(path.with_suffix(".listing"))
+    assert path.read_bytes() == build.pcapng(golden)
+
+
+@pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
+def test_the_expected_tables_say_what_the_listing_says(path: Path) -> None:
+    golden = listing.load(path.with_suffix(".listing"))
+    capture = pybridge.read(path, progress=False)
+    assert [event.frame for event in golden.segments] == capture.segments["frame"].tolist()
+    for event, (_, row) in zip(golden.segments, capture.segments.iterrows(), strict=True):
+        assert event.expected is not None
+        if event.expected.handshake_time_ns is not None:
+            assert pd.Timedelta(event.expected.handshake_time_ns) == row["handshake_time"]
+    for stream, expected in golden.connections.items():
+        row = capture.connections.loc[stream]
+        for name, text in expected.items():
+            value = row[name]
+            if text == "-":
+                assert pd.isna(value), name
+            elif isinstance(value, pd.Timedelta):
+                assert pd.Timedelta(listing.nanoseconds(text)) == value, name
+            else:
+                assert text == str(value), name
+
+
+def test_the_wget_trace_has_the_checksums_that_tcpdump_printed() -> None:
+    printed = ["0xdc83", "0xe96e", "0x8874", "0x0f76", "0x87df", "0xc019", "0x86cc", "0x86cb", "0x86cb", "0x86c8"]
+    command = ["tshark", "-n", "-r", str(listing.HERE / "article-wget.pcapng"), "-o", "tcp.check_checksum:TRUE"]
+    command += ["-T", "fields", "-e", "tcp.checksum", "-e", "tcp.checksum.status"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [f"{checksum}\t1" for checksum in printed] == lines
+
+
+def test_the_plugin_leaves_no_trace_of_a_lua_error_on_any_golden(tmp_path: Path) -> None:
+    for path in GOLDENS:
+        command = ["tshark", "-n", "-X", f"lua_script:{plugin.path()}", "-r", str(path), "-Y", "_ws.lua.error"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
+        assert (path.name, "", False) == (path.name, done.stdout, "Lua:" in done.stderr)
