@@ -85,7 +85,7 @@ class PluginEngine:
         for error, frame in zip(batch.column(_ERROR).to_pylist(), batch.column("frame.number").to_pylist(), strict=True):
             if error:
                 raise PluginError(f"The plugin failed on frame {frame}: {error}")
-        said = {int(row["frame.number"]): row for row in _rows(batch)}
+        said = {int(row["frame.number"] or 0): row for row in _rows(batch)}
         events: dict[int, list[Segment | NetworkError]] = {}
         for event in segments.events(batch):
             events.setdefault(event.frame, []).append(event)

@@ -31,7 +31,8 @@ Maker = Callable[[Sequence[Any]], pd.Series]
 
 
 def _series(dtype: Any, values: Sequence[Any]) -> pd.Series:
-    return pd.Series(values, dtype=dtype)
+    series: pd.Series = pd.Series(values, dtype=dtype)
+    return series
 
 
 def _category(names: Sequence[str]) -> Maker:

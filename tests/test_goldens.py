@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def test_the_wget_trace_has_the_checksums_that_tcpdump_printed() -> None:
 
 
 def test_the_plugin_leaves_no_trace_of_a_lua_error_on_any_golden(tmp_path: Path) -> None:
+    environment = os.environ | {"HOME": str(tmp_path)}
     for path in GOLDENS:
         command = ["tshark", "-n", "-X", f"lua_script:{plugin.path()}", "-r", str(path), "-Y", "_ws.lua.error"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         assert (path.name, "", False) == (path.name, done.stdout, "Lua:" in done.stderr)

@@ -17,7 +17,8 @@ from pybridge.model import Offer
 PLUGIN = Path(__file__).parent.parent / "plugin" / "tcp_handshake.lua"
 LISTINGS = {golden.name: golden for golden in listing.load_all()}
 FIELDS = (
-    "sender", "role", "handshake_step", "teardown_step", "client_state", "server_state", "retransmission", "responds_to", "anomaly",
+    "sender", "role", "handshake_step", "teardown_step", "client_state", "server_state", "retransmission", "responds_to",
+    "anomaly",
 )  # fmt: skip
 ON_ROWS = ("establishment", "termination", "closed_by", "client_state", "server_state", "client", "client_port", "server")
 

@@ -1,0 +1,140 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Make the pictures of docs/images anew: sh docs/screenshots.sh
+# Wireshark runs on a display and with a profile of its own; yours is not touched.
+set -eu
+cd "$(dirname "$0")/.."
+
+# --- tools
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+missing=
+for pair in wireshark:wireshark mergecap:wireshark-common Xvfb:xvfb xdotool:xdotool import:imagemagick \
+    chromium:chromium pngquant:pngquant fc-match:fontconfig; do
+    command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
+done
+fc-match --format '%{family}' monospace 2>/dev/null | grep -q . || missing="$missing fonts-dejavu"
+if [ -n "$missing" ]; then
+    echo "installing$missing ..." >&2
+    as_root apt-get update -qq
+    # shellcheck disable=SC2086 # a list of packages
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null
+fi
+[ -x .venv/bin/pybridge ] || make setup
+
+work=$(mktemp -d)
+xvfb= wireshark=
+trap 'kill $wireshark $xvfb 2>/dev/null || :; rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+mkdir -p -m 700 docs/images "$work/home" "$work/run" "$work/captures"
+export HOME="$work/home" XDG_RUNTIME_DIR="$work/run" TZ=UTC LC_ALL=C.UTF-8
+
+# --- Wireshark
+
+width=1400 height=680
+
+profile() { # folder: Wireshark rewrites its profile, so that every run gets a new one
+    mkdir -p "$1/profiles/README"
+    cat >"$1/profiles/README/preferences" <<'END'
+gui.update.enabled: FALSE
+gui.qt.font_name: DejaVu Sans Mono,9,-1,5,50,0,0,0,0,0
+gui.column.format: "No.","%m","Time","%t","Source","%s","Destination","%d","Role","%Cus:tcp_handshake.role:0:R","Client","%Cus:tcp_handshake.client_state:0:R","Server","%Cus:tcp_handshake.server_state:0:R","Info","%i"
+tcp.ignore_tcp_timestamps: TRUE
+END
+    cat >"$1/profiles/README/recent" <<'END'
+gui.byte_view_show: FALSE
+gui.time_precision: USEC
+gui.geometry_main_upper_pane: 200
+column.width: %m, 40, %t, 74, %s, 116, %d, 116, "%Cus:tcp_handshake.role", 116, "%Cus:tcp_handshake.client_state", 100, "%Cus:tcp_handshake.server_state", 108, %i, 725
+END
+    cat >"$1/recent_common" <<END
+gui.geometry_main_x: 0
+gui.geometry_main_y: 0
+gui.geometry_main_width: $width
+gui.geometry_main_height: $height
+privs.warn_if_elevated: FALSE
+END
+}
+
+settled() { # file: take pictures of the display until two are the same
+    : >"$1"
+    for _ in $(seq 30); do
+        sleep 1
+        mv "$1" "$1.before"
+        import -window root "png:$1"
+        cmp -s "$1" "$1.before" && return
+    done
+    echo "the display does not come to rest" >&2
+    return 1
+}
+
+wireshark_shot() { # picture capture frame
+    profile "$work/$1"
+    WIRESHARK_CONFIG_DIR="$work/$1" QT_QPA_PLATFORM=xcb QT_STYLE_OVERRIDE=Fusion \
+        wireshark -C README -X lua_script:plugin/tcp_handshake.lua -r "$2" -g "$3" 2>"$work/$1.stderr" &
+    wireshark=$!
+    window=$(timeout 60 xdotool search --sync --onlyvisible --limit 1 --name "^$(basename "$2")")
+    xdotool windowmove "$window" 0 0 windowsize "$window" $width $height windowfocus "$window"
+    settled "$work/shot.png"
+    # Into the empty bottom of the details; the last item is the plugin's. Open it, and put the pointer away.
+    xdotool mousemove $((width / 2)) $((height - 60)) click 1 key --delay 200 ctrl+Left Home End Right mousemove $width $height
+    settled "$work/shot.png"
+    kill $wireshark
+    wait $wireshark 2>/dev/null || :
+    wireshark=
+    if grep -i lua "$work/$1.stderr" >&2; then exit 1; fi
+    shrink "$work/shot.png" "$1"
+}
+
+shrink() { # file picture
+    pngquant --strip --speed 1 256 - <"$1" >"docs/images/$2.png"
+}
+
+Xvfb -displayfd 3 -screen 0 ${width}x${height}x24 3>"$work/display" 2>/dev/null &
+xvfb=$!
+until [ -s "$work/display" ]; do sleep 0.2; done
+DISPLAY=:$(cat "$work/display")
+export DISPLAY
+
+wireshark_shot wireshark-handshake pcaps/article-wget.pcapng 2
+wireshark_shot wireshark-merged-close pcaps/article-wget.pcapng 9
+
+# --- report and ladder
+
+page_shot() { # picture page width height
+    chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$work/chromium" \
+        --force-device-scale-factor=1.5 --window-size="$3,$4" --screenshot="$work/shot.png" "file://$2" 2>/dev/null >&2
+    shrink "$work/shot.png" "$1"
+}
+
+# A capture of the golden ones, with hosts and times of their own.
+.venv/bin/python - "$work/captures" <<'END'
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, "")
+from pcaps.build import pcapng
+from pcaps.listing import HERE, parse
+
+NAMES = """article-curl close-four-way-by-client ipv6 unanswered refused syn-retransmission icmp-host-unreachable refused
+    half-open article-wget close-simultaneous refused-retry rst-by-server icmp-time-exceeded half-close-data
+    fin-retransmission client-aborts-in-syn-sent article-ssh unanswered""".split()
+for number, name in enumerate(NAMES, 10):
+    text = (HERE / f"{name}.listing").read_text(encoding="utf-8")
+    text = re.sub(r"10\.0\.0\.1:5000", f"10.0.0.{100 + number % 4}:50{number}", text)
+    text = re.sub(r"^start .*", f"start 2024-01-01T09:00:{number}Z", text, flags=re.MULTILINE)
+    Path(sys.argv[1], f"{number}.pcapng").write_bytes(pcapng(parse(name, text)))
+END
+mergecap -w "$work/office.pcapng" "$work"/captures/*.pcapng
+(cd "$work" && "$OLDPWD/.venv/bin/pybridge" report -o report.html office.pcapng >/dev/null)
+page_shot report "$work/report.html" 1180 900
+
+.venv/bin/python -c 'import pybridge, sys; print(pybridge.read("pcaps/article-wget.pcapng").ladder(0), end="")' >"$work/ladder.svg"
+read -r ladder_width ladder_height <<END
+$(sed -n 's/.* width="\([0-9]*\)" height="\([0-9]*\)".*/\1 \2/p;q' "$work/ladder.svg")
+END
+page_shot ladder "$work/ladder.svg" "$ladder_width" "$ladder_height"
+
+ls -l docs/images
