@@ -32,7 +32,7 @@ export HOME="$work/home" XDG_RUNTIME_DIR="$work/run" TZ=UTC LC_ALL=C.UTF-8
 
 # --- Wireshark
 
-width=1400 height=680
+width=1430 height=680
 
 profile() { # folder: Wireshark rewrites its profile, so that every run gets a new one
     mkdir -p "$1/profiles/README"
@@ -46,7 +46,7 @@ END
 gui.byte_view_show: FALSE
 gui.time_precision: USEC
 gui.geometry_main_upper_pane: 200
-column.width: %m, 40, %t, 74, %s, 116, %d, 116, "%Cus:tcp_handshake.role", 116, "%Cus:tcp_handshake.client_state", 100, "%Cus:tcp_handshake.server_state", 108, %i, 725
+column.width: %m, 52, %t, 74, %s, 116, %d, 116, "%Cus:tcp_handshake.role", 118, "%Cus:tcp_handshake.client_state", 96, "%Cus:tcp_handshake.server_state", 106, %i, 746
 END
     cat >"$1/recent_common" <<END
 gui.geometry_main_x: 0
@@ -129,7 +129,7 @@ for number, name in enumerate(NAMES, 10):
 END
 mergecap -w "$work/office.pcapng" "$work"/captures/*.pcapng
 (cd "$work" && "$OLDPWD/.venv/bin/pybridge" report -o report.html office.pcapng >/dev/null)
-page_shot report "$work/report.html" 1180 900
+page_shot report "$work/report.html" 1180 955
 
 .venv/bin/python -c 'import pybridge, sys; print(pybridge.read("pcaps/article-wget.pcapng").ladder(0), end="")' >"$work/ladder.svg"
 read -r ladder_width ladder_height <<END

@@ -610,6 +610,10 @@ local function judge_closing(connection, segment)
         sender.first_seq, sender.first_ack = segment.seq, segment.ack
     end
     local acknowledges, acknowledges_first = judge_ack_of_fin(connection, segment)
+    if acknowledges and sender.fin_acked then -- T7
+        connection.attempt.closed = true
+        segment.teardown_time = segment.subtract(segment.time, connection.attempt.first_fin_time)
+    end
     if segment.length > 0 then -- T2
         if is_half_close_data(sender.state, peer.fin_acked) then
             add_anomaly(segment, "half-close-data")
@@ -634,10 +638,6 @@ local function judge_closing(connection, segment)
         else
             explain(segment, "%s: the FIN occupies sequence number %.0f", verb, sender.fin_seq)
         end
-    end
-    if acknowledges and sender.fin_acked and peer.fin_acked then -- T7
-        connection.attempt.closed = true
-        segment.teardown_time = segment.subtract(segment.time, connection.attempt.first_fin_time)
     end
 end
 

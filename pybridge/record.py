@@ -28,7 +28,7 @@ class End:
     """One end of a connection (X)."""
 
     __slots__ = (
-        "address", "awaiting", "fin_acked", "fin_first", "fin_frame", "fin_seq", "fin_step", "fin_time", "first_ack",
+        "address", "awaiting", "fin_acked", "fin_acked_once", "fin_first", "fin_frame", "fin_seq", "fin_step", "fin_time", "first_ack",
         "first_seq", "isn", "offer", "offered_isn", "offers_ecn", "payload", "port", "progress", "rejected", "segments",
         "state", "syn_first", "syn_frame", "syn_length", "syn_seen", "syn_time", "synack_ack", "synack_frame", "synack_seen",
         "synack_time",
@@ -63,7 +63,7 @@ class End:
         """Forget the FIN alone (H7)."""
         self.fin_seq: int | None = None
         self.fin_frame = self.fin_time = self.fin_first = self.fin_step = 0
-        self.fin_acked = False
+        self.fin_acked = self.fin_acked_once = False
 
     def accepts(self, ack: int, limit: int) -> bool:
         """Whether `ack` is an acceptable acknowledgement of this end's SYN (X2)."""

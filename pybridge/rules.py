@@ -283,12 +283,14 @@ def _closing(case: Case) -> None:
     connection, s, p = case.connection, case.s, case.p
     if s.progress < 3:
         s.progress, s.first_seq, s.first_ack = 3, case.seq, case.ack
+    first_ack_of_fin = False
     if p.fin_seq is not None and not p.fin_acked and distance(case.ack, p.fin_seq + 1) < HALF:  # T1
         case.roles.append("ACK-OF-FIN")
         case.ack_step = p.fin_step + 1
         if case.answers is None:
             case.answers = (p.fin_frame, p.fin_time)
-        p.fin_acked = True
+        first_ack_of_fin = not p.fin_acked_once
+        p.fin_acked = p.fin_acked_once = True
         p.state = {FIN_WAIT_1: FIN_WAIT_2, CLOSING: TIME_WAIT, LAST_ACK: CLOSED}.get(p.state, p.state)
         if s.fin_acked:  # T7
             connection.complete = True
@@ -301,10 +303,10 @@ def _closing(case: Case) -> None:
         if s.fin_seq is not None and 0 < distance(end, s.fin_seq) < HALF:
             case.anomalies.add("data-after-fin")
     if case.kind & FIN:
-        _fin(case, end)
+        _fin(case, end, first_ack_of_fin)
 
 
-def _fin(case: Case, number: int) -> None:
+def _fin(case: Case, number: int, first_ack_of_fin: bool) -> None:
     """T3, T5."""
     connection, s, p = case.connection, case.s, case.p
     case.roles.append("FIN")
@@ -317,7 +319,7 @@ def _fin(case: Case, number: int) -> None:
                 s.state = FIN_WAIT_1
         elif p.fin_acked:
             s.fin_step = 3
-            connection.merged = "ACK-OF-FIN" in case.roles
+            connection.merged = first_ack_of_fin
             if s.state == CLOSE_WAIT:
                 s.state = LAST_ACK
         else:
