@@ -10,11 +10,11 @@ cd "$(dirname "$0")/.."
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 missing=
-for pair in wireshark:wireshark mergecap:wireshark-common Xvfb:xvfb xdotool:xdotool import:imagemagick \
-    chromium:chromium pngquant:pngquant fc-match:fontconfig; do
+for pair in wireshark:wireshark mergecap:wireshark-common tshark:tshark Xvfb:xvfb xdotool:xdotool import:imagemagick \
+    chromium:chromium pngquant:pngquant fc-list:fontconfig; do
     command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
-fc-match --format '%{family}' monospace 2>/dev/null | grep -q . || missing="$missing fonts-dejavu"
+fc-list 2>/dev/null | grep -q DejaVuSansMono || missing="$missing fonts-dejavu-core"
 if [ -n "$missing" ]; then
     echo "installing$missing ..." >&2
     as_root apt-get update -qq
@@ -24,10 +24,11 @@ fi
 [ -x .venv/bin/pybridge ] || make setup
 
 work=$(mktemp -d)
-xvfb= wireshark=
+xvfb='' wireshark=''
 trap 'kill $wireshark $xvfb 2>/dev/null || :; rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-mkdir -p -m 700 docs/images "$work/home" "$work/run" "$work/captures"
+mkdir -p docs/images "$work/home" "$work/captures"
+mkdir -m 700 "$work/run"
 export HOME="$work/home" XDG_RUNTIME_DIR="$work/run" TZ=UTC LC_ALL=C.UTF-8
 
 # --- Wireshark
@@ -83,7 +84,7 @@ wireshark_shot() { # picture capture frame
     kill $wireshark
     wait $wireshark 2>/dev/null || :
     wireshark=
-    if grep -i lua "$work/$1.stderr" >&2; then exit 1; fi
+    if grep -i '\.lua' "$work/$1.stderr" >&2; then exit 1; fi
     shrink "$work/shot.png" "$1"
 }
 
@@ -97,6 +98,8 @@ until [ -s "$work/display" ]; do sleep 0.2; done
 DISPLAY=:$(cat "$work/display")
 export DISPLAY
 
+# Wireshark tells of Lua errors in dialogs and in the tree; tshark in text.
+if tshark -X lua_script:plugin/tcp_handshake.lua -r pcaps/article-wget.pcapng -V 2>&1 | grep -i 'lua.*error\|\.lua:' >&2; then exit 1; fi
 wireshark_shot wireshark-handshake pcaps/article-wget.pcapng 2
 wireshark_shot wireshark-merged-close pcaps/article-wget.pcapng 9
 
@@ -131,7 +134,7 @@ mergecap -w "$work/office.pcapng" "$work"/captures/*.pcapng
 (cd "$work" && "$OLDPWD/.venv/bin/pybridge" report -o report.html office.pcapng >/dev/null)
 page_shot report "$work/report.html" 1180 955
 
-.venv/bin/python -c 'import pybridge, sys; print(pybridge.read("pcaps/article-wget.pcapng").ladder(0), end="")' >"$work/ladder.svg"
+.venv/bin/python -c 'import pybridge; print(pybridge.read("pcaps/article-wget.pcapng").ladder(0), end="")' >"$work/ladder.svg"
 read -r ladder_width ladder_height <<END
 $(sed -n 's/.* width="\([0-9]*\)" height="\([0-9]*\)".*/\1 \2/p;q' "$work/ladder.svg")
 END
