@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= report.html
 JOBS ?= auto
+SECONDS ?= 600
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lint golden verify install-plugin uninstall-plugin clean
+.PHONY: help setup report test fuzz lint golden verify install-plugin uninstall-plugin clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,6 +31,11 @@ report: $(READY) ## PCAP=x.pcapng [OUT=report.html]: summary on the terminal, pa
 
 test: $(READY) ## run the tests
 	@$(BIN)/python -m pytest -q -n $(JOBS)
+
+fuzz: $(READY) ## [SECONDS=600] [SEED=1]: both implementations on random conversations, for so long
+	@end=$$(($$(date +%s) + $(SECONDS))); seed=$(SEED); while [ $$(date +%s) -lt $$end ]; do \
+		echo "seed $$seed"; PYBRIDGE_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest -q -n $(JOBS) --hypothesis-seed=$$seed \
+			tests/test_differential.py || exit 1; seed=$$((seed + 1)); done
 
 lint: $(READY) ## ruff, mypy, luacheck
 	@sh .ci/system luacheck

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Both state machines behind one face, without tshark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lupa import lua54
+
+from pybridge.annotator import Annotator
+from pybridge.model import Annotation, ConnectionRow, NetworkError, Segment
+
+PLUGIN = Path(__file__).resolve().parent.parent / "plugin" / "tcp_handshake.lua"
+SAID = tuple(Annotation._fields)
+ON_ROWS = ("establishment", "termination", "closed_by", "client_state", "server_state", "client", "client_port", "server")
+
+Said = dict[str, Any]
+Rows = dict[int, dict[str, Any]]
+
+
+class PythonMachine:
+    """The annotator of the package."""
+
+    def __init__(self) -> None:
+        self.annotator = Annotator()
+
+    def take(self, event: Segment | NetworkError) -> Said | None:
+        if isinstance(event, Segment):
+            return self.annotator.segment(*event)._asdict()
+        annotation = self.annotator.network_error(*event)
+        return annotation._asdict() | {"sender": None} if annotation else None
+
+    def rows(self) -> dict[int, ConnectionRow]:
+        return {stream: connection.row() for stream, connection in self.annotator.connections.items()}
+
+    def told(self) -> Rows:
+        return {stream: {name: getattr(row, name) for name in ON_ROWS} for stream, row in self.rows().items()}
+
+
+class LuaMachine:
+    """The plugin's state machine in a Lua of `lupa`."""
+
+    def __init__(self, lua: Any = lua54) -> None:
+        self._runtime = lua.LuaRuntime(unpack_returned_tuples=True)
+        self._tracker = self._runtime.execute(PLUGIN.read_text(encoding="utf-8")).new()
+        self._streams: list[int] = []
+
+    def take(self, event: Segment | NetworkError) -> Said | None:
+        tracker = self._tracker
+        if isinstance(event, Segment):
+            frame, time, stream, *rest, offer = event
+            if stream not in self._streams:
+                self._streams.append(stream)
+            table = self._runtime.table_from(offer._asdict()) if offer else None
+            said = tracker.segment(tracker, stream, frame, time, *rest, table)
+        else:
+            frame, time, stream_or_none, *ends = event
+            said = tracker.network_error(tracker, frame, time, *ends, stream_or_none)
+        if said is None:
+            return None
+        values = {name: said[name] for name in SAID} | {"retransmission": bool(said["retransmission"])}
+        return values if isinstance(event, Segment) else values | {"sender": None}
+
+    def told(self) -> Rows:
+        found = {stream: self._tracker.connection(self._tracker, stream) for stream in self._streams}
+        return {stream: {name: row[name] for name in ON_ROWS} for stream, row in found.items()}
