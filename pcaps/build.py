@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pcaps.listing import HERE, End, Event, Listing, NetworkError, Other, Segment, load_all
 from scapy.layers.dns import DNS, DNSQR
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6Unknown, IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
+
+from pcaps.listing import HERE, End, Event, Listing, NetworkError, Other, Segment, load_all
 
 LINK_TYPES = {"ethernet": 1, "802.11-amsdu": 105}
 OPTION_KINDS = {"eol": 0, "nop": 1, "mss": 2, "ws": 3, "sack": 4, "ts": 8, "tfo": 34}

@@ -23,11 +23,15 @@ def expected_text(capture: pybridge.Capture) -> str:
 
 
 def _aligned(table: pd.DataFrame, *, header: bool) -> str:
-    rows = [[MISSING if pd.isna(value) else str(value).replace(", ", ",") or MISSING for value in row] for row in table.to_numpy()]
+    rows = [[_cell(value) for value in row] for row in table.to_numpy()]
     if header:
         rows.insert(0, [str(name) for name in table.columns])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
+
+
+def _cell(value: object) -> str:
+    return MISSING if pd.isna(value) else str(value).replace(", ", ",") or MISSING
 
 
 def main() -> None:

@@ -93,14 +93,14 @@ local function new_end(state)
         progress = 0,
         syn_length = 0,
         -- syn_seen, synack_seen, isn, syn_time, syn_frame, syn_frame_time, synack_frame, synack_frame_time,
-        -- synack_ack, awaiting, first_seq, first_ack, rejected, fin_seq, fin_start, fin_length, fin_frame,
+        -- synack_ack, awaiting, first_seq, first_ack, rejected, fin_seq, fin_length, fin_frame,
         -- fin_frame_time, fin_step, fin_acked, fin_was_acked: absent so far
     }
 end
 
 --- Forgets the FIN of an end.
 local function forget_fin(this)
-    this.fin_seq, this.fin_start, this.fin_length, this.fin_frame = nil, nil, nil, nil
+    this.fin_seq, this.fin_length, this.fin_frame = nil, nil, nil
     this.fin_frame_time, this.fin_step, this.fin_acked, this.fin_was_acked = nil, nil, nil, nil
 end
 
@@ -144,7 +144,7 @@ local function end_name(connection, index)
 end
 
 -- Notes on the segment being judged: a table made by Tracker:segment with frame, time, from (index of S), to (index
--- of P), kind, seq, ack, length, has_ack, and what the rules say of it: roles, steps, anomalies, words.
+-- of P), kind, flags, seq, ack, length, and what the rules say of it: roles, steps, anomalies, words.
 
 local function add_role(segment, role)
     local roles = segment.roles
@@ -178,6 +178,14 @@ local function sum_of_syn(ack, isn)
     return format("%.0f = %.0f + 1 + %.0f", ack, isn, data)
 end
 
+--- Says that the numbers of an explanation are raw: Wireshark shows relative ones by default.
+local function with_unit(text)
+    if text:find("=", 1, true) then
+        return text .. " (raw sequence numbers)"
+    end
+    return text:find("%d") and text .. " (raw)" or text
+end
+
 --- Explains an acknowledgement of the peer's SYN or SYN-ACK.
 local function explain_ack(segment, peer, what)
     local data = distance(segment.ack, peer.isn + 1) > 0 and " and data" or ""
@@ -200,8 +208,13 @@ end
 
 -- ---------------------------------------------------------------------------------------------------- H. Opening
 
+local function explain_isn(segment, verb)
+    explain(segment, "%s the initial sequence number %.0f", verb or "proposes", segment.seq)
+end
+
 --- Role SYN, step 1.
-local function note_syn(connection, segment)
+-- @param repeated was it sent before
+local function note_syn(connection, segment, repeated)
     local sender = connection[segment.from]
     add_role(segment, SYN)
     segment.handshake_step = 1
@@ -210,40 +223,30 @@ local function note_syn(connection, segment)
     sender.syn_length = max(sender.syn_length, segment.length) -- X: of all its transmissions
     -- H10: the frame answered is the latest transmission.
     sender.syn_frame, sender.syn_frame_time = segment.frame, segment.time
+    if repeated then
+        add_anomaly(segment, "syn-retransmission")
+    end
+    explain_isn(segment, repeated and "repeats")
 end
 
 --- Remembers a SYN as that of its sender.
 local function remember_syn(connection, segment)
     local sender = connection[segment.from]
-    sender.isn, sender.syn_seen = segment.seq, true
-    sender.syn_time = segment.time
-    note_syn(connection, segment)
-end
-
-local function explain_syn(segment)
-    explain(segment, "proposes the initial sequence number %.0f", segment.seq)
-end
-
-local function explain_repeated_syn(segment)
-    explain(segment, "repeats the initial sequence number %.0f", segment.seq)
+    sender.isn, sender.syn_seen, sender.syn_time = segment.seq, true, segment.time
+    note_syn(connection, segment, false)
 end
 
 --- H2: everything of the former attempt is forgotten.
 local function begin_attempt(connection, segment)
-    local former = connection[segment.from]
-    local repeated = former.syn_seen and former.isn == segment.seq
-    local syn_time = former.syn_time
-    connection[segment.from] = new_end(SYN_SENT)
-    connection[segment.to] = new_end(LISTEN)
+    local former, sender = connection[segment.from], new_end(SYN_SENT)
+    connection[segment.from], connection[segment.to] = sender, new_end(LISTEN)
     connection.attempt = {}
-    remember_syn(connection, segment)
-    if repeated then
-        connection[segment.from].syn_time = syn_time
-        add_anomaly(segment, "syn-retransmission")
-        explain_repeated_syn(segment)
+    if former.syn_seen and former.isn == segment.seq then
+        sender.isn, sender.syn_seen, sender.syn_time = former.isn, true, former.syn_time
+        note_syn(connection, segment, true)
     else
+        remember_syn(connection, segment)
         add_anomaly(segment, "port-reuse")
-        explain_syn(segment)
     end
 end
 
@@ -262,7 +265,6 @@ local function judge_syn(connection, segment)
     if connection.fresh then -- H1
         sender.state, peer.state = SYN_SENT, LISTEN
         remember_syn(connection, segment)
-        explain_syn(segment)
     elseif is_over(connection) then -- H2
         begin_attempt(connection, segment)
     elseif sender.syn_seen and sender.isn == segment.seq then -- H3
@@ -272,27 +274,23 @@ local function judge_syn(connection, segment)
         if peer.state == CLOSED then
             peer.state = LISTEN
         end
-        note_syn(connection, segment)
-        add_anomaly(segment, "syn-retransmission")
-        explain_repeated_syn(segment)
+        note_syn(connection, segment, true)
     elseif is_late_syn(sender, peer, segment) then -- H4
         remember_syn(connection, segment)
-        explain_syn(segment)
     elseif peer.state == SYN_SENT and not sender.syn_seen and is_idle(sender) then -- H5
         remember_syn(connection, segment)
         sender.state, peer.state = SYN_RECEIVED, SYN_RECEIVED
         connection.attempt.simultaneous_open = true
         add_anomaly(segment, "simultaneous-open")
-        explain_syn(segment)
     elseif sender.state == SYN_SENT and is_idle(peer) then -- H6
         begin_attempt(connection, segment)
     else -- H7
         connection[segment.from] = new_end(SYN_SENT)
         connection.attempt = {}
         forget_fin(peer)
+        explain(segment, "comes on a live connection: the %s may have restarted", end_name(connection, segment.from))
         remember_syn(connection, segment)
         add_anomaly(segment, "syn-on-established")
-        explain_syn(segment)
     end
 end
 
@@ -340,7 +338,7 @@ local function judge_repeated_syn_ack(connection, segment)
     sender.synack_frame, sender.synack_frame_time = segment.frame, segment.time
     sender.synack_ack = segment.ack
     answer_syn(connection, segment)
-    explain_repeated_syn(segment)
+    explain_isn(segment, "repeats")
     if sender.progress == 2 then
         sender.awaiting = true
         if sender.state == ESTABLISHED then
@@ -362,7 +360,7 @@ local function judge_syn_ack(connection, segment)
         note_syn_ack(connection, segment)
         remember_syn_ack(connection, segment, true)
         answer_syn(connection, segment)
-        explain_syn(segment)
+        explain_isn(segment)
     elseif sender.synack_seen and sender.isn == segment.seq then -- H8.1
         judge_repeated_syn_ack(connection, segment)
     elseif peer_opening and not acceptable then -- H8.2
@@ -377,7 +375,7 @@ local function judge_syn_ack(connection, segment)
         local acknowledged = sender.state == ESTABLISHED and sender.isn == segment.seq
         note_syn_ack(connection, segment)
         answer_syn(connection, segment)
-        explain_syn(segment)
+        explain_isn(segment)
         remember_syn_ack(connection, segment, not acknowledged)
         peer.state, peer.awaiting = ESTABLISHED, false
         if not acknowledged then
@@ -386,10 +384,12 @@ local function judge_syn_ack(connection, segment)
     elseif not sender.isn and (acceptable or precedes_first(sender, peer, segment.seq)) then -- H8.4
         note_syn_ack(connection, segment)
         answer_syn(connection, segment)
-        explain_syn(segment)
+        explain_isn(segment)
         remember_syn_ack(connection, segment, peer.progress < 3)
     else -- H8.5
         add_anomaly(segment, "syn-on-established")
+        explain(segment, "comes on a live connection and has no effect: the %s awaits no SYN-ACK", segment.peer_name)
+        explain_isn(segment)
     end
 end
 
@@ -498,13 +498,9 @@ local function judge_ack_of_fin(connection, segment)
         answer(segment, peer.fin_frame, peer.fin_frame_time)
     end
     local data = peer.fin_length > 0 and format(" + %.0f", peer.fin_length) or ""
-    if segment.ack == expected then
-        explain(segment, "acknowledges the %s's FIN: %.0f = %.0f%s + 1", segment.peer_name, expected,
-            peer.fin_start, data)
-    else
-        explain(segment, "acknowledges the %s's FIN: %.0f is after %.0f = %.0f%s + 1", segment.peer_name, segment.ack,
-            expected, peer.fin_start, data)
-    end
+    local beyond = segment.ack ~= expected and format("%.0f is after ", segment.ack) or ""
+    explain(segment, "acknowledges the %s's FIN: %s%.0f = %.0f%s + 1", segment.peer_name, beyond, expected,
+        distance(peer.fin_seq, peer.fin_length), data)
     local first = not peer.fin_was_acked
     peer.fin_acked, peer.fin_was_acked = true, true
     if peer.state == FIN_WAIT_1 then
@@ -526,9 +522,9 @@ local function is_after_fin(fin_seq, seq, length)
     return beyond >= 1 and beyond < HALF
 end
 
---- T2: is payload sent to a peer that has closed its direction?
-local function is_half_close_data(state, peer_fin_acked)
-    return state == CLOSE_WAIT and peer_fin_acked == true
+--- T2: would payload be sent to a peer that has closed its direction?
+local function is_half_closed(sender, peer)
+    return sender.state == CLOSE_WAIT and peer.fin_acked == true
 end
 
 --- A FIN is delivered to P (T3).
@@ -545,7 +541,7 @@ end
 --- Remembers number and frame of a FIN.
 local function remember_fin(sender, segment)
     sender.fin_seq = (segment.seq + segment.length) % MODULUS
-    sender.fin_start, sender.fin_length = segment.seq, segment.length
+    sender.fin_length = segment.length
     sender.fin_frame, sender.fin_frame_time = segment.frame, segment.time
 end
 
@@ -615,7 +611,7 @@ local function judge_closing(connection, segment)
         segment.teardown_time = segment.subtract(segment.time, connection.attempt.first_fin_time)
     end
     if segment.length > 0 then -- T2
-        if is_half_close_data(sender.state, peer.fin_acked) then
+        if is_half_closed(sender, peer) then
             add_anomaly(segment, "half-close-data")
         end
         if is_after_fin(sender.fin_seq, segment.seq, segment.length) then
@@ -632,12 +628,8 @@ local function judge_closing(connection, segment)
         end
         segment.steps[#segment.steps + 1] = sender.fin_step
         local verb = again and "closes its direction again" or "closes its direction"
-        if segment.length > 0 then
-            explain(segment, "%s: the FIN occupies sequence number %.0f = %.0f + %.0f", verb, sender.fin_seq,
-                segment.seq, segment.length)
-        else
-            explain(segment, "%s: the FIN occupies sequence number %.0f", verb, sender.fin_seq)
-        end
+        local sum = segment.length > 0 and format(" = %.0f + %.0f", segment.seq, segment.length) or ""
+        explain(segment, "%s: the FIN occupies sequence number %.0f%s", verb, sender.fin_seq, sum)
     end
 end
 
@@ -681,7 +673,7 @@ end
 local function judge_answer_to_syn(connection, segment)
     local sender, peer = connection[segment.from], connection[segment.to]
     sender.state = CLOSED
-    if not segment.has_ack then
+    if segment.flags % 32 < 16 then -- without ACK
         explain(segment, "acknowledges nothing, so that the %s ignores it", segment.peer_name)
     elseif is_acceptable(peer, segment.ack, peer.syn_length) then
         peer.state = CLOSED
@@ -815,13 +807,9 @@ local function agreed(mine, other)
 end
 
 --- C17: what the sender of a SYN or SYN-ACK offers.
-local function note_offer(connection, segment, annotation, offer)
-    local known = offer ~= nil
-    local mine = {
-        ecn = offers_ecn(segment.kind, segment.flags),
-        sack_permitted = nil, timestamps = nil,
-    }
-    if known then
+local function note_offer(connection, segment, annotation)
+    local mine, offer = { ecn = offers_ecn(segment.kind, segment.flags) }, segment.offer
+    if offer then
         mine.sack_permitted, mine.timestamps = offer.sack_permitted == true, offer.timestamps == true
         annotation.mss, annotation.window_scale = offer.mss, offer.window_scale
     end
@@ -836,13 +824,9 @@ end
 
 --- E1: the first SYN or SYN-ACK fixes who is the client.
 local function settle_client(connection, segment)
-    if connection.client_is_settled then
-        return
-    end
-    if segment.kind == SYN then
-        connection.client, connection.client_is_settled = segment.from, true
-    elseif segment.kind == SYN_ACK then
-        connection.client, connection.client_is_settled = segment.to, true
+    if not connection.client_is_settled and (segment.kind == SYN or segment.kind == SYN_ACK) then
+        connection.client = segment.kind == SYN and segment.from or segment.to
+        connection.client_is_settled = true
     end
 end
 
@@ -909,33 +893,32 @@ end
 
 --- Joins the anomalies of a set in the order of table A.
 local function join_anomalies(set)
-    if next(set) == nil then
-        return nil
-    end
     local list = {}
     for index = 1, #ANOMALIES do
         if set[ANOMALIES[index]] then
             list[#list + 1] = ANOMALIES[index]
         end
     end
-    return concat(list, "+")
+    return #list > 0 and concat(list, "+") or nil
 end
 
 --- The situation of a connection: the same table as before if nothing in it has changed.
 local function situation_of(connection)
     local one, two, old = connection[1], connection[2], connection.situation
-    local over = is_over(connection)
-    if old and old.client == connection.client and old.over == over and old[1] == one.state and old[2] == two.state
-        and old.fin_seq_1 == one.fin_seq and old.fin_seq_2 == two.fin_seq
-        and old.fin_acked_1 == one.fin_acked and old.fin_acked_2 == two.fin_acked then
+    local situation = {
+        one.state, two.state, client = connection.client, over = is_over(connection),
+        fin_seq_1 = one.fin_seq or false, fin_seq_2 = two.fin_seq or false,
+        half_closed_1 = is_half_closed(one, two), half_closed_2 = is_half_closed(two, one),
+    }
+    local is_same = old ~= nil
+    for key, value in pairs(situation) do
+        is_same = is_same and old[key] == value
+    end
+    if is_same then
         return old
     end
-    return {
-        one.state, two.state, client = connection.client, over = over,
-        fin_seq_1 = one.fin_seq, fin_seq_2 = two.fin_seq,
-        fin_acked_1 = one.fin_acked, fin_acked_2 = two.fin_acked,
-        remarks = {},
-    }
+    situation.remarks = { {}, {} }
+    return situation
 end
 
 --- Annotation with sender and states only.
@@ -956,28 +939,21 @@ local function remark(situation, from, kind, seq, length)
     elseif situation.over then
         anomaly = "segment-after-close"
     elseif kind == PLAIN and length > 0 then -- T2
-        local fin_seq, peer_fin_acked = situation.fin_seq_1, situation.fin_acked_2
+        local fin_seq, half_closed = situation.fin_seq_1, situation.half_closed_1
         if from == 2 then
-            fin_seq, peer_fin_acked = situation.fin_seq_2, situation.fin_acked_1
+            fin_seq, half_closed = situation.fin_seq_2, situation.half_closed_2
         end
-        local half_close = is_half_close_data(situation[from], peer_fin_acked)
         local after_fin = is_after_fin(fin_seq, seq, length)
-        if half_close or after_fin then
-            anomaly = join_anomalies({ ["half-close-data"] = half_close, ["data-after-fin"] = after_fin })
+        if half_closed or after_fin then
+            anomaly = join_anomalies({ ["half-close-data"] = half_closed, ["data-after-fin"] = after_fin })
         end
     end
-    local remarks = situation.remarks
-    local key = anomaly or ""
-    local pair = remarks[key]
-    if not pair then
-        pair = {}
-        remarks[key] = pair
-    end
-    local annotation = pair[from]
+    local remarks = situation.remarks[from]
+    local annotation = remarks[anomaly or ""]
     if not annotation then
         annotation = new_annotation(situation, from)
         annotation.anomaly = anomaly
-        pair[from] = annotation
+        remarks[anomaly or ""] = annotation
     end
     return annotation
 end
@@ -990,6 +966,7 @@ local function annotation_of(connection, segment, situation)
     annotation.handshake_step = segment.handshake_step
     if #steps > 0 then
         annotation.teardown_step = #steps > 1 and format("%.0f+%.0f", steps[1], steps[2]) or format("%.0f", steps[1])
+        annotation.is_simultaneous_close = connection.attempt.simultaneous_close
     end
     annotation.anomaly = segment.anomaly
     for anomaly in pairs(segment.anomalies) do -- A3
@@ -999,9 +976,9 @@ local function annotation_of(connection, segment, situation)
     end
     annotation.responds_to, annotation.response_time = segment.responds_to, segment.response_time
     annotation.handshake_time, annotation.teardown_time = segment.handshake_time, segment.teardown_time
-    annotation.explanation = #words > 0 and concat(words, "; ") or nil
+    annotation.explanation = #words > 0 and with_unit(concat(words, "; ")) or nil
     if roles[1] == SYN or roles[1] == SYN_ACK then
-        note_offer(connection, segment, annotation, segment.offer)
+        note_offer(connection, segment, annotation)
     end
     return annotation
 end
@@ -1034,7 +1011,8 @@ end
 --   local tracker = new(subtract, address_key)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
 --                   flags, seq, ack, length, offer)   -> annotation
---   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)   -> annotation or nil
+--   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
+--                                                     -> annotation and record of the connection, or nil
 --   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
 --                                                     -> annotation or nil (no effect)
 --   tracker:connection(stream)                        -> summary or nil
@@ -1045,7 +1023,8 @@ end
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
 -- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss and window_scale (of its sender),
--- sack_permitted, timestamps and ecn. That of a network error has stream and no sender.
+-- sack_permitted, timestamps and ecn; with a teardown_step also is_simultaneous_close (true), if it is known to be one
+-- by then. That of a network error has stream and no sender.
 --
 -- A summary is a read-only table of the values at the moment: establishment, termination, closed_by (or nil),
 -- client_state, server_state, client, client_port, server, server_port.
@@ -1093,7 +1072,7 @@ function Tracker:open(stream, source, source_port, destination, destination_port
     local client = source_port < destination_port and 2 or 1
     local connection = {
         stream = stream, former = former,
-        address_1 = source, port_1 = source_port, address_2 = destination, port_2 = destination_port, -- G5
+        addresses = { source, destination }, ports = { source_port, destination_port }, -- G5
         client = client,
         fresh = true,
         attempt = {},
@@ -1106,20 +1085,14 @@ function Tracker:open(stream, source, source_port, destination, destination_port
     return connection
 end
 
---- Index of the end that sent a segment (G5).
-local function sender_of(connection, source, source_port)
-    if source_port == connection.port_1 and source == connection.address_1 then
-        return 1
-    end
-    return 2
+--- Has an end of a connection this address and port?
+local function is_end(connection, index, address, port)
+    return port == connection.ports[index] and address == connection.addresses[index]
 end
 
---- Is an end given by address and port the client?
-local function is_client(connection, source, source_port)
-    if connection.client == 1 then
-        return source_port == connection.port_1 and source == connection.address_1
-    end
-    return source_port == connection.port_2 and source == connection.address_2
+--- Index of the end that sent a segment (G5).
+local function sender_of(connection, source, source_port)
+    return is_end(connection, 1, source, source_port) and 1 or 2
 end
 
 --- Ordinal of a segment among those of its connection in its frame (G2).
@@ -1135,19 +1108,19 @@ end
 --- Annotates the next segment of the capture.
 function Tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
                          flags, seq, ack, length, offer)
-    local connection, had_former = self.connections[stream], false
-    if not connection then
+    local connection = self.connections[stream]
+    local is_first = not connection
+    if is_first then
         connection = self:open(stream, source, source_port, destination, destination_port)
-        had_former = connection.former ~= nil
     end
     local from = sender_of(connection, source, source_port)
     local segment = {
         frame = frame, time = time, from = from, to = 3 - from, kind = kind_of(flags), flags = flags,
-        seq = seq, ack = ack, length = length, has_ack = flags % 32 >= 16, offer = offer,
+        seq = seq, ack = ack, length = length, offer = offer,
         subtract = self.subtract,
         roles = {}, steps = {}, anomalies = {}, words = {},
     }
-    if had_former and (segment.kind == SYN or segment.kind == SYN_ACK) then -- A2
+    if is_first and connection.former and (segment.kind == SYN or segment.kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
     end
     judge(connection, segment)
@@ -1158,7 +1131,7 @@ function Tracker:segment(stream, frame, time, source, source_port, destination, 
     local former = connection.situation
     local situation = situation_of(connection)
     connection.situation = situation
-    connection.steady_1, connection.steady_2 = is_steady(connection, 1), is_steady(connection, 2)
+    connection.steady = { is_steady(connection, 1), is_steady(connection, 2) }
     if situation == former and #segment.roles == 0 then
         local shared = remark(situation, from, segment.kind, seq, length)
         if shared.anomaly == segment.anomaly then
@@ -1173,23 +1146,21 @@ function Tracker:segment(stream, frame, time, source, source_port, destination, 
     return annotation
 end
 
---- Shortcut for a plain segment that can neither change nor say anything.
+--- Shortcut for a plain segment, the only one of its frame, that can neither change nor say anything.
 -- @return its annotation, or nil: then segment() must be called
-function Tracker:steady_segment(stream, frame, source, source_port)
+function Tracker:steady_segment(stream, source, source_port)
     local connection = self.connections[stream]
-    if not connection or not (connection.steady_1 or connection.steady_2) then
-        return nil
+    local from = connection and sender_of(connection, source, source_port)
+    if from and connection.steady[from] then
+        return remark(connection.situation, from, PLAIN, 0, 0)
     end
-    local from = sender_of(connection, source, source_port)
-    if not (from == 1 and connection.steady_1 or from == 2 and connection.steady_2) then
-        return nil
-    end
-    next_ordinal(connection, frame)
-    return remark(connection.situation, from, PLAIN, 0, 0)
+    return nil
 end
 
---- The annotation of a segment that was annotated before, and its connection.
-local function recall(self, stream, frame, ordinal, source, source_port, flags, seq, length)
+--- The annotation of a segment that was annotated before.
+-- @param ordinal its ordinal among the segments of its connection in its frame, from 0
+-- @return the annotation and the record of its connection, or nil
+function Tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
     local connection = self.connections[stream]
     local key = frame * ORDINALS + ordinal
     -- Wireshark itself can put a segment into a later stream of the same ends when it dissects it again.
@@ -1207,12 +1178,6 @@ local function recall(self, stream, frame, ordinal, source, source_port, flags, 
     return remark(connection.situations[index], from, kind_of(flags), seq, length), connection
 end
 
---- The annotation of a segment that was annotated before.
--- @param ordinal its ordinal among the segments of its connection in its frame, from 0
-function Tracker:recall(...)
-    return (recall(self, ...))
-end
-
 --- Judges a network error (N1 to N3).
 -- @param source, source_port, destination, destination_port the quoted ends
 -- @param stream the quoted tcp.stream, or nil
@@ -1227,13 +1192,13 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
         return nil
     end
     local client, server = connection[connection.client], connection[3 - connection.client]
-    if client.state ~= SYN_SENT or not is_idle(server) or not is_client(connection, source, source_port) then
+    local is_from_client = is_end(connection, connection.client, source, source_port)
+    if client.state ~= SYN_SENT or not is_idle(server) or not is_from_client then
         return nil
     end
     client.state = CLOSED
     connection.closed_by_error = true
     connection.attempt.unreachable = true
-    connection.steady_1, connection.steady_2 = false, false
     summarise(connection)
     local annotation = {
         stream = connection.stream,
@@ -1241,7 +1206,8 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
         anomaly = "unreachable",
         responds_to = client.syn_frame,
         response_time = self.subtract(time, client.syn_frame_time),
-        explanation = format("reports that the client's SYN %.0f did not arrive", client.isn),
+        explanation = with_unit(format("reports that the client's SYN with sequence number %.0f did not arrive",
+            client.isn)),
     }
     self.errors[frame] = annotation
     return annotation
@@ -1258,16 +1224,13 @@ function Tracker:connection(stream)
     if not connection then
         return nil
     end
-    local one, two = "_1", "_2"
-    if connection.client == 2 then
-        one, two = two, one
-    end
+    local client, server = connection.client, 3 - connection.client
     return {
         establishment = connection.establishment, termination = connection.termination,
         closed_by = connection.closed_by,
-        client = connection["address" .. one], client_port = connection["port" .. one],
-        server = connection["address" .. two], server_port = connection["port" .. two],
-        client_state = connection[connection.client].state, server_state = connection[3 - connection.client].state,
+        client = connection.addresses[client], client_port = connection.ports[client],
+        server = connection.addresses[server], server_port = connection.ports[server],
+        client_state = connection[client].state, server_state = connection[server].state,
     }
 end
 
@@ -1277,21 +1240,10 @@ end
 
 -- ================================================================================================== Wireshark layer
 
-local MINIMUM = 4 -- major version
-
---- Says a sentence to the user, by whatever this version has for it.
-local function complain(sentence)
-    if report_failure then
-        report_failure(sentence)
-    else
-        io.stderr:write(sentence, "\n")
-    end
-end
-
-local major = tonumber(tostring(get_version and get_version() or "0"):match("^(%d+)")) or 0
-if major < MINIMUM then
-    complain(format("tcp_handshake.lua needs Wireshark %d.0 or later; this is %s. It is not loaded.", MINIMUM,
-        tostring(get_version and get_version() or "an older one")))
+local version = tostring(get_version and get_version() or "an older one")
+if (tonumber(version:match("^%d+")) or 0) < 4 then
+    local complain = report_failure or print
+    complain(format("tcp_handshake.lua needs Wireshark 4.0 or later; this is %s. It is not loaded.", version))
     return
 end
 
@@ -1307,75 +1259,68 @@ local proto = Proto("tcp_handshake", "TCP Handshake")
 -- ------------------------------------------------------------------------------------------------------ Preferences
 
 proto.prefs.info_notes = Pref.bool("Add notes to the Info column", true,
-    "Add [Handshake 2/3], [Teardown 1/4], [Reset] and the like to the Info column")
+    "Put [Handshake 2/3], [Teardown 1/4], [Reset] and the like at the beginning of the Info column")
 proto.prefs.explanations = Pref.bool("Explain the steps", true,
     "Add a line to the tree that explains the sequence and acknowledgement numbers of a step")
 
 -- ----------------------------------------------------------------------------------------------------------- Fields
 
-local function string_field(abbreviation, title, blurb)
-    return ProtoField.string(abbreviation, title, nil, blurb)
-end
-
---- Constructor of a field for unsigned numbers of a given size.
-local function number_field(constructor)
-    return function(abbreviation, title, blurb)
-        return constructor(abbreviation, title, base.DEC, nil, nil, blurb)
+--- A new field. The constructors differ in what stands between title and blurb.
+local function new_field(name, kind, title, blurb)
+    local constructor, abbreviation = ProtoField[kind], "tcp_handshake." .. name
+    if kind == "string" then
+        return constructor(abbreviation, title, nil, blurb)
+    elseif kind == "relative_time" then
+        return constructor(abbreviation, title, blurb)
+    elseif kind == "framenum" then
+        return constructor(abbreviation, title, base.NONE, frametype.REQUEST, nil, blurb)
     end
+    return constructor(abbreviation, title, kind == "bool" and base.NONE or base.DEC, nil, nil, blurb)
 end
 
-local uint8_field, uint16_field = number_field(ProtoField.uint8), number_field(ProtoField.uint16)
-local uint32_field = number_field(ProtoField.uint32)
-
-local function boolean_field(abbreviation, title, blurb)
-    return ProtoField.bool(abbreviation, title, base.NONE, nil, nil, blurb)
-end
-
-local function time_field(abbreviation, title, blurb)
-    return ProtoField.relative_time(abbreviation, title, blurb)
-end
-
-local function request_field(abbreviation, title, blurb)
-    return ProtoField.framenum(abbreviation, title, base.NONE, frametype.REQUEST, nil, blurb)
-end
-
--- Name, constructor, title, blurb.
+-- Name, kind, title, blurb; in the order of the tree.
+local SO_FAR = "; as known so far in a first pass (one-pass tshark, live capture), that of the whole capture when the "
+    .. "packet is dissected again"
 local FIELDS = {
-    { "sender", string_field, "Sender", "The end that sent the segment: client or server" },
-    { "role", string_field, "Role",
+    { "role", "string", "Role",
         "Role in opening or closing: SYN, SYN-ACK, HANDSHAKE-ACK, ACK-OF-FIN, FIN or RST" },
-    { "handshake_step", uint8_field, "Handshake step", "Step of the three-way handshake, 1 to 3" },
-    { "teardown_step", uint8_field, "Teardown step", "Step of the closing, 1 to 4" },
-    { "client_state", string_field, "Client state", "State of the client by RFC 9293 once the segment was delivered" },
-    { "server_state", string_field, "Server state", "State of the server by RFC 9293 once the segment was delivered" },
-    { "retransmission", boolean_field, "Retransmission", "A SYN, SYN-ACK or FIN that was sent before" },
-    { "responds_to", request_field, "Responds to", "Frame of the SYN, SYN-ACK or FIN that this one answers" },
-    { "response_time", time_field, "Response time", "Time since the frame that this one answers" },
-    { "handshake_time", time_field, "Handshake time",
+    { "handshake_step", "uint8", "Handshake step", "Step of the three-way handshake, 1 to 3" },
+    { "teardown_step", "uint8", "Teardown step",
+        "Step of the closing, 1 to 4; in a simultaneous close 1 and 2 of either end" },
+    { "explanation", "string", "Explanation", "The sequence and acknowledgement numbers of the step, explained" },
+    { "responds_to", "framenum", "Responds to", "Frame of the SYN, SYN-ACK or FIN that this one answers" },
+    { "response_time", "relative_time", "Response time", "Time since the frame that this one answers" },
+    { "handshake_time", "relative_time", "Handshake time",
         "Time from the first transmission of the SYN to the third step" },
-    { "teardown_time", time_field, "Teardown time",
+    { "teardown_time", "relative_time", "Teardown time",
         "Time from the first FIN to the acknowledgement of the last" },
-    { "anomaly", string_field, "Anomaly", "What is unusual about the segment" },
-    { "establishment", string_field, "Establishment",
-        "How the connection's latest attempt was opened: complete, partial, simultaneous, half-open, refused ..." },
-    { "termination", string_field, "Termination",
-        "How the connection's latest attempt was closed: four-way, three-way, simultaneous, reset, half-closed ..." },
-    { "closed_by", string_field, "Closed by", "Who closed the connection first: client, server or both" },
-    { "stream", uint32_field, "Stream", "The tcp.stream of the connection that a network error is about" },
-    { "client_mss", uint16_field, "Client's MSS", "Maximum segment size that the client offers" },
-    { "server_mss", uint16_field, "Server's MSS", "Maximum segment size that the server offers" },
-    { "client_window_scale", uint8_field, "Client's window scale", "Window scale (shift) that the client offers" },
-    { "server_window_scale", uint8_field, "Server's window scale", "Window scale (shift) that the server offers" },
-    { "sack_permitted", boolean_field, "SACK permitted", "Offered by all SYNs and SYN-ACKs captured so far" },
-    { "timestamps", boolean_field, "Timestamps", "Offered by all SYNs and SYN-ACKs captured so far" },
-    { "ecn", boolean_field, "ECN", "Offered by all SYNs and SYN-ACKs captured so far" },
-    { "explanation", string_field, "Explanation", "The sequence and acknowledgement numbers of the step, explained" },
+    { "retransmission", "bool", "Retransmission", "A SYN, SYN-ACK or FIN that was sent before" },
+    { "anomaly", "string", "Anomaly", "What is unusual about the segment" },
+    { "sender", "string", "Sender", "The end that sent the segment: client or server" },
+    { "client_state", "string", "Client state after delivery",
+        "State of the client by RFC 9293 once the segment was delivered" },
+    { "server_state", "string", "Server state after delivery",
+        "State of the server by RFC 9293 once the segment was delivered" },
+    { "client_mss", "uint16", "Client's MSS", "Maximum segment size that the client offers" },
+    { "client_window_scale", "uint8", "Client's window scale", "Window scale (shift) that the client offers" },
+    { "server_mss", "uint16", "Server's MSS", "Maximum segment size that the server offers" },
+    { "server_window_scale", "uint8", "Server's window scale", "Window scale (shift) that the server offers" },
+    { "stream", "uint32", "Stream", "The tcp.stream of the connection that a network error is about" },
+    { "establishment", "string", "Establishment",
+        "How the latest attempt was opened: complete, partial, simultaneous, half-open, refused ..." .. SO_FAR },
+    { "termination", "string", "Termination",
+        "How the latest attempt was closed: four-way, three-way, simultaneous, reset, half-closed ..." .. SO_FAR },
+    { "closed_by", "string", "Closed by",
+        "Who closed the latest attempt first: client, server or both" .. SO_FAR },
+    { "sack_permitted", "bool", "SACK permitted", "Offered by all SYNs and SYN-ACKs captured so far" },
+    { "timestamps", "bool", "Timestamps", "Offered by all SYNs and SYN-ACKs captured so far" },
+    { "ecn", "bool", "ECN", "Offered by all SYNs and SYN-ACKs captured so far" },
 }
 
 local fields, field_list = {}, {}
 for index = 1, #FIELDS do
-    local name, constructor, title, blurb = FIELDS[index][1], FIELDS[index][2], FIELDS[index][3], FIELDS[index][4]
-    fields[name] = constructor("tcp_handshake." .. name, title, blurb)
+    local name, kind, title, blurb = FIELDS[index][1], FIELDS[index][2], FIELDS[index][3], FIELDS[index][4]
+    fields[name] = new_field(name, kind, title, blurb)
     field_list[index] = fields[name]
 end
 proto.fields = field_list
@@ -1391,7 +1336,8 @@ local SENTENCES = {
     ["syn-retransmission"] = { SEQUENCE, NOTE, "The SYN was sent before: it or its answer was lost or late." },
     ["syn-ack-retransmission"] = { SEQUENCE, NOTE, "The SYN-ACK was sent before: it or its answer was lost or late." },
     ["fin-retransmission"] = { SEQUENCE, NOTE, "The FIN was sent before: it or its answer was lost or late." },
-    ["connection-refused"] = { RESPONSE, WARN, "The SYN was refused by a reset: nothing accepts connections there." },
+    ["connection-refused"] = { RESPONSE, WARN,
+        "The SYN was refused by a reset: usually nothing listens on that port, or a firewall rejects." },
     ["unreachable"] = { RESPONSE, WARN, "The network reports that the SYN could not be delivered." },
     ["handshake-aborted"] = { SEQUENCE, WARN, "The reset ends the handshake before the connection was opened." },
     ["simultaneous-open"] = { SEQUENCE, CHAT, "Both ends sent a SYN before they heard of the other's." },
@@ -1404,15 +1350,14 @@ local SENTENCES = {
     ["port-reuse"] = { SEQUENCE, NOTE, "Another connection between the same addresses and ports begins." },
     ["ack-mismatch"] = { SEQUENCE, WARN, "The acknowledgement number does not fit the SYN that was sent." },
     ["invalid-flags"] = { PROTOCOL, WARN, "No TCP sends this combination of flags." },
-    ["syn-on-established"] = { SEQUENCE, WARN, "A SYN arrives on a connection that is open or opening." },
+    ["syn-on-established"] = { SEQUENCE, WARN, "A SYN or SYN-ACK on a live connection." },
 }
 
 local experts, expert_list = {}, {}
 for index = 1, #ANOMALIES do
     local name = ANOMALIES[index]
-    local sentence = SENTENCES[name]
-    experts[name] = ProtoExpert.new("tcp_handshake.expert." .. name:gsub("-", "_"), sentence[3], sentence[1],
-        sentence[2])
+    local group, severity, sentence = SENTENCES[name][1], SENTENCES[name][2], SENTENCES[name][3]
+    experts[name] = ProtoExpert.new("tcp_handshake.expert." .. name:gsub("-", "_"), sentence, group, severity)
     expert_list[index] = experts[name]
 end
 proto.experts = expert_list
@@ -1420,14 +1365,26 @@ proto.experts = expert_list
 -- ------------------------------------------------------------------------------------------------------- Extractors
 
 -- G1
-local get_source_port, get_destination_port = Field.new("tcp.srcport"), Field.new("tcp.dstport")
-local get_stream, get_length, get_flags = Field.new("tcp.stream"), Field.new("tcp.len"), Field.new("tcp.flags")
-local get_seq, get_ack = Field.new("tcp.seq_raw"), Field.new("tcp.ack_raw")
--- G3, N1
-local get_ip_source, get_ip_destination = Field.new("ip.src"), Field.new("ip.dst")
-local get_ipv6_source, get_ipv6_destination = Field.new("ipv6.src"), Field.new("ipv6.dst")
-local get_icmp_type, get_icmp_code = Field.new("icmp.type"), Field.new("icmp.code")
-local get_icmpv6_type = Field.new("icmpv6.type")
+local SEGMENT = {
+    source_port = Field.new("tcp.srcport"), destination_port = Field.new("tcp.dstport"),
+    stream = Field.new("tcp.stream"), length = Field.new("tcp.len"), flags = Field.new("tcp.flags"),
+    seq = Field.new("tcp.seq_raw"), ack = Field.new("tcp.ack_raw"),
+}
+local get_source_port, get_destination_port = SEGMENT.source_port, SEGMENT.destination_port
+local get_stream, get_length, get_flags = SEGMENT.stream, SEGMENT.length, SEGMENT.flags
+-- G3, N1: the network layers, with the types of their network errors; fragmentation needed is none.
+local NETWORKS = {
+    {
+        get_source = Field.new("ip.src"), get_destination = Field.new("ip.dst"),
+        get_type = Field.new("icmp.type"), get_code = Field.new("icmp.code"),
+        errors = { [3] = true, [11] = true, [12] = true }, unreachable = 3, fragmentation_needed = 4,
+    },
+    {
+        get_source = Field.new("ipv6.src"), get_destination = Field.new("ipv6.dst"),
+        get_type = Field.new("icmpv6.type"), get_code = Field.new("icmpv6.code"),
+        errors = { [1] = true, [3] = true, [4] = true }, unreachable = 1,
+    },
+}
 -- C12, C13
 local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
 local get_option_kind = Field.new("tcp.option_kind")
@@ -1437,44 +1394,41 @@ local get_time = Field.new("frame.time_epoch")
 -- ---------------------------------------------------------------------------------------------- Reading of a frame
 
 local tracker
-local last_frame = 0
+local last_frame
 
 --- Value of the first of the occurrences given, or nil.
 local function value_of(info)
     return info and info.value
 end
 
---- Raw bytes of the address among the occurrences given that equals one, or nil.
-local function bytes_among(address, ...)
-    for index = 1, select("#", ...) do
-        local info = select(index, ...)
-        if info.value == address then
-            return info.range:bytes():tohex()
-        end
-    end
-    return nil
+--- Value of the last of the occurrences given, or nil.
+local function last_value(...)
+    local count = select("#", ...)
+    return count > 0 and (select(count, ...)).value or nil
 end
 
 --- Key of an address: its bytes, since tostring gives the name where names are resolved.
 local function address_key(address)
-    return bytes_among(address, get_ip_source()) or bytes_among(address, get_ip_destination())
-        or bytes_among(address, get_ipv6_source()) or bytes_among(address, get_ipv6_destination())
-        or tostring(address)
+    for _, network in ipairs(NETWORKS) do
+        for _, get in ipairs({ network.get_source, network.get_destination }) do
+            for _, info in ipairs({ get() }) do
+                if info.value == address then
+                    return info.range:bytes():tohex()
+                end
+            end
+        end
+    end
+    return tostring(address)
 end
 
---- Exact difference of two times of frames.
-local function subtract_times(later, earlier)
-    return later - earlier
-end
-
-local function reset_tracker()
-    tracker = new(subtract_times, address_key)
+local function reset()
+    tracker = new(nil, address_key) -- NSTime subtracts as numbers do
     last_frame = 0
 end
 
 --- What a SYN or SYN-ACK offers (C12, C13).
 local function read_offer()
-    local offer = { mss = value_of((get_mss())), window_scale = value_of((get_window_scale())) }
+    local offer = { mss = value_of(get_mss()), window_scale = value_of(get_window_scale()) }
     local kinds = { get_option_kind() }
     for index = 1, #kinds do
         local kind = kinds[index].value
@@ -1488,68 +1442,116 @@ local function read_offer()
 end
 
 --- Does the frame hold a network error (N1)?
--- @return "ip", "ipv6" or nil: the protocol of the quoted ends
-local function network_error_kind()
-    local types, codes = { get_icmp_type() }, { get_icmp_code() }
-    for index = 1, #types do
-        local kind, code = types[index].value, value_of(codes[index])
-        if (kind == 3 and code ~= 4) or kind == 11 or kind == 12 then
-            return "ip"
+-- @return the network layer of the quoted ends, or nil; and: is it a destination unreachable
+local function network_error()
+    for _, network in ipairs(NETWORKS) do
+        local types, codes = { network.get_type() }, { network.get_code() }
+        for index = 1, #types do
+            local kind = types[index].value
+            local is_unreachable = kind == network.unreachable
+            local is_harmless = is_unreachable and network.fragmentation_needed
+                and value_of(codes[index]) == network.fragmentation_needed
+            if network.errors[kind] and not is_harmless then
+                return network, is_unreachable
+            end
         end
     end
-    types = { get_icmpv6_type() }
-    for index = 1, #types do
-        local kind = types[index].value
-        if kind == 1 or kind == 3 or kind == 4 then
-            return "ipv6"
+    return nil, false
+end
+
+--- Addresses of the segments of a frame (G3).
+-- @return two lists of occurrences, or nil for those of the innermost network layer
+local function addresses_of(count)
+    for _, network in ipairs(NETWORKS) do
+        local sources, destinations = { network.get_source() }, { network.get_destination() }
+        if count > 1 and #sources == count and #destinations == count then
+            return sources, destinations
         end
     end
-    return nil
+    return nil, nil
+end
+
+--- The segments of a frame (G1 to G3).
+-- @return a list of tables with stream, source, source_port, destination, destination_port, flags, seq, ack, length
+--   and ordinal; and: is it empty because it cannot be told which header is quoted
+local function read_segments(pinfo)
+    local columns, least, most = {}, math.huge, 0
+    for name, get in pairs(SEGMENT) do
+        local column = { get() }
+        columns[name] = column
+        least, most = min(least, #column), max(most, #column)
+    end
+    if least == 0 or (least < most and network_error()) then
+        return {}, least > 0
+    end
+    local sources, destinations = addresses_of(least)
+    local segments, ordinals = {}, {}
+    for index = 1, least do
+        local segment = {
+            source = sources and sources[index].value or pinfo.src,
+            destination = destinations and destinations[index].value or pinfo.dst,
+        }
+        for name, column in pairs(columns) do
+            segment[name] = column[index].value
+        end
+        segment.ordinal = ordinals[segment.stream] or 0
+        ordinals[segment.stream] = segment.ordinal + 1
+        segments[index] = segment
+    end
+    return segments, false
 end
 
 -- --------------------------------------------------------------------------------------------------- Presentation
 
 --- Text of the tree's top item.
 local function summary_text(annotation)
-    local parts = {}
-    if annotation.role then
-        parts[#parts + 1] = annotation.role
-    end
+    local parts = { annotation.role }
     if annotation.handshake_step then
-        parts[#parts + 1] = format("step %d of 3", annotation.handshake_step)
+        parts[#parts + 1] = format("handshake step %d of 3", annotation.handshake_step)
     end
     if annotation.teardown_step then
-        parts[#parts + 1] = "teardown step " .. annotation.teardown_step .. " of 4"
+        -- A simultaneous close has two steps of either end, and no order among the four.
+        parts[#parts + 1] = "teardown step " .. annotation.teardown_step
+            .. (annotation.is_simultaneous_close and "" or " of 4")
     end
-    if annotation.anomaly then
-        parts[#parts + 1] = annotation.anomaly
-    end
-    parts[#parts + 1] = "client " .. annotation.client_state
-    parts[#parts + 1] = "server " .. annotation.server_state
-    return "TCP Handshake: " .. concat(parts, ", ")
+    parts[#parts + 1] = annotation.anomaly
+    return format("TCP Handshake: %s%sclient %s, server %s", concat(parts, ", "), #parts > 0 and " → " or "",
+        annotation.client_state, annotation.server_state)
 end
 
---- Note for the Info column, or nil.
+--- Text of the subtree with what is known of the connection (C17).
+local function connection_text(connection)
+    local parts = { connection.establishment }
+    parts[2] = connection.termination == "none" and "not closed" or connection.termination
+    parts[3] = connection.closed_by and "closed by " .. connection.closed_by
+    return "Connection: " .. concat(parts, ", ")
+end
+
+--- Note for the Info column on a segment; empty if there is none.
 local function info_note(annotation)
-    local role, anomaly = annotation.role, annotation.anomaly
-    if not role then
-        return anomaly == "unreachable" and " [Unreachable]" or nil
-    elseif role == RST then
-        if anomaly and anomaly:find("connection-refused", 1, true) then
-            return " [Refused]"
-        elseif anomaly and anomaly:find("handshake-aborted", 1, true) then
-            return " [Handshake aborted]"
+    local anomaly, step = annotation.anomaly or "", annotation.teardown_step
+    if annotation.role == RST then
+        if anomaly:find("connection-refused", 1, true) then
+            return "[Refused] "
         end
-        return " [Reset]"
+        return anomaly:find("handshake-aborted", 1, true) and "[Handshake aborted] " or "[Reset] "
     end
     local note = ""
     if annotation.handshake_step then
-        note = format(" [Handshake %d/3]", annotation.handshake_step)
+        note = format("[Handshake %d/3] ", annotation.handshake_step)
     end
-    if annotation.teardown_step then
-        note = note .. " [Teardown " .. annotation.teardown_step .. "/4]"
+    if step then
+        note = note .. (annotation.is_simultaneous_close and "[Simultaneous close " .. step .. "/2] "
+            or "[Teardown " .. step .. "/4] ")
     end
     return note
+end
+
+--- Puts the notes of a frame before the rest of the Info column: at its end they are cut off.
+local function show_notes(notes, pinfo)
+    if notes ~= "" and proto.prefs.info_notes then
+        pinfo.cols.info:prepend(notes)
+    end
 end
 
 --- Adds a field if it has a value.
@@ -1560,10 +1562,10 @@ local function add(item, name, value)
 end
 
 --- Adds a field once for each part of a string joined with "+" (T6, A).
-local function add_each(item, name, joined, convert)
+local function add_each(item, name, joined)
     if joined then
         for part in joined:gmatch("[^+]+") do
-            add(item, name, convert and convert(part) or part)
+            add(item, name, tonumber(part) or part)
         end
     end
 end
@@ -1572,33 +1574,30 @@ end
 local function show_event(item, annotation)
     add_each(item, "role", annotation.role)
     add(item, "handshake_step", annotation.handshake_step)
-    add_each(item, "teardown_step", annotation.teardown_step, tonumber)
+    add_each(item, "teardown_step", annotation.teardown_step)
     if proto.prefs.explanations then
         add(item, "explanation", annotation.explanation)
     end
-    add(item, "retransmission", annotation.retransmission)
     add(item, "responds_to", annotation.responds_to)
     add(item, "response_time", annotation.response_time)
     add(item, "handshake_time", annotation.handshake_time)
     add(item, "teardown_time", annotation.teardown_time)
+    add(item, "retransmission", annotation.retransmission)
     add_each(item, "anomaly", annotation.anomaly)
-    add(item, "stream", annotation.stream)
-    if annotation.sender then
-        add(item, annotation.sender .. "_mss", annotation.mss)
-        add(item, annotation.sender .. "_window_scale", annotation.window_scale)
-    end
-    add(item, "sack_permitted", annotation.sack_permitted)
-    add(item, "timestamps", annotation.timestamps)
-    add(item, "ecn", annotation.ecn)
 end
 
---- Adds the Expert Information of the anomalies.
-local function show_experts(item, annotation)
-    if annotation.anomaly then
-        for anomaly in annotation.anomaly:gmatch("[^+]+") do
-            item:add_proto_expert_info(experts[anomaly])
-        end
-    end
+--- Adds the subtree of what is known of the connection (C17).
+-- @param connection the tracker's record, which has the values of now
+local function show_connection(item, annotation, connection)
+    local subtree = item:add(connection_text(connection))
+    subtree:set_generated()
+    add(subtree, "stream", annotation.stream)
+    add(subtree, "establishment", connection.establishment)
+    add(subtree, "termination", connection.termination)
+    add(subtree, "closed_by", connection.closed_by)
+    add(subtree, "sack_permitted", annotation.sack_permitted)
+    add(subtree, "timestamps", annotation.timestamps)
+    add(subtree, "ecn", annotation.ecn)
 end
 
 local own_dissector
@@ -1612,216 +1611,113 @@ local function is_unwatched(tree)
     return own_dissector ~= nil and not tree:referenced(own_dissector)
 end
 
---- Adds the tree of a segment or network error, and its note.
--- @param connection the tracker's record, which has the connection's values of now (C17)
-local function show(annotation, connection, pinfo, tree)
+--- Adds the tree of a segment or network error.
+-- @param connection the tracker's record
+local function show(annotation, connection, tree)
     local is_event = annotation.role or annotation.anomaly or annotation.explanation
     if not is_event and is_unwatched(tree) then
         return
     end
     local item = tree:add(proto, summary_text(annotation))
     item:set_generated()
-    add(item, "sender", annotation.sender)
-    add(item, "client_state", annotation.client_state)
-    add(item, "server_state", annotation.server_state)
     if is_event then
         show_event(item, annotation)
     end
-    add(item, "establishment", connection.establishment)
-    add(item, "termination", connection.termination)
-    add(item, "closed_by", connection.closed_by)
-    show_experts(item, annotation)
-    if proto.prefs.info_notes then
-        local note = info_note(annotation)
-        if note then
-            pinfo.cols.info:append(note)
-        end
+    add(item, "sender", annotation.sender)
+    add(item, "client_state", annotation.client_state)
+    add(item, "server_state", annotation.server_state)
+    if annotation.sender then
+        add(item, annotation.sender .. "_mss", annotation.mss)
+        add(item, annotation.sender .. "_window_scale", annotation.window_scale)
+    end
+    show_connection(item, annotation, connection)
+    for anomaly in (annotation.anomaly or ""):gmatch("[^+]+") do
+        item:add_proto_expert_info(experts[anomaly])
     end
 end
 
 -- ------------------------------------------------------------------------------------------------------- Dissection
 
 --- Annotates one segment of a frame, or recalls its annotation.
--- @param segment stream, source, source_port, destination, destination_port, flags, seq, ack, length, ordinal
+-- @param segment as read_segments gives it
 -- @param is_new was the frame not processed before
 -- @param is_single is it the only segment of its frame (C12)
--- @return the annotation, if there is one, and the connection
+-- @return the annotation and the connection, or nil
 local function annotate(segment, number, is_new, is_single)
-    local stream, flags = segment.stream, segment.flags
     if not is_new then
-        return recall(tracker, stream, number, segment.ordinal, segment.source, segment.source_port, flags,
-            segment.seq, segment.length)
+        return tracker:recall(segment.stream, number, segment.ordinal, segment.source, segment.source_port,
+            segment.flags, segment.seq, segment.length)
     end
-    local kind = kind_of(flags)
-    local offer = is_single and (kind == SYN or kind == SYN_ACK) and read_offer() or nil
-    local annotation = tracker:segment(stream, number, value_of((get_time())), segment.source, segment.source_port,
-        segment.destination, segment.destination_port, flags, segment.seq, segment.ack, segment.length, offer)
-    return annotation, tracker.connections[stream]
-end
-
---- Reads the i-th of the occurrences as one segment.
-local function segment_at(columns, index)
-    return {
-        source_port = columns[1][index].value, destination_port = columns[2][index].value,
-        stream = columns[3][index].value, length = columns[4][index].value, flags = columns[5][index].value,
-        seq = columns[6][index].value, ack = columns[7][index].value,
-        ordinal = 0,
-    }
-end
-
---- Reads the only TCP header of a frame.
--- @return the segment, or nil if it is none (G1)
-local function only_segment(source_port, pinfo)
-    local destination_port, stream, length, flags = get_destination_port(), get_stream(), get_length(), get_flags()
-    local seq, ack = get_seq(), get_ack()
-    if not (destination_port and stream and length and flags and seq and ack) then
-        return nil
+    local offer
+    if is_single and segment.flags % 4 >= 2 then -- a SYN
+        offer = read_offer()
     end
-    return {
-        source_port = source_port.value, destination_port = destination_port.value,
-        stream = stream.value, length = length.value, flags = flags.value,
-        seq = seq.value, ack = ack.value,
-        source = pinfo.src, destination = pinfo.dst,
-        ordinal = 0,
-    }
-end
-
---- Addresses of the segments of a frame (G3).
--- @return two lists of occurrences, or nil for those of the innermost network layer
-local function addresses_of(count)
-    local sources, destinations = { get_ip_source() }, { get_ip_destination() }
-    if #sources == count and #destinations == count then
-        return sources, destinations
-    end
-    sources, destinations = { get_ipv6_source() }, { get_ipv6_destination() }
-    if #sources == count and #destinations == count then
-        return sources, destinations
-    end
-    return nil, nil
-end
-
---- The segments of a frame with several headers (G1 to G3).
--- @return a list, empty if there are none, and: are there some of which cannot be told which is quoted
-local function several_segments(pinfo)
-    local columns = {
-        { get_source_port() }, { get_destination_port() }, { get_stream() }, { get_length() }, { get_flags() },
-        { get_seq() }, { get_ack() },
-    }
-    local count, equal = #columns[1], true
-    for index = 2, #columns do
-        equal = equal and #columns[index] == #columns[1]
-        count = min(count, #columns[index])
-    end
-    if count == 0 or (not equal and network_error_kind()) then
-        return {}, count > 0
-    end
-    local sources, destinations
-    if count > 1 then
-        sources, destinations = addresses_of(count)
-    end
-    local segments, ordinals = {}, {}
-    for index = 1, count do
-        local segment = segment_at(columns, index)
-        segment.source = sources and sources[index].value or pinfo.src
-        segment.destination = destinations and destinations[index].value or pinfo.dst
-        segment.ordinal = ordinals[segment.stream] or 0
-        ordinals[segment.stream] = segment.ordinal + 1
-        segments[index] = segment
-    end
-    return segments, false
-end
-
---- Last of the values given, or nil.
-local function last_value(...)
-    local count = select("#", ...)
-    return count > 0 and (select(count, ...)).value or nil
-end
-
---- A frame without segments: perhaps a network error (N1).
-local function dissect_error(number, is_new, pinfo, tree)
-    local kind = network_error_kind()
-    if not kind then
-        return
-    end
-    local annotation
-    if is_new then
-        local source, destination
-        if kind == "ip" then
-            source, destination = last_value(get_ip_source()), last_value(get_ip_destination())
-        else
-            source, destination = last_value(get_ipv6_source()), last_value(get_ipv6_destination())
-        end
-        local source_port = last_value(get_source_port())
-        local destination_port = last_value(get_destination_port())
-        if source and destination and source_port and destination_port then
-            annotation = tracker:network_error(number, value_of((get_time())), source, source_port, destination,
-                destination_port, last_value(get_stream()))
-        end
-    else
-        annotation = tracker:recall_error(number)
-    end
-    if annotation then
-        show(annotation, tracker.connections[annotation.stream], pinfo, tree)
-    end
+    local annotation = tracker:segment(segment.stream, number, value_of(get_time()), segment.source,
+        segment.source_port, segment.destination, segment.destination_port, segment.flags, segment.seq, segment.ack,
+        segment.length, offer)
+    return annotation, tracker.connections[segment.stream]
 end
 
 --- A plain segment of a connection on which nothing is going on: most segments of most captures.
 -- @param source_port that of the only header of the frame
 -- @return its annotation and its connection, or nil: then the frame must be read in full
-local function steady_annotation(number, source_port, pinfo)
+local function annotate_steady(source_port, pinfo)
     local stream, flags = get_stream(), get_flags()
-    if not (stream and flags and get_length()) then
+    if not (stream and flags and get_length()) or kind_of(flags.value) ~= PLAIN then
         return nil, nil
     end
-    stream, flags = stream.value, flags.value
-    if flags % 8 ~= 0 or flags % 32 < 16 then
-        return nil, nil
-    end
-    return tracker:steady_segment(stream, number, pinfo.src, source_port.value), tracker.connections[stream]
+    return tracker:steady_segment(stream.value, pinfo.src, source_port.value), tracker.connections[stream.value]
 end
 
---- Dissects a frame that carries a TCP header, whole or quoted.
--- Every header has a source port: with one of them there is one header, and nothing to count (G2).
-local function dissect_headers(first_port, second_port, pinfo, tree)
-    local number = pinfo.number
-    local is_new = number > last_frame
-    if is_new then
-        last_frame = number
-        if not second_port then
-            local annotation, connection = steady_annotation(number, first_port, pinfo)
-            if annotation then
-                show(annotation, connection, pinfo, tree)
-                return
-            end
+--- A frame without segments: perhaps a network error (N1).
+local function dissect_error(number, is_new, pinfo, tree)
+    local network, is_unreachable = network_error()
+    local annotation = tracker:recall_error(number)
+    if network and is_new then
+        local source, destination = last_value(network.get_source()), last_value(network.get_destination())
+        local source_port, destination_port = last_value(get_source_port()), last_value(get_destination_port())
+        if source and destination and source_port and destination_port then
+            annotation = tracker:network_error(number, value_of(get_time()), source, source_port, destination,
+                destination_port, last_value(get_stream()))
         end
     end
-    local segments, is_suppressed
-    if second_port then
-        segments, is_suppressed = several_segments(pinfo)
-    else
-        segments = { only_segment(first_port, pinfo) }
+    if annotation then
+        show(annotation, tracker.connections[annotation.stream], tree)
+        show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo)
     end
+end
+
+function proto.dissector(_, pinfo, tree)
+    local source_port, second_port = get_source_port()
+    if not source_port then
+        return
+    end
+    local number = pinfo.number
+    local is_new = number > last_frame
+    last_frame = max(last_frame, number)
+    -- Every header has a source port: with one of them there is one header, and nothing to count (G2).
+    if is_new and not second_port then
+        local annotation, connection = annotate_steady(source_port, pinfo)
+        if annotation then
+            show(annotation, connection, tree)
+            return
+        end
+    end
+    local segments, is_unclear = read_segments(pinfo)
+    local notes = ""
     for index = 1, #segments do
         local annotation, connection = annotate(segments[index], number, is_new, #segments == 1)
         if annotation then
-            show(annotation, connection, pinfo, tree)
+            show(annotation, connection, tree)
+            notes = notes .. info_note(annotation)
         end
     end
-    if #segments == 0 and not is_suppressed then -- N1
+    show_notes(notes, pinfo)
+    if #segments == 0 and not is_unclear then -- N1
         dissect_error(number, is_new, pinfo, tree)
     end
 end
 
-function proto.init()
-    reset_tracker()
-end
-
-function proto.dissector(_, pinfo, tree)
-    local first_port, second_port = get_source_port()
-    if first_port then
-        dissect_headers(first_port, second_port, pinfo, tree)
-    end
-end
-
-reset_tracker()
+proto.init = reset
+reset()
 register_postdissector(proto)

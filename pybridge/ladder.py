@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pybridge.text import MINUS, duration_text, endpoint, printable
+
 LEGAL_ANOMALIES = frozenset({"simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data", "port-reuse"})
 """Anomalies that are rare but allowed; every other one points at a problem."""
 
 PROBLEM_MARK = "▲"
 LEGAL_MARK = "△"
-MISSING = "\u2013"  # an en dash
-MINUS = "\u2212"
 
 SHORT_CONNECTION = 12  # up to so many segments, nothing is folded
 SHORTEST_FOLD = 3  # a run of fewer plain segments is drawn segment by segment
@@ -55,9 +54,6 @@ svg.tcp-ladder:root{background:#fff;color:#1a1a1a}
 @media print{.tcp-ladder{print-color-adjust:exact;break-inside:auto}}
 """
 
-# Control characters, surrogates, noncharacters, and what changes the direction of text.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-
 
 class Ladder(str):
     """The SVG of a ladder, which shows itself in Jupyter."""
@@ -66,80 +62,6 @@ class Ladder(str):
 
     def _repr_html_(self) -> str:
         return str(self)
-
-    def _repr_svg_(self) -> str:
-        return str(self)
-
-
-def printable(text: str) -> str:
-    """Replace what must not reach a document (control characters, surrogates, bidirectional controls) by U+FFFD.
-
-    Parameters
-    ----------
-    text : str
-        Text from a capture or a file name; not escaped for XML or HTML here.
-
-    Returns
-    -------
-    str
-        Text that can be encoded in UTF-8 and is legal in XML 1.0 once escaped.
-    """
-    return _UNPRINTABLE.sub("\ufffd", text)
-
-
-def endpoint(address: str, port: int) -> str:
-    """Write an address with its port, IPv6 in brackets (``[2001:db8::1]:443``).
-
-    Parameters
-    ----------
-    address : str
-        IP address, or a name.
-    port : int
-        TCP port.
-
-    Returns
-    -------
-    str
-        Both joined by a colon.
-    """
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def duration_text(value: pd.Timedelta | None) -> str:
-    """Write a duration with three significant digits and a fitting unit.
-
-    Parameters
-    ----------
-    value : pandas.Timedelta or None
-        The duration; missing values give a dash.
-
-    Returns
-    -------
-    str
-        For example ``812 µs``, ``12.3 ms``, ``1.20 s``, ``2 min 5 s``.
-    """
-    if value is None or pd.isna(value):
-        return MISSING
-    nanoseconds = int(value.value) if value.unit == "ns" else int(value.as_unit("ns").value)
-    sign, size = (MINUS if nanoseconds < 0 else ""), abs(nanoseconds)
-    if size >= 59_500_000_000:
-        return sign + _long_duration(round(size / 1e9))
-    for factor, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
-        if size >= 0.9995 * factor:
-            return f"{sign}{_three_digits(size / factor)} {unit}"
-    return f"{sign}{size} ns" if size else "0 s"
-
-
-def _three_digits(number: float) -> str:
-    return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f}"
-
-
-def _long_duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, seconds = divmod(rest, 60)
-    if hours >= 48:
-        return f"{hours // 24:,} d {hours % 24} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
 @dataclass
@@ -218,7 +140,7 @@ def ladder_svg(segments: pd.DataFrame, connection: pd.Series[Any], *, with_style
     canvas = _Canvas()
     _draw_heads(canvas, connection)
     if len(segments):
-        _draw_rows(canvas, segments, _text(connection.name))
+        _draw_rows(canvas, segments, connection)
     else:
         _draw_remark(canvas, ["No segment of this connection is in the table."])
     _draw_network_error(canvas, connection)
@@ -259,10 +181,8 @@ def _spoken(anomalies: Sequence[str]) -> str:
 
 
 def _heads(connection: pd.Series[Any]) -> tuple[str, str]:
-    return (
-        _shorten(endpoint(str(connection["client"]), int(connection["client_port"]))),
-        _shorten(endpoint(str(connection["server"]), int(connection["server_port"]))),
-    )
+    client, server = (endpoint(str(connection[end]), int(connection[f"{end}_port"])) for end in ("client", "server"))
+    return client, server
 
 
 def _draw_heads(canvas: _Canvas, connection: pd.Series[Any]) -> None:
@@ -274,7 +194,7 @@ def _draw_heads(canvas: _Canvas, connection: pd.Series[Any]) -> None:
     canvas.y = 40
 
 
-def _draw_rows(canvas: _Canvas, segments: pd.DataFrame, stream: str) -> None:
+def _draw_rows(canvas: _Canvas, segments: pd.DataFrame, connection: pd.Series[Any]) -> None:
     spans = _spans(_notable(segments))
     hidden: tuple[int, int] | None = None
     if len(spans) > ROWS_BEFORE_CAP + ROWS_AFTER_CAP:
@@ -283,16 +203,19 @@ def _draw_rows(canvas: _Canvas, segments: pd.DataFrame, stream: str) -> None:
     spans = [part for span in spans for part in _unfold(span, span == hidden or len(segments) > SHORT_CONNECTION)]
     ends = (_end(segments, "client"), _end(segments, "server"))
     times = segments["time"].astype("datetime64[ns, UTC]").astype("int64").to_numpy()
+    close = _close(segments, times, ends, connection["teardown_time"])
     _draw_initial_states(canvas, segments)
     last = int(times[0])
     for start, stop in spans:
         _draw_gap(canvas, int(times[start]) - last)
         if (start, stop) == hidden:
-            _draw_hidden(canvas, segments.iloc[start:stop], stream)
+            _draw_hidden(canvas, segments.iloc[start:stop], _text(connection.name))
         elif stop - start > 1:
             _draw_band(canvas, segments.iloc[start:stop], times[start:stop] - times[0])
         else:
-            _draw_segment(canvas, _tuples(segments.iloc[start:stop])[0], start, ends, int(times[start] - times[0]))
+            row = _tuples(segments.iloc[start:stop])[0]
+            teardown = connection["teardown_time"] if start == close else None
+            _draw_segment(canvas, row, start, ends, int(times[start] - times[0]), teardown)
         last = int(times[stop - 1])
 
 
@@ -340,6 +263,18 @@ def _end(segments: pd.DataFrame, name: str) -> _End:
     )
 
 
+def _close(
+    segments: pd.DataFrame, times: np.ndarray[Any, np.dtype[Any]], ends: tuple[_End, _End], teardown: pd.Timedelta
+) -> int | None:
+    """Position of the segment that completed the close: the last acknowledgement of a FIN that long after a FIN."""
+    if pd.isna(teardown):
+        return None
+    fins = times[[*ends[0].fin_at, *ends[1].fin_at]]
+    acknowledges = segments["role"].astype(str).str.contains("ACK-OF-FIN").to_numpy(dtype=bool)
+    closes = np.flatnonzero(acknowledges & np.isin(times - teardown.as_unit("ns").value, fins))
+    return int(closes[-1]) if len(closes) else None
+
+
 def _first_number(segments: pd.DataFrame, own: np.ndarray[Any, np.dtype[np.bool_]]) -> int | None:
     """First sequence number of an end, else the first acknowledgement it got, else None."""
     flags = segments["flags"].astype(str)
@@ -358,9 +293,13 @@ def _draw_initial_states(canvas: _Canvas, segments: pd.DataFrame) -> None:
         canvas.advance(18)
 
 
-def _draw_segment(canvas: _Canvas, row: Any, position: int, ends: tuple[_End, _End], offset: int) -> None:
+def _draw_segment(
+    canvas: _Canvas, row: Any, position: int, ends: tuple[_End, _End], offset: int, teardown: pd.Timedelta | None
+) -> None:
     y, from_client = canvas.y, row.sender == "client"
     notes = _notes(row)
+    if teardown is not None:
+        notes.append(("q", f"teardown took {duration_text(teardown)}"))
     raw = _raw_numbers(row, position, ends)
     canvas.text(TIME_X, y + 20, "e", _seconds(offset))
     canvas.text(TIME_X, y + 33, "e q", f"frame {row.frame}")
@@ -555,10 +494,6 @@ def _text(value: Any) -> str:
 
 def _seconds(nanoseconds: int) -> str:
     return f"{nanoseconds / 1e9:.6f}".replace("-", MINUS)
-
-
-def _shorten(text: str, limit: int = 52) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _xml(text: str) -> str:

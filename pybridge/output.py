@@ -15,12 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pybridge.report import Summary
+from pybridge.report import FAILED, OPENED, Summary
+from pybridge.text import amount, duration_text
+from pybridge.text import printable as printable  # noqa: PLC0414 - cli.py has it from here
 
 Format = Literal["table", "csv", "json", "parquet"]
 FORMATS: tuple[Format, ...] = ("table", "csv", "json", "parquet")
 PIPED_WIDTH = 100_000  # not on a terminal nothing is folded
 SHOWN = 10
+NUMBERS = ("connections", "first stream", "slowest handshake", "stream", "SYNs repeated", "count")  # columns
 
 
 def format_of(out: Path | None) -> Format:
@@ -104,52 +107,43 @@ def _print_table(console: Console, text: pd.DataFrame) -> None:
     console.print(table, soft_wrap=False)
 
 
-def printable(text: str) -> str:
-    """The text with control characters and the like as escapes: what a capture holds must not steer a terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def print_summary(summary: Summary, source: str) -> None:
     """The verdict on a capture, for a terminal: counts, failures, slowest handshakes, anomalies."""
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
-    console.print(
-        Text(f"{printable(source)}: {_count(summary.segments, 'segment')}, {_count(summary.connections, 'connection')}", "bold")
-    )
-    _print_counts(console, "opened", summary.establishment)
-    _print_counts(console, "closed", summary.termination)
-    _print_counts(console, "closed by", summary.closed_by)
+    console.print(Text(f"{printable(source)}: {summary.size}", "bold"))
+    before, failures, after = summary.verdict
+    console.print(Text.assemble(before, (failures, "bold red"), after))
+    _print_counts(console, "opened", {name: summary.establishment.get(name, 0) for name in OPENED})
+    _print_counts(console, "failed", {name: summary.establishment.get(name, 0) for name in FAILED})
+    _print_counts(console, "closed", summary.open_termination, f" (of the {amount(summary.were_open)} that were open)")
+    _print_counts(console, "closed by", summary.open_closed_by)
     if summary.failures:
         table = _section("failed", "connections", "client", "server", "first stream")
         for group in summary.failures[:SHOWN]:
             _add(table, group.establishment, group.connections, group.client, group.server, group.first_stream)
         console.print(table)
     if summary.slowest:
-        table = _section("slowest handshake", "stream", "client", "server", "SYN again")
+        table = _section("slowest handshake", "stream", "client", "server", "SYNs repeated")
         for slow in summary.slowest[:SHOWN]:
-            seconds = f"{slow.handshake_time.total_seconds():.6f} s"
-            _add(table, seconds, slow.stream, slow.client, slow.server, slow.syn_retransmissions or "")
+            _add(table, duration_text(slow.handshake_time), slow.stream, slow.client, slow.server, slow.syn_retransmissions or "")
         console.print(table)
     if summary.anomalies:
         table = _section("anomaly", "count", "frames", "display filter")
         for anomaly in summary.anomalies:
-            frames = ", ".join(map(str, anomaly.frames[:SHOWN])) + (", ..." if len(anomaly.frames) > SHOWN else "")
-            _add(table, anomaly.name, anomaly.count, frames, anomaly.display_filter)
+            _add(table, anomaly.name, anomaly.count, anomaly.where, anomaly.display_filter)
         console.print(table)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _print_counts(console: Console, label: str, counts: dict[str, int]) -> None:
-    text = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    console.print(Text(f"{label:>10}  {text or '-'}"))
+def _print_counts(console: Console, label: str, counts: dict[str, int], remark: str = "") -> None:
+    text = ", ".join(f"{amount(count)} {name}" for name, count in counts.items() if count)
+    if text:
+        console.print(Text(f"{label:>10}  {text}{remark}"))
 
 
 def _section(*heads: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for head in heads:
-        table.add_column(head, justify="right" if head in ("connections", "count", "stream") else "left", overflow="fold")
+        table.add_column(head, justify="right" if head in NUMBERS else "left", overflow="fold")
     return table
 
 

@@ -28,8 +28,8 @@ class End:
     """One end of a connection (X)."""
 
     __slots__ = (
-        "address", "awaiting", "fin_acked", "fin_acked_once", "fin_first", "fin_frame", "fin_seq", "fin_step", "fin_time", "first_ack",
-        "first_seq", "isn", "offer", "offered_isn", "offers_ecn", "payload", "port", "progress", "rejected", "segments",
+        "address", "awaiting", "fin_acked", "fin_acked_once", "fin_first", "fin_frame", "fin_seq", "fin_step", "fin_time",
+        "first_ack", "first_seq", "isn", "offer", "offered_isn", "offers_ecn", "payload", "port", "progress", "rejected", "segments",
         "state", "syn_first", "syn_frame", "syn_length", "syn_seen", "syn_time", "synack_ack", "synack_frame", "synack_seen",
         "synack_time",
     )  # fmt: skip

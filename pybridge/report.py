@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pybridge import files, ladder
-from pybridge.ladder import MISSING
+from pybridge import ladder
+from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
 ESTABLISHMENT = {
     "complete": "Opened; all three steps of the handshake were captured.",
@@ -79,6 +77,7 @@ OPENED = ("complete", "simultaneous", "partial")
 FAILED = ("refused", "unreachable", "unanswered", "aborted", "half-open")
 
 SLOWEST = 10
+SHOWN = 5  # so many frames or connections of an anomaly are shown
 FRAMES_IN_FILTER = 50
 GROUPS_PER_FAILURE = 50
 CONNECTION_ROWS = 10_000
@@ -122,11 +121,17 @@ class Anomaly:
     explanation: str
     legal: bool
     count: int
-    connections: int
     streams: tuple[int, ...]
     frames: tuple[int, ...]
     display_filter: str
     fallback_filter: str
+
+    @property
+    def where(self) -> str:
+        """The first frames; the streams if it is on no segment."""
+        if self.frames:
+            return _first_of(self.frames)
+        return f"{'stream' if len(self.streams) == 1 else 'streams'} {_first_of(self.streams)}"
 
 
 @dataclass(frozen=True)
@@ -141,8 +146,8 @@ class Summary:
         Earliest and latest time of a segment; None without any.
     opened, failed, not_captured : int
         Connections by what became of their opening; they add up to `connections`.
-    establishment, termination, closed_by : dict of str to int
-        Connections by value, over all connections; values that do not occur are left out.
+    establishment : dict of str to int
+        Connections by value; values that do not occur are left out.
     open_termination, open_closed_by : dict of str to int
         The same over the connections that were open (`opened` and `not_captured`), so that a refused connection does
         not count as closed by a reset.
@@ -164,8 +169,6 @@ class Summary:
     failed: int
     not_captured: int
     establishment: dict[str, int]
-    termination: dict[str, int]
-    closed_by: dict[str, int]
     open_termination: dict[str, int]
     open_closed_by: dict[str, int]
     handshake_median: pd.Timedelta | None
@@ -173,6 +176,32 @@ class Summary:
     slowest: list[SlowHandshake]
     failures: list[FailedGroup]
     anomalies: list[Anomaly]
+
+    @property
+    def size(self) -> str:
+        """How much was captured: connections, segments, and packets where these hold several segments."""
+        size = f"{amount(self.connections, 'TCP connection')}, {amount(self.segments, 'TCP segment')}"
+        return size if self.frames == self.segments else f"{size} in {amount(self.frames, 'packet')}"
+
+    @property
+    def verdict(self) -> tuple[str, str, str]:
+        """The first sentence in three parts: what comes before the failures, the failures if any, what comes after."""
+        if self.connections == 0:
+            return "There is no TCP connection in this capture.", "", ""
+        if self.connections == 1 and self.failed:
+            return "", "The only connection failed", "."
+        if self.connections == 1 and self.opened:
+            return "The only connection opened.", "", ""
+        if self.connections == 1:
+            return "The opening of the only connection is not in the capture.", "", ""
+        before = f"Of {amount(self.connections)} connections, {amount(self.opened)} opened, "
+        after = f", {amount(self.not_captured)} had no opening in the capture." if self.not_captured else "."
+        return (before, f"{amount(self.failed)} failed", after) if self.failed else (f"{before}none failed", "", after)
+
+    @property
+    def were_open(self) -> int:
+        """Connections that were open at some time."""
+        return self.opened + self.not_captured
 
     @property
     def span(self) -> pd.Timedelta | None:
@@ -209,8 +238,6 @@ def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
         failed=sum(establishment.get(value, 0) for value in FAILED),
         not_captured=establishment.get("not-captured", 0),
         establishment=establishment,
-        termination=_counts(connections, "termination", TERMINATION),
-        closed_by=_counts(connections, "closed_by", ("client", "server", "both")),
         open_termination=_counts(was_open, "termination", TERMINATION),
         open_closed_by=_counts(was_open, "closed_by", ("client", "server", "both")),
         handshake_median=_quantile(handshakes, 0.5),
@@ -264,6 +291,7 @@ def render(
         drawn=frozenset(drawn),
         listed=frozenset(connections.index[:CONNECTION_ROWS].tolist()),
         open_ladders=len(drawn) <= OPEN_LADDERS,
+        shown=SHOWN,
         groups_per_failure=GROUPS_PER_FAILURE,
         frames_in_filter=FRAMES_IN_FILTER,
         establishment=ESTABLISHMENT,
@@ -271,25 +299,6 @@ def render(
         failed_values=FAILED,
         ladder_style=Markup(ladder.STYLE),  # noqa: S704 - a constant
     )
-
-
-def write(html: str, path: str | os.PathLike[str]) -> None:
-    """Write a page to a file, all of it or nothing.
-
-    Parameters
-    ----------
-    html : str
-        The page.
-    path : path-like
-        Where to; an existing file is replaced once the new one is complete.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written. The file that was there before is untouched then.
-    """
-    with files.writing(Path(path)) as temporary:
-        temporary.write_bytes(html.encode("utf-8", errors="replace"))
 
 
 # Facts
@@ -315,6 +324,11 @@ def _was_open(connections: pd.DataFrame) -> pd.DataFrame:
     return connections if connections.empty else connections[~connections["establishment"].isin(FAILED)]
 
 
+def _lasted(connections: pd.DataFrame) -> pd.Series[Any]:
+    """How long connections lasted; missing for a single segment."""
+    return connections["duration"].where(connections["segments_client"] + connections["segments_server"] > 1)
+
+
 def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
     if connections.empty:
         return []
@@ -322,8 +336,8 @@ def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
     return [
         SlowHandshake(
             stream=int(row.Index),
-            client=ladder.endpoint(row.client, row.client_port),
-            server=ladder.endpoint(row.server, row.server_port),
+            client=endpoint(row.client, row.client_port),
+            server=endpoint(row.server, row.server_port),
             handshake_time=row.handshake_time,
             server_response_time=row.server_response_time,
             client_response_time=row.client_response_time,
@@ -338,12 +352,12 @@ def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
     if connections.empty:
         return []
     failed = connections[connections["establishment"].isin(FAILED)]
-    failed = failed.assign(stream=failed.index, establishment=failed["establishment"].astype(object))
+    failed = failed.assign(stream=failed.index, lasted=_lasted(failed), establishment=failed["establishment"].astype(object))
     keys = ["establishment", "client", "server", "server_port"]
     groups = failed.groupby(keys, sort=False).agg(
         connections=("stream", "size"),
         syn_retransmissions=("syn_retransmissions", "sum"),
-        longest=("duration", "max"),
+        longest=("lasted", "max"),
         first_start=("start", "min"),
         first_stream=("stream", "first"),
     )
@@ -354,7 +368,7 @@ def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
         FailedGroup(
             establishment=row.establishment,
             client=row.client,
-            server=ladder.endpoint(row.server, row.server_port),
+            server=endpoint(row.server, row.server_port),
             connections=int(row.connections),
             syn_retransmissions=int(row.syn_retransmissions),
             longest=row.longest,
@@ -395,12 +409,16 @@ def _anomaly(name: str, on_segments: pd.DataFrame, on_connections: pd.DataFrame)
         explanation=ANOMALIES.get(name, ""),
         legal=name in ladder.LEGAL_ANOMALIES,
         count=len(on_segments) or len(streams),
-        connections=len(streams),
         streams=first_streams,
         frames=frames,
         display_filter=f"tcp_handshake.anomaly == {_quoted(name)}",
         fallback_filter=fallback,
     )
+
+
+def _first_of(numbers: Sequence[int]) -> str:
+    """``3, 5, 11``; with dots after the first few."""
+    return ", ".join(map(str, numbers[:SHOWN])) + ("\u00a0…" if len(numbers) > SHOWN else "")
 
 
 def _members(name: str, numbers: Sequence[int]) -> str:
@@ -441,8 +459,8 @@ def _ladder(segments: pd.DataFrame, connection: pd.Series[Any], stream: int) -> 
     svg = ladder.ladder_svg(segments, connection, with_style=False)
     return {
         "stream": stream,
-        "client": ladder.endpoint(str(connection["client"]), int(connection["client_port"])),
-        "server": ladder.endpoint(str(connection["server"]), int(connection["server_port"])),
+        "client": endpoint(str(connection["client"]), int(connection["client_port"])),
+        "server": endpoint(str(connection["server"]), int(connection["server_port"])),
         "establishment": str(connection["establishment"]),
         "termination": str(connection["termination"]),
         "anomalies": _plain(connection["anomalies"]).replace("+", ", "),
@@ -462,10 +480,10 @@ def _details(connection: pd.Series[Any]) -> list[tuple[str, str]]:
     closed_by = _plain(connection["closed_by"])
     details = [
         ("Closed first by", {"": "nobody", "both": "both at once"}.get(closed_by, closed_by)),
-        ("Handshake", ladder.duration_text(connection["handshake_time"])),
-        ("Server\u2019s answer", ladder.duration_text(connection["server_response_time"])),
-        ("Client\u2019s answer", ladder.duration_text(connection["client_response_time"])),
-        ("Teardown", ladder.duration_text(connection["teardown_time"])),
+        ("Handshake", duration_text(connection["handshake_time"])),
+        ("Server\u2019s answer", duration_text(connection["server_response_time"])),
+        ("Client\u2019s answer", duration_text(connection["client_response_time"])),
+        ("Teardown", duration_text(connection["teardown_time"])),
         ("MSS", _pair(connection, "mss")),
         ("Window scale", _pair(connection, "window_scale")),
         ("SACK", _yes_no(connection["sack_permitted"])),
@@ -488,7 +506,8 @@ def _yes_no(value: Any) -> str:
 def _table_rows(connections: pd.DataFrame) -> list[Any]:
     if connections.empty:
         return []
-    return _tuples(connections.assign(offset=connections["start"] - connections["start"].min()))
+    offset = connections["start"] - connections["start"].min()
+    return _tuples(connections.assign(offset=offset, lasted=_lasted(connections)))
 
 
 def _environment() -> Environment:
@@ -501,14 +520,15 @@ def _environment() -> Environment:
         finalize=_printable,
     )
     environment.filters |= {
-        "duration": ladder.duration_text,
-        "amount": _amount,
+        "breakable": _breakable,
+        "duration": duration_text,
+        "amount": amount,
         "moment": _moment,
         "plain": _plain,
         "percent": _percent,
     }
     environment.globals |= {
-        "endpoint": ladder.endpoint,
+        "endpoint": endpoint,
         "problem_mark": ladder.PROBLEM_MARK,
         "legal_mark": ladder.LEGAL_MARK,
     }
@@ -516,13 +536,12 @@ def _environment() -> Environment:
 
 
 def _printable(value: Any) -> Any:
-    return ladder.printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
-def _amount(number: int, singular: str = "", plural: str = "") -> str:
-    """``1 packet``, ``1,234 packets``; the number alone without a word."""
-    word = singular if number == 1 else plural or (f"{singular}s" if singular else "")
-    return f"{number:,} {word}".rstrip()
+def _breakable(text: str) -> str:
+    """An address that may wrap after a colon if it is longer than any of IPv4."""
+    return Markup(":<wbr>").join(printable(text).split(":")) if len(text) > len("255.255.255.255:65535") else text
 
 
 def _percent(part: int, whole: int) -> str:

@@ -15,7 +15,7 @@ ADDRESSES = ("ip.src", "ip.dst", "ipv6.src", "ipv6.dst")
 OPTIONS = ("tcp.option_kind", "tcp.options.mss_val", "tcp.options.wscale.shift")
 ICMP = ("icmp.type", "icmp.code", "icmpv6.type")
 FIELDS = ("frame.number", "frame.time_epoch", "%us", HEADER[0], "%ud", *HEADER[1:], *OPTIONS, *ICMP, *ADDRESSES)
-"""What to read of each packet (Wireshark field names). Between `%us` and `%ud` something must stand: side by side they get an arrow."""
+"""What to read of each packet (Wireshark field names). Side by side `%us` and `%ud` would get an arrow between them."""
 
 SACK_PERMITTED, TIMESTAMPS = "4", "8"  # option kinds
 FRAGMENTATION_NEEDED = "4"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# ruff: noqa: PLR0917, RUF001, S314 - scenarios have many columns; texts have dashes; the XML parsed is our own
+# ruff: noqa: RUF001, S314 - scenarios have many columns; texts have dashes; the XML parsed is our own
 """The ladder, on connections written by hand. `test_report_html` uses the same scenarios."""
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from pybridge.ladder import duration_text, endpoint, ladder_svg, printable
+from pybridge.ladder import ladder_svg
+from pybridge.text import amount, duration_text, endpoint, printable
 
 SVG = "{http://www.w3.org/2000/svg}"
 START = pd.Timestamp("2024-05-01T12:00:00Z").as_unit("ns")
@@ -332,6 +333,18 @@ def test_nothing_is_drawn_over_something_else() -> None:
         assert "time / s" not in [e.text for e in root.iter(f"{SVG}text") if e.get("y") == "32"], "long addresses reach there"
 
 
+def test_the_row_that_completes_the_close_says_how_long_it_took() -> None:
+    _, texts = draw(normal())
+    assert texts[-1] == "teardown took 12.1 ms"
+    assert not any("teardown took" in text for text in draw(simultaneous_close())[1]), "no time is known"
+    rows, about = simultaneous_close()
+    _, texts = draw((rows, about | {"teardown_time": 0.003}))
+    assert texts[-1] == "teardown took 3.00 ms"
+    again = {**rows[-1], "time": rows[-1]["time"] + pd.Timedelta(1, "s"), "role": None, "teardown_step": None}
+    _, texts = draw(([*rows, again], about | {"teardown_time": 0.003}))
+    assert texts.index("teardown took 3.00 ms") < texts.index("1.503000")
+
+
 def test_refusal_is_marked_in_text_and_checked() -> None:
     _svg, texts = draw(refused())
     assert "▲ connection-refused" in texts
@@ -460,8 +473,9 @@ def test_without_segments() -> None:
 
 @pytest.mark.parametrize(
     ("nanoseconds", "text"),
-    [(0, "0 s"), (500, "500 ns"), (12_345, "12.3 µs"), (999_600, "1.00 ms"), (12_345_678, "12.3 ms"), (9_996_000_000, "10.0 s"),
-     (59_600_000_000, "1 min 0 s"), (-1_500_000, "−1.50 ms"), (3_725_000_000_000, "1 h 2 min"), (200_000_000_000_000, "2 d 7 h")],
+    [(0, "0 s"), (500, "500 ns"), (12_345, "12.3 µs"), (32_000, "32 µs"), (-5_000, "−5 µs"), (999_600, "1.00 ms"),
+     (12_345_678, "12.3 ms"), (9_996_000_000, "10.0 s"),  (59_600_000_000, "1 min 0 s"), (-1_500_000, "−1.50 ms"),
+     (3_725_000_000_000, "1 h 2 min"), (200_000_000_000_000, "2 d 7 h")],
 )  # fmt: skip
 def test_durations(nanoseconds: int, text: str) -> None:
     assert duration_text(pd.Timedelta(nanoseconds, "ns")) == text
@@ -471,6 +485,8 @@ def test_missing_duration() -> None:
     assert duration_text(None) == duration_text(pd.NaT) == "–"  # type: ignore[arg-type]
 
 
-def test_endpoint_and_printable() -> None:
+def test_endpoint_printable_and_amount() -> None:
     assert endpoint("::1", 80) == "[::1]:80"
-    assert printable("a\x1b[31m\u2066b\tc") == "a�[31m�b�c"
+    assert printable("a\x1b[31m\u2066b\tc\udcff größer\u2003→") == r"a\x1b[31m\u2066b\tc\udcff" + " größer\u2003→"
+    assert [amount(number, "packet") for number in (0, 1, 1234)] == ["0 packets", "1 packet", "1,234 packets"]
+    assert amount(1234) == "1,234"

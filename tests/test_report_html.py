@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_ladder import (
+
+from pybridge import output, report
+from pybridge.annotator import ANOMALIES
+from pybridge.ladder import LEGAL_ANOMALIES
+from pybridge.tables import ESTABLISHMENTS, TERMINATIONS
+from tests.test_ladder import (
     handshake,
     midstream,
     mismatch,
@@ -24,12 +27,6 @@ from test_ladder import (
     unanswered,
     unreachable,
 )
-
-from pybridge import report
-from pybridge.annotator import ANOMALIES
-from pybridge.errors import OutputError
-from pybridge.ladder import LEGAL_ANOMALIES
-from pybridge.tables import ESTABLISHMENTS, TERMINATIONS
 
 VERSIONS = {"pybridge": "1.0", "tshark": "4.4.18"}
 VOID = {"meta", "br", "wbr", "path", "rect"}
@@ -99,7 +96,6 @@ def test_facts(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
         ("unanswered", 2),
         ("not-captured", 1),
     ]
-    assert facts.termination["reset"] == 3
     assert facts.open_termination["reset"] == 1, "a refused connection is not one that a reset closed"
     assert facts.open_closed_by == {"client": 1, "server": 1, "both": 1}
     assert facts.payload == int(mixed[0]["length"].sum())
@@ -117,11 +113,12 @@ def test_anomalies_tell_where_they_are(mixed: tuple[pd.DataFrame, pd.DataFrame])
     anomalies = {anomaly.name: anomaly for anomaly in report.summary(*mixed).anomalies}
     assert list(anomalies)[-1] == "simultaneous-close", "what is legal comes last"
     repeated = anomalies["syn-retransmission"]
-    assert (repeated.count, repeated.connections, repeated.frames) == (3, 1, (13, 14, 15))
+    assert (repeated.count, repeated.streams, repeated.frames) == (3, (2,), (13, 14, 15))
     assert repeated.display_filter == 'tcp_handshake.anomaly == "syn-retransmission"'
     assert repeated.fallback_filter == "frame.number in {13, 14, 15}"
     lost = anomalies["unreachable"]
     assert (lost.count, lost.frames, lost.fallback_filter) == (1, (), "tcp.stream in {3}"), "it is on no segment"
+    assert (repeated.where, lost.where) == ("13, 14, 15", "stream 3")
 
 
 def test_several_anomalies_on_one_segment() -> None:
@@ -167,8 +164,37 @@ def test_page(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     assert [row[0] for row in rows] == [str(stream) for stream in range(9)]
     assert {len(row) for row in rows} == {12}
     assert rows[1][1:8] == ["10.0.0.1:50000", "192.0.2.80:80", "1.00 s", "500 µs", "▲ refused", "–", "reset"]
+    assert page.tags.count("wbr") == 8, "only the long address of IPv6 may wrap"
     assert rows[4][1] == "[2001:db8:85a3:1111:2222:8a2e:370:7334]:65535"
+    assert rows[3][4] == "–", "one segment lasts no time that is known"
+    assert page.table("Server")[3][4] == "–"
+    assert [row[3] for row in page.table("Anomaly") if "unreachable" in row[0]] == ["stream 3"]
+    assert [row[4] for row in page.table("Connection")] == [""] * 3, "no SYN was repeated"
     assert page.tags.count("svg") == page.tags.count("details") == 9
+
+
+def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame], capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_summary(report.summary(*mixed), "office\x1b.pcapng")
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    page = Page(report.render(*mixed, title="t", versions={}))
+    assert lines[:6] == [
+        r"office\x1b.pcapng: 9 TCP connections, 335 TCP segments",
+        "Of 9 connections, 3 opened, 5 failed, 1 had no opening in the capture.",
+        "opened  3 complete",
+        "failed  2 refused, 1 unreachable, 2 unanswered",
+        "closed  1 three-way, 1 simultaneous, 1 reset, 1 none (of the 4 that were open)",
+        "closed by  1 client, 1 server, 1 both",
+    ]
+    assert lines[1] in page.text.replace("▲ ", "")
+    assert "9 TCP connections, 335 TCP segments, " in page.text
+    assert any(line.startswith("12.1 ms ") for line in lines)
+    assert any("stream 3" in line for line in lines)
+
+
+def test_packets_are_told_where_they_hold_several_segments() -> None:
+    segments, connections = tables(refused())
+    segments["frame"] = 1
+    assert report.summary(segments, connections).size == "1 TCP connection, 2 TCP segments in 1 packet"
 
 
 def test_links_lead_somewhere(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
@@ -272,29 +298,3 @@ def test_input_is_left_alone(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     report.render(*mixed, title="t", versions={})
     for table, copy in zip(mixed, before, strict=True):
         pd.testing.assert_frame_equal(table, copy)
-
-
-def test_write_replaces_the_whole_file(tmp_path: Path) -> None:
-    target = tmp_path / "report.html"
-    target.write_text("former", encoding="utf-8")
-    report.write("größer", target)
-    assert target.read_text(encoding="utf-8") == "größer"
-    assert os.listdir(tmp_path) == ["report.html"]
-
-
-def test_write_that_fails_leaves_the_former_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    target = tmp_path / "report.html"
-    target.write_text("former", encoding="utf-8")
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OutputError, match="No space left"):
-        report.write("new", target)
-    assert target.read_text(encoding="utf-8") == "former"
-    assert os.listdir(tmp_path) == ["report.html"]
-
-
-def test_write_into_a_folder_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written"):
-        report.write("new", tmp_path / "missing" / "report.html")

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Values as text for people, the same on the terminal, on the page and in the ladder."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+MISSING = "\u2013"  # an en dash
+MINUS = "\u2212"
+
+# Control characters, surrogates, noncharacters, and what changes the direction of text.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def printable(text: str) -> str:
+    """The text with control characters and the like as escapes: what a capture holds must not steer a terminal or a page.
+
+    What comes out can be encoded in UTF-8 and is legal in XML 1.0 once escaped for it.
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def amount(number: int, noun: str = "") -> str:
+    """``1 packet``, ``1,234 packets``; the number alone without a noun."""
+    return f"{number:,} {noun}{'s' if noun and number != 1 else ''}".rstrip()
+
+
+def endpoint(address: str, port: int) -> str:
+    """An address with its port, IPv6 in brackets (``[2001:db8::1]:443``)."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def duration_text(value: pd.Timedelta | None) -> str:
+    """A duration with three significant digits and a fitting unit; a dash if it is missing.
+
+    For example ``12.3 µs``, ``812 µs``, ``1.20 s``, ``2 min 5 s``. Whole microseconds get no decimals below a
+    millisecond (``32 µs``): most captures know no more.
+    """
+    if value is None or pd.isna(value):
+        return MISSING
+    nanoseconds = int(value.as_unit("ns").value)
+    sign, size = (MINUS if nanoseconds < 0 else ""), abs(nanoseconds)
+    if size >= 59_500_000_000:
+        return sign + _long_duration(round(size / 1e9))
+    if size < 1_000_000 and size % 1_000 == 0:
+        return f"{sign}{size // 1_000} µs" if size else "0 s"
+    for factor, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+        if size >= 0.9995 * factor:
+            return f"{sign}{_three_digits(size / factor)} {unit}"
+    return f"{sign}{size} ns"
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f}"
+
+
+def _long_duration(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    if hours >= 48:
+        return f"{hours // 24:,} d {hours % 24} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
