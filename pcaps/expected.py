@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -30,7 +31,7 @@ def _aligned(table: pd.DataFrame, *, header: bool) -> str:
     return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
 
 
-def _cell(value: object) -> str:
+def _cell(value: Any) -> str:
     return MISSING if pd.isna(value) else str(value).replace(", ", ",") or MISSING
 
 

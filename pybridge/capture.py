@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -26,9 +27,13 @@ ENGINES: tuple[EngineName, ...] = ("python", "plugin")
 class Engine(Protocol):
     """Annotates a capture; `rows` is complete once `annotate` is exhausted."""
 
-    def annotate(self, source: str) -> Iterator[list[tuple[Segment, Annotation]]]: ...
+    def annotate(self, source: str) -> Generator[list[tuple[Segment, Annotation]]]:
+        """Blocks of segments with their annotations, in order."""
+        ...
 
-    def rows(self) -> Iterable[ConnectionRow]: ...
+    def rows(self) -> Iterable[ConnectionRow]:
+        """The rows of all connections, by stream."""
+        ...
 
 
 class PythonEngine:
@@ -37,7 +42,7 @@ class PythonEngine:
     def __init__(self) -> None:
         self._annotator = Annotator()
 
-    def annotate(self, source: str) -> Iterator[list[tuple[Segment, Annotation]]]:
+    def annotate(self, source: str) -> Generator[list[tuple[Segment, Annotation]]]:
         """Blocks of segments with their annotations, in order."""
         annotator = self._annotator
         for batch in tshark.columns(source, segments.FIELDS):
@@ -102,7 +107,8 @@ class Capture:
         if stream not in self.connections.index:
             raise KeyError(f"{self.source} has no connection {stream}.")
         rows = self.segments[self.segments["stream"] == stream]
-        return ladder.Ladder(ladder.ladder_svg(rows, self.connections.loc[stream]))
+        connection = cast("pd.Series[Any]", self.connections.loc[stream])
+        return ladder.Ladder(ladder.ladder_svg(rows, connection))
 
     def packet(self, frame: int) -> Packet:
         """The full pyshark packet behind a row: every field that Wireshark dissects.
@@ -115,7 +121,7 @@ class Capture:
         return tshark.packet(self.source, frame)
 
 
-def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progress: bool = True) -> Capture:
+def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progress: bool | None = None) -> Capture:
     """Annotate a capture.
 
     Parameters
@@ -124,8 +130,9 @@ def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progr
         Any capture that Wireshark reads, also compressed; `-` is standard input.
     engine : {"python", "plugin"}
         Annotated by the Python implementation, or read from the Lua plugin's fields. Both give the same tables.
-    progress : bool
-        Show the number of segments on standard error, or as a widget in Jupyter, when it takes longer than a second.
+    progress : bool, optional
+        Show the number of segments on standard error, or as a widget in Jupyter, when it takes longer than a second. By
+        default where somebody looks: on a terminal and in Jupyter.
 
     Returns
     -------
@@ -150,16 +157,14 @@ def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progr
     return read_with(engine_by_name(engine), os.fspath(source), progress=progress)
 
 
-def read_with(engine: Engine, source: str, *, progress: bool = True) -> Capture:
+def read_with(engine: Engine, source: str, *, progress: bool | None = None) -> Capture:
     """Annotate a capture with an engine made by the caller."""
     annotated: list[tuple[Segment, Annotation]] = []
+    if progress is None:
+        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
     bar = tqdm(desc=os.path.basename(source), unit=" segments", unit_scale=True, delay=1, disable=not progress, leave=False)
-    with bar, closing(_generator(engine, source)) as blocks:
+    with bar, closing(engine.annotate(source)) as blocks:
         for block in blocks:
             annotated += block
             bar.update(len(block))
     return Capture(source, tables.segments(annotated), tables.connections(engine.rows()))
-
-
-def _generator(engine: Engine, source: str) -> Iterator[list[tuple[Segment, Annotation]]]:
-    yield from engine.annotate(source)

@@ -28,8 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of the `pybridge` command."""
     warnings.showwarning = _show_warning
     try:
-        status = cli.main(args=arguments, standalone_mode=False)
+        context = cli.make_context("pybridge", list(sys.argv[1:] if arguments is None else arguments))
+        with context:
+            status = cli.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as end:  # --help, --version
+        status = end.exit_code
     except click.ClickException as error:
         error.show()
         status = ERROR
@@ -67,7 +71,7 @@ def _show_warning(
 FILES = click.argument("sources", nargs=-1, required=True, metavar="FILE...")
 ENGINE = click.option("--engine", type=click.Choice(captures.ENGINES), default="python", show_default=True, help="Who annotates.")
 FORMAT = click.option("--format", "form", type=click.Choice(output.FORMATS), help="Default: by OUT's ending, else table.")
-OUT = click.option("-o", "--output", "out", type=click.Path(path_type=Path), help="Write to this file in place of standard output.")
+OUT = click.option("-o", "--output", "out", type=click.Path(path_type=Path), help="Write to this file, not to standard output.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,7 +99,7 @@ def _table_command(name: str, help_text: str, choose: Callable[[captures.Capture
 
 
 _table_command("segments", "A row per TCP segment: its role, step, the states after it, what is unusual.", lambda c: c.segments)
-_table_command("connections", "A row per connection: how it opened and closed, who, and how long it took.", lambda c: c.connections)
+_table_command("connections", "A row per connection: how it opened and closed, by whom, how fast.", lambda c: c.connections)
 
 
 @contextmanager
@@ -125,7 +129,7 @@ def verify(sources: tuple[str, ...]) -> int:
             unread += 1
             continue
         for row in disagreements.itertuples(index=False):
-            where = f"frame {row.frame}" if not pd.isna(row.frame) else f"connection {row.stream}"
+            where = f"connection {row.stream!r}" if row.table == "connections" else f"frame {row.frame!r}"
             text = f"{source}: {row.table}: {where}: {row.column}: python {row.python!r}, plugin {row.plugin!r}"
             click.echo(output.printable(text))
         agreed, differing = agreed + disagreements.empty, differing + (not disagreements.empty)
@@ -187,5 +191,3 @@ def plugin_path() -> None:
     click.echo(plugin.path())
     if plugin.is_stale():
         _say(f"{plugin.installed()} is another version: run pybridge plugin install.")
-
-

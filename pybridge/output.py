@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,14 +88,13 @@ def _seconds(duration: pd.Timedelta) -> str:
     return f"{sign}{whole}.{part:09d}"
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
     seconds = [name for name in table.columns if table[name].dtype.kind == "m"]
     plain = as_text(table).astype(object)
     plain = plain.where(plain.notna(), None)
     for name in seconds:
         plain[name] = pd.Series([None if value is None else float(value) for value in plain[name]], dtype=object)
-    records: list[dict[str, Any]] = plain.to_dict(orient="records")
-    return records
+    return plain.to_dict(orient="records")
 
 
 def _print_table(console: Console, text: pd.DataFrame) -> None:

@@ -7,7 +7,7 @@ by the rules C of the specification.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,7 +66,7 @@ class PluginEngine:
         self._two_passes = two_passes
         self._gathered: dict[int, _Gathered] = {}
 
-    def annotate(self, source: str) -> Iterator[list[tuple[Segment, Annotation]]]:
+    def annotate(self, source: str) -> Generator[list[tuple[Segment, Annotation]]]:
         """Blocks of segments with their annotations, in order.
 
         Raises

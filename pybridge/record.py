@@ -29,9 +29,9 @@ class End:
 
     __slots__ = (
         "address", "awaiting", "fin_acked", "fin_acked_once", "fin_first", "fin_frame", "fin_seq", "fin_step", "fin_time",
-        "first_ack", "first_seq", "isn", "offer", "offered_isn", "offers_ecn", "payload", "port", "progress", "rejected", "segments",
-        "state", "syn_first", "syn_frame", "syn_length", "syn_seen", "syn_time", "synack_ack", "synack_frame", "synack_seen",
-        "synack_time",
+        "first_ack", "first_seq", "isn", "offer", "offered_isn", "offers_ecn", "payload", "port", "progress", "rejected",
+        "segments", "state", "syn_first", "syn_frame", "syn_length", "syn_seen", "syn_time", "synack_ack", "synack_frame",
+        "synack_seen", "synack_time",
     )  # fmt: skip
 
     def __init__(self, address: str, port: int) -> None:

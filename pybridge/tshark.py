@@ -12,14 +12,17 @@ import contextlib
 import functools
 import os
 import re
+import shutil
+import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.csv
@@ -36,8 +39,11 @@ STANDARD_INPUT = "-"
 LEAN = {"tcp.desegment_tcp_streams": "FALSE", "tcp.analyze_sequence_numbers": "FALSE"}
 BLOCK = 1 << 20
 PLUGIN_PROTOCOL = "tcp_handshake"
+NO_CAPTURES = {"134", "175", "202", "209"}  # encapsulations of what Wireshark shows though it is none: pictures, JSON, PEM, MP4
 
 _Result = TypeVar("_Result")
+_config_lock = threading.RLock()
+_copies: dict[str, str] = {}  # of what can be read only once: the copy's path, and what the user calls it
 
 
 def find() -> str:
@@ -61,12 +67,13 @@ def find() -> str:
 @contextlib.contextmanager
 def _no_config() -> Iterator[None]:
     """Keep pyshark from a `config.ini` in the working directory: whatever that holds is not meant for it."""
-    get_config = pyshark_tshark.get_config
-    pyshark_tshark.get_config = lambda: None
-    try:
-        yield
-    finally:
-        pyshark_tshark.get_config = get_config
+    with _config_lock:
+        get_config = pyshark_tshark.get_config
+        pyshark_tshark.get_config = lambda: None
+        try:
+            yield
+        finally:
+            pyshark_tshark.get_config = get_config
 
 
 def version() -> Version:
@@ -85,8 +92,12 @@ def _version(path: str) -> Version:
     try:
         with _no_config():
             found = pyshark_tshark.get_tshark_version(path)
-    except (OSError, subprocess.CalledProcessError, pyshark_tshark.TSharkVersionException) as error:
-        raise TSharkError(f"{path} does not run ({error}): install Wireshark 4.0 or later again.") from None
+    except OSError as error:
+        raise TSharkError(f"{path} does not run ({error.strerror}): install Wireshark 4.0 or later again.") from None
+    except subprocess.CalledProcessError as error:
+        raise TSharkError(f"{path} does not run (exit status {error.returncode}): install Wireshark 4.0 or later again.") from None
+    except (ValueError, IndexError, pyshark_tshark.TSharkVersionException):
+        raise TSharkError(f"{path} does not tell its version: install Wireshark 4.0 or later again.") from None
     if found < MINIMUM:
         raise TSharkError(f"tshark {found} is too old: install Wireshark 4.0 or later.")
     return Version(str(found))
@@ -94,32 +105,78 @@ def _version(path: str) -> Version:
 
 def personal_plugins() -> Path:
     """Wireshark's personal folder of Lua plugins, as tshark names it."""
+    return _plugins("Personal")
+
+
+def _plugins(whose: str) -> Path:
     version()
-    listing = subprocess.run([find(), "-G", "folders"], capture_output=True, text=True, errors="replace", check=False).stdout
-    for label in ("Personal Lua Plugins", "Personal Plugins"):
+    listing = subprocess.run([find(), "-G", "folders"], capture_output=True, text=True, errors="surrogateescape", check=False).stdout
+    for label in (f"{whose} Lua Plugins", f"{whose} Plugins"):
         for line in listing.splitlines():
             name, _, folder = line.partition(":")
             if name.strip() == label and folder.strip():
                 return Path(folder.strip())
-    raise TSharkError("tshark does not name a folder for personal Lua plugins: Lua support is missing, install a Wireshark that has it.")
+    raise TSharkError(f"tshark names no folder for {whose.lower()} Lua plugins: install a Wireshark with Lua support.")
+
+
+def name(source: str) -> str:
+    """What to call the capture in a message."""
+    source = _copies.get(source, source)
+    return "standard input" if source == STANDARD_INPUT else source
 
 
 def check_source(source: str) -> None:
     """Raise `CaptureError` if `source` cannot be a capture; tells apart what tshark would not."""
-    if source == STANDARD_INPUT:
-        return
+    if not source:
+        raise CaptureError("The file's name is empty: name a capture file.")
     path = Path(source)
-    if path.is_dir():
-        raise CaptureError(f"{source} is a folder: name a capture file in it.")
-    if not path.exists():
-        raise CaptureError(f"{source} does not exist: check the file's name.")
     try:
+        if path.is_dir():
+            raise CaptureError(f"{source} is a folder: name a capture file in it.")
+        if not path.exists():
+            raise CaptureError(f"{source} does not exist: check the file's name.")
+        if not path.is_file():
+            raise CaptureError(f"{source} is neither a file nor a pipe: name a capture file.")
         with path.open("rb") as file:
-            empty = path.is_file() and not file.read(1)
-    except OSError as error:
-        raise CaptureError(f"{source} cannot be read ({error.strerror}): check its permissions.") from None
+            empty = not file.read(1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CaptureError(f"{source} cannot be read ({reason}): check its name and permissions.") from None
     if empty:
-        raise CaptureError(f"{source} is empty: not a capture.")
+        raise CaptureError(f"{name(source)} is empty: not a capture.")
+
+
+@contextlib.contextmanager
+def on_disk(source: str) -> Iterator[str]:
+    """The capture as a file, which can be read more than once: standard input and pipes are copied.
+
+    Raises
+    ------
+    CaptureError
+        There is nothing to copy, or no room for the copy.
+    """
+    try:
+        once = source == STANDARD_INPUT or stat.S_ISFIFO(os.stat(source).st_mode)
+    except (OSError, ValueError):
+        once = False  # said by `check_source`
+    if not once:
+        yield source
+        return
+    if source == STANDARD_INPUT and (sys.stdin is None or sys.stdin.isatty()):
+        raise CaptureError("Nothing comes from standard input: pipe a capture into it, or name a file.")
+    with tempfile.TemporaryDirectory(prefix="pybridge-") as folder:
+        copy = os.path.join(folder, "capture")
+        _copies[copy] = source
+        try:
+            with open(0 if source == STANDARD_INPUT else source, "rb", closefd=source != STANDARD_INPUT) as from_, open(copy, "wb") as to:
+                shutil.copyfileobj(from_, to, BLOCK)
+            yield copy
+        except OSError as error:
+            raise CaptureError(
+                f"{name(source)} cannot be copied to {tempfile.gettempdir()} ({error.strerror}): save the capture to a file, name that."
+            ) from None
+        finally:
+            del _copies[copy]
 
 
 def columns(
@@ -130,7 +187,7 @@ def columns(
     Parameters
     ----------
     source : str
-        Path of the capture, `-` for standard input.
+        Path of the capture.
     fields : sequence of str
         Wireshark field names, or `%us` and `%ud`, the innermost source and destination address.
     plugin : Path, optional
@@ -155,46 +212,53 @@ def columns(
     version()
     names = [f"c{index}" for index in range(len(fields))]
     layout = ",".join(
-        f'"{name}","{field if field.startswith("%") else f"%Cus:{field}:0:U"}"'
-        for name, field in zip(names, fields, strict=True)
+        f'"{name}","{field if field.startswith("%") else f"%Cus:{field}:0:U"}"' for name, field in zip(names, fields, strict=True)
     )
+    # With the plugin, what it left without annotation is read too: nothing found must not look like nothing there.
     arguments = ["-T", "tabs", "-o", f"gui.column.format:{layout}"]
-    if plugin:
-        arguments += ["-X", f"lua_script:{plugin}"]
-        arguments += ["-Y", f"{PLUGIN_PROTOCOL} or _ws.lua.error"]
-    else:
-        arguments += ["-Y", "tcp"]
+    arguments += ["-Y", f"tcp or {PLUGIN_PROTOCOL} or _ws.lua.error" if plugin else "tcp"]
     if two_passes:
         arguments += ["-2", "-R", "frame"]
-    with _Process(source, arguments) as process:
-        yield from _blocks(process.output, names, fields)
+    found = False
+    with _Process(source, arguments, plugin=plugin) as process:
+        for batch in _blocks(process, names):
+            found = True
+            yield batch.rename_columns(list(fields))
         process.finish()
+    if not found:
+        _check_kind(source)
 
 
-def _blocks(output: int, names: Sequence[str], fields: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    with os.fdopen(output, "rb", buffering=0) as pipe:
-        try:
-            reader = pa.csv.open_csv(
-                pipe,
-                pa.csv.ReadOptions(column_names=list(names), block_size=BLOCK, use_threads=False),
-                pa.csv.ParseOptions(delimiter="\t", quote_char=False, double_quote=False, ignore_empty_lines=False),
-                pa.csv.ConvertOptions(
-                    column_types={name: pa.string() for name in names}, null_values=[""], strings_can_be_null=True
-                ),
-            )
-        except pa.ArrowInvalid as error:
-            if "Empty CSV" in str(error):
-                return
-            raise TSharkError(f"tshark's output cannot be read ({error}).") from None
-        with reader:
-            while True:
-                try:
-                    batch = reader.read_next_batch()
-                except StopIteration:
-                    return
-                except pa.ArrowInvalid as error:
-                    raise TSharkError(f"tshark's output cannot be read ({error}).") from None
-                yield batch.rename_columns(list(fields))
+def _blocks(process: _Process, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    read = pa.csv.ReadOptions(column_names=list(names), block_size=BLOCK, use_threads=False)
+    parse = pa.csv.ParseOptions(delimiter="\t", quote_char=False, double_quote=False, ignore_empty_lines=False)
+    convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True)
+    try:
+        with process.call(pa.csv.open_csv, process.output, read, parse, convert) as reader:
+            while batch := process.call(_next_batch, reader):
+                yield batch
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" in str(error):
+            return
+        process.drain()
+        process.finish()  # if tshark ended in the middle of a line, that is to be said
+        raise TSharkError(f"tshark's output cannot be read ({error}): report this as a bug.") from None
+
+
+def _next_batch(reader: pa.csv.CSVStreamingReader) -> pa.RecordBatch | None:
+    try:
+        return reader.read_next_batch()
+    except StopIteration:
+        return None
+
+
+def _check_kind(source: str) -> None:
+    """Raise `CaptureError` if the file without TCP is none: Wireshark opens pictures and documents, too."""
+    arguments = ["-T", "tabs", "-o", 'gui.column.format:"c0","%Cus:frame.encap_type:0:U"', "-c", "1"]
+    with _Process(source, arguments) as process:
+        kind = process.call(process.output.read).decode().strip()
+    if kind in NO_CAPTURES:
+        raise CaptureError(f"{name(source)} is not a capture: Wireshark knows it as another kind of file.")
 
 
 def packet(source: str, frame: int) -> Packet:
@@ -218,24 +282,21 @@ def packets(source: str, display_filter: str, *, plugin: Path | None = None, las
     check_source(source)
     version()
     arguments = ["-T", "pdml", "-Y", display_filter]
-    if plugin:
-        arguments += ["-X", f"lua_script:{plugin}"]
     if last:
         arguments += ["-c", str(last)]
-    with _Process(source, arguments, lean=plugin is not None) as process:
+    with _Process(source, arguments, plugin=plugin, lean=plugin is not None) as process:
         parser = process.pdml_parser()
+        stream = _Pipe(process.output.fileno())
         data = b""
-        with os.fdopen(process.output, "rb", buffering=0) as pipe:
-            stream = _Pipe(pipe.fileno())
-            first = True
-            while True:
-                try:
-                    found, data = process.wait(parser.get_packets_from_stream(stream, data, got_first_packet=not first))
-                except EOFError:
-                    break
-                if found:
-                    first = False
-                    yield found
+        first = True
+        while True:
+            try:
+                found, data = process.wait(parser.get_packets_from_stream(stream, data, got_first_packet=not first))
+            except EOFError:
+                break
+            if found:
+                first = False
+                yield found
         process.finish()
 
 
@@ -255,20 +316,22 @@ class _Process(PysharkCapture):
     The loop runs in a worker thread, so that it does not matter whether the caller has one running (Jupyter) or none.
     """
 
-    def __init__(self, source: str, arguments: Sequence[str], *, lean: bool = True) -> None:
+    def __init__(self, source: str, arguments: Sequence[str], *, plugin: Path | None = None, lean: bool = True) -> None:
+        if plugin and not plugin.is_file():
+            raise PluginError(f"{plugin} does not exist: install pybridge again.")
         self._errors: list[str] = []
         self._source = source
+        self._plugin = plugin
         self._home = tempfile.TemporaryDirectory(prefix="pybridge-")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="pybridge-tshark", daemon=True)
-        find()
-        super().__init__(eventloop=self._loop, custom_parameters=list(arguments), override_prefs=LEAN if lean else None)
+        script = ["-X", f"lua_script:{plugin}"] if plugin else []
+        super().__init__(eventloop=self._loop, custom_parameters=[*script, *arguments], override_prefs=LEAN if lean else None)
         self._process: asyncio.subprocess.Process | None = None
-        self.output = -1
+        self.output: BinaryIO = open(os.devnull, "rb")  # noqa: SIM115 - `__exit__` closes it
 
     def get_parameters(self, packet_count: int | None = None) -> list[str]:
-        source = self._source if self._source == STANDARD_INPUT else str(Path(self._source).absolute())
-        return ["-n", *super().get_parameters(packet_count=packet_count), "-r", source]
+        return ["-n", *super().get_parameters(packet_count=packet_count), "-r", os.path.realpath(self._source)]
 
     def pdml_parser(self) -> Any:
         return self._setup_tshark_output_parser()
@@ -282,33 +345,39 @@ class _Process(PysharkCapture):
             future.cancel()
             raise
 
+    def call(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
+        """Call in a thread: a wait for tshark in the caller's could not be interrupted."""
+        return self.wait(asyncio.to_thread(function, *arguments))
+
     def __enter__(self) -> _Process:
         self._thread.start()
-        self.output, write_end = os.pipe()
+        read_end, write_end = os.pipe()
+        self.output.close()
+        self.output = os.fdopen(read_end, "rb", buffering=0)
         try:
             self._process = self.wait(self._start(write_end))
-        except OSError as error:
-            self.__exit__(None, None, None)
-            raise TSharkError(f"tshark could not be started ({error.strerror}).") from None
+        except BaseException as error:
+            self.__exit__()
+            if isinstance(error, OSError):
+                raise TSharkError(f"tshark could not be started ({error.strerror}): install Wireshark again.") from None
+            raise
         finally:
             os.close(write_end)
         return self
 
     async def _start(self, output: int) -> asyncio.subprocess.Process:
-        if sys.version_info < (3, 12):  # an application may have installed a child watcher that needs a loop of its own
-            asyncio.get_event_loop_policy().set_child_watcher(asyncio.ThreadedChildWatcher())
         parameters = [find(), *self.get_parameters()]
-        process = await asyncio.create_subprocess_exec(
-            *parameters,
-            stdin=None if self._source == STANDARD_INPUT else subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.PIPE,
-            env=self._environment(),
-            start_new_session=True,  # Ctrl-C is ours to handle: tshark is ended by us, not beside us
-        )
-        self._create_stderr_handling_task(process.stderr)
-        self._created_new_process(parameters, process)
-        return process
+        with _child_watcher():
+            self._process = await asyncio.create_subprocess_exec(
+                *parameters,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                env=self._environment(),
+                start_new_session=True,  # Ctrl-C is ours to handle: tshark is ended by us, not beside us
+            )
+        self._create_stderr_handling_task(self._process.stderr)
+        return self._process
 
     def _environment(self) -> dict[str, str]:
         """Nobody's preferences, profiles or plugins: the same capture gives the same result everywhere."""
@@ -316,9 +385,14 @@ class _Process(PysharkCapture):
         return os.environ | {"HOME": home, "APPDATA": home, "WIRESHARK_CONFIG_DIR": home}
 
     async def _handle_process_stderr_forever(self, stderr: asyncio.StreamReader) -> None:
-        async for line in stderr:
-            if len(self._errors) < 100:
-                self._errors.append(line.decode(errors="replace").strip())
+        while data := await stderr.read(BLOCK):  # not by lines: what tshark says has no longest line
+            if sum(map(len, self._errors)) < BLOCK:
+                self._errors.append(data.decode(errors="replace"))
+
+    def drain(self) -> None:
+        """Let tshark end, whatever else it would print."""
+        while self.call(self.output.read, BLOCK):
+            pass
 
     def finish(self) -> None:
         """After the last byte: raise or warn if tshark did not end well."""
@@ -327,40 +401,85 @@ class _Process(PysharkCapture):
             return
         status = self.wait(process.wait())
         self.wait(self._stderr_read())
-        said = [line for line in self._errors if line and "This could be dangerous" not in line]
-        text = " ".join(said)
-        if PLUGIN_PROTOCOL in text and ("neither a field nor a protocol" in text or "valid" in text):
+        source = name(self._source)
+        said = "".join(self._errors).replace(os.path.realpath(self._source), "")  # a file's name says nothing of its state
+        lines = [line.strip() for line in said.splitlines() if line.strip() and "This could be dangerous" not in line]
+        if self._plugin:
+            self._check_plugin(self._plugin, lines)
+        if "cut short" in said:
+            self._warn(f"{source} ends in the middle of a packet: all whole packets before that were annotated.")
+        elif "damaged or corrupt" in said:
+            self._warn(f"{source} is damaged: only the packets before the damage were annotated.")
+        elif "isn't a capture file" in said:
+            raise CaptureError(f"{source} is not a capture that tshark understands.")
+        elif status < 0:
+            raise TSharkError(f"tshark was ended by signal {-status} on {source}: try again, or install a newer Wireshark.")
+        elif status:
+            reason = lines[-1].removeprefix("tshark: ") if lines else f"status {status}"
+            raise TSharkError(f"tshark failed on {source}: {reason}")
+
+    @staticmethod
+    def _warn(text: str) -> None:
+        warnings.warn(text, CutShortWarning, stacklevel=3)
+
+    @staticmethod
+    def _check_plugin(plugin: Path, lines: Sequence[str]) -> None:
+        for index, line in enumerate(lines):
+            found = re.match(r"(?:tshark: )?Lua: (.*)", line)
+            if not found:
+                continue
+            reason = lines[index + 1] if found[1].startswith("Error during loading") and index + 1 < len(lines) else found[1]
+            if "two protocols with the same" in reason and PLUGIN_PROTOCOL in reason:
+                raise PluginError(
+                    f"The plugin is also in Wireshark's global plugin folder, {_plugins('Global')}: "
+                    "remove it there, tshark loads it before pybridge's own."
+                )
+            raise PluginError(f"tshark could not load {plugin} ({reason}): install pybridge again, or use the python engine.")
+        if any(re.search(rf"{PLUGIN_PROTOCOL}\S* is neither a field nor|{PLUGIN_PROTOCOL}\S*\W+ is not a valid", line) for line in lines):
             raise PluginError(
                 "tshark did not load the plugin: Lua is disabled there, or ignored because you are root "
                 "(Wireshark 4.4 and later); run as another user, or use the python engine."
             )
-        if re.search(r"\bLua\b|lua_script|tcp_handshake.*\.lua", text, re.IGNORECASE):
-            raise PluginError(f"The plugin failed in tshark: {said[0]}")
-        if "cut short" in text or "damaged or corrupt" in text:
-            warnings.warn(
-                f"{self._source} ends in the middle of a packet: all whole packets before that were annotated.",
-                CutShortWarning,
-                stacklevel=2,
-            )
-        elif "isn't a capture file" in text:
-            raise CaptureError(f"{self._source} is not a capture that tshark understands.")
-        elif status:
-            reason = said[-1] if said else f"status {status}"
-            raise TSharkError(f"tshark failed on {self._source}: {reason}")
 
     async def _stderr_read(self) -> None:
         await asyncio.gather(*self._stderr_handling_tasks)
 
     def __exit__(self, *_: object) -> None:
         if self._thread.is_alive():
-            with contextlib.suppress(Exception):
-                self.wait(self.close_async())
-            self._running_processes.clear()
+            self.wait(self._end())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=5)
         if not self._loop.is_running():
             self._loop.close()
+        self.output.close()
         self._home.cleanup()
 
+    async def _end(self) -> None:
+        """End tshark if it still runs, with everything that a wrapper around it started."""
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                if hasattr(os, "killpg"):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                else:
+                    self._process.kill()
+            await self._process.wait()
+        await self._stderr_read()
+        await self._loop.shutdown_default_executor()  # a read that waited has met the end
+
     def __del__(self) -> None:
-        """pyshark's closes on a loop that may be gone; `__exit__` has done it."""
+        """In pyshark this closes on a loop that may be gone; `__exit__` has done it."""
+
+
+@contextlib.contextmanager
+def _child_watcher() -> Iterator[None]:
+    """Before Python 3.12, a child watcher that needs no loop of its own; the application's, if it set one, is put back."""
+    if sys.version_info >= (3, 12) or sys.platform == "win32":
+        yield
+        return
+    policy = asyncio.get_event_loop_policy()
+    watcher = policy.get_child_watcher()
+    policy.set_child_watcher(asyncio.ThreadedChildWatcher())
+    try:
+        yield
+    finally:
+        policy.set_child_watcher(watcher)

@@ -19,7 +19,7 @@ SUFFIXES = (".pcap", ".pcapng", ".cap", ".ntar", ".snoop", ".erf")
 COMPRESSED = (".gz", ".zst", ".lz4")
 
 
-def verify(source: str | os.PathLike[str], *, progress: bool = True) -> pd.DataFrame:
+def verify(source: str | os.PathLike[str], *, progress: bool | None = None) -> pd.DataFrame:
     """Annotate a capture with both engines and compare every column.
 
     Returns
@@ -72,7 +72,7 @@ def _segments(ours: pd.DataFrame, theirs: pd.DataFrame) -> Iterator[tuple[Any, .
 
 def _numbered(segments: pd.DataFrame) -> pd.DataFrame:
     """By frame and place in the frame."""
-    return segments.set_index(["frame", segments.groupby("frame").cumcount()])
+    return segments.set_index([segments["frame"], segments.groupby("frame").cumcount()], drop=False).drop(columns="frame")
 
 
 def _connections(ours: pd.DataFrame, theirs: pd.DataFrame) -> Iterator[tuple[Any, ...]]:

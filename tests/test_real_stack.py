@@ -94,8 +94,8 @@ def states(name: str, moment: Moment, scratch: Path) -> tuple[str, str]:
         table = pybridge.read(shorter, progress=False).connections
     else:
         table = segments[segments["frame"] <= moment.frame].groupby("stream").last()
-    for stream, row in table[::-1].iterrows():
-        ends = connections.loc[stream]
+    for stream in reversed(table.index.tolist()):
+        ends, row = connections.loc[stream], table.loc[stream]
         if (end(ends["client"], ends["client_port"]), end(ends["server"], ends["server_port"])) == (moment.client, moment.server):
             return row["client_state"], row["server_state"]
     raise LookupError(moment)

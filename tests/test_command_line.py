@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The commands, run as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import pybridge
+from tests.conftest import Run
+
+ENGINES = ["python", "plugin"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_segments_as_csv_keep_nanoseconds_and_raw_numbers(run: Run, pcaps: Path, engine: str) -> None:
+    done = run("segments", pcaps / "article-wget.pcapng", "--engine", engine, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "2020-06-15T14:49:10.094140000Z" == rows[1]["time"]
+    assert ("SYN-ACK", "1", "0.000115000", "2336326088") == tuple(
+        rows[1][name] for name in ("role", "responds_to", "response_time", "seq")
+    )
+    assert ("ACK-OF-FIN+FIN", "2+3") == (rows[8]["role"], rows[8]["teardown_step"])
+
+
+def test_connections_as_json_are_one_document_with_seconds_as_numbers(run: Run, pcaps: Path) -> None:
+    (row,) = json.loads(run("connections", pcaps / "article-wget.pcapng", "--format", "json").stdout)
+    assert (0.000147, "three-way", True, None) == tuple(
+        row[name] for name in ("handshake_time", "termination", "sack_permitted", "anomalies")
+    )
+
+
+def test_parquet_keeps_the_types(run: Run, pcaps: Path, tmp_path: Path) -> None:
+    done = run("connections", pcaps / "refused.pcapng", "-o", "x.parquet")
+    table = pd.read_parquet(tmp_path / "x.parquet")
+    expected = pybridge.read(pcaps / "refused.pcapng").connections.reset_index()
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+    assert expected.dtypes.astype(str).to_dict() == table.dtypes.astype(str).to_dict()
+
+
+def test_several_captures_become_one_table_with_the_column_capture(run: Run, pcaps: Path) -> None:
+    names = [str(pcaps / "refused.pcapng"), str(pcaps / "half-open.pcapng")]
+    rows = list(csv.DictReader(io.StringIO(run("connections", *names, "--format", "csv").stdout)))
+    assert list(zip(names, ["refused", "half-open"], strict=True)) == [(row["capture"], row["establishment"]) for row in rows]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_capture_can_come_from_standard_input(run: Run, pcaps: Path, engine: str) -> None:
+    content = (pcaps / "refused.pcapng").read_bytes()
+    done = run("connections", "-", "--engine", engine, "--format", "csv", stdin=content)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert ",refused,reset,server," in done.stdout
+
+
+def test_verify_says_how_many_agree(run: Run, pcaps: Path) -> None:
+    done = run("verify", pcaps / "refused.pcapng", pcaps / "article-wget.pcapng")
+    assert (0, "2 agree, 0 differ, 0 could not be read.\n") == (done.returncode, done.stdout)
+
+
+def test_verify_goes_on_after_a_file_that_cannot_be_read(run: Run, pcaps: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.pcap").write_text("hello, this is no capture at all")
+    done = run("verify", "text.pcap", pcaps / "refused.pcapng")
+    assert (2, "1 agree, 0 differ, 1 could not be read.\n") == (done.returncode, done.stdout)
+
+
+def test_the_report_is_a_page_and_a_summary(run: Run, pcaps: Path, tmp_path: Path) -> None:
+    done = run("report", pcaps / "refused.pcapng", "-o", "out.html")
+    page = (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert 0 == done.returncode
+    assert "refused" in done.stdout
+    assert "connection-refused" in done.stdout
+    assert "<svg" in page
+    assert "http://" not in page.replace("http://www.w3.org/", "")
+
+
+def test_the_plugin_is_installed_found_stale_and_removed(run: Run, tmp_path: Path) -> None:
+    installed = Path(run("plugin", "install").stdout.strip())
+    assert installed.is_relative_to(tmp_path)
+    assert "" == run("plugin", "path").stderr
+    installed.write_text("-- an old version")
+    assert "is another version: run pybridge plugin install." in run("plugin", "path").stderr
+    assert str(installed) == run("plugin", "uninstall").stdout.strip()
+    assert not installed.exists()
+    assert "not installed" in run("plugin", "uninstall").stderr
+
+
+def test_version_and_help_end_well(run: Run) -> None:
+    assert pybridge.__version__ in run("--version").stdout
+    assert 0 == run("--help").returncode
+    assert 0 == run("segments", "--help").returncode
+
+
+def test_an_unknown_option_is_an_error_that_says_so(run: Run) -> None:
+    done = run("segments", "--nonsense", "x.pcap")
+    assert 2 == done.returncode
+    assert "--nonsense" in done.stderr
