@@ -64,7 +64,7 @@ VERDICTS = {  # establishment, termination, closed_by of each connection
     "half-open-server-speaks": ["complete reset client"],
     "half-open-client-opens": ["complete none -", "complete none -"],
     "reset-in-time-wait": ["complete four-way server"],
-    "reset-challenged": ["complete none -"],
+    "reset-challenged": ["complete reset client"],  # R7: the kernel challenges this RST
     "fast-open": ["complete four-way server", "complete four-way client"],
     "fast-open-ipv6": ["complete four-way server", "complete four-way client"],
     "reuse-of-servers-time-wait": ["complete four-way server", "complete none -"],
@@ -72,6 +72,12 @@ VERDICTS = {  # establishment, termination, closed_by of each connection
     "keep-alive": ["complete none -"],
     "full-accept-queue": ["complete none -", "complete none -"],
     "full-accept-queue-third-step": ["complete none -", "complete none -"],
+}
+EXCEPTIONS = {  # where the specification says why it cannot, or does not, follow the kernel
+    ("reset-challenged", 5): ("CLOSED", "CLOSED"),  # R7
+    ("reset-challenged", 9): ("CLOSED", "CLOSED"),  # R7
+    ("icmp-during-connect", 2): ("CLOSED", "LISTEN"),  # N2
+    ("full-accept-queue-third-step", 8): ("ESTABLISHED", "ESTABLISHED"),  # X1
 }
 
 
@@ -112,7 +118,8 @@ def test_every_scenario_is_captured_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(("name", "moment"), MOMENTS, ids=[f"{name}-{moment.frame}-{moment.note}" for name, moment in MOMENTS])
 def test_the_annotated_states_are_the_kernels(name: str, moment: Moment, tmp_path: Path) -> None:
-    assert (moment.client_state, moment.server_state) == states(name, moment, tmp_path)
+    expected = EXCEPTIONS.get((name, moment.frame), (moment.client_state, moment.server_state))
+    assert expected == states(name, moment, tmp_path)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two network namespaces with a cable between them, a capture at the client's end of it, and what `ss` says at quiet moments.
+
+The capture sees what the client sends before it can be lost, and what the client gets before its own firewall drops it:
+every segment, also a lost one, is in the capture once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import platform
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Side = Literal["client", "server"]
+SIDES: tuple[Side, Side] = ("client", "server")
+ADDRESSES = {4: {"client": "192.0.2.1", "server": "192.0.2.2"}, 6: {"client": "2001:db8::1", "server": "2001:db8::2"}}
+NETWORKS = {4: "192.0.2.0/24", 6: "2001:db8::/64"}
+MACS = {"client": "02:00:00:00:00:01", "server": "02:00:00:00:00:02"}
+PEER: dict[Side, Side] = {"client": "server", "server": "client"}
+DEVICE = "lab0"
+CLIENT_PORT, SERVER_PORT = 40000, 80
+QUIET = 0.12  # seconds without a frame or a change; an acknowledgement is delayed by 0.04 at most
+PATIENCE = 12.0  # seconds for anything to happen
+SAME_NAMES = ("LISTEN", "SYN-SENT", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT", "CLOSING", "LAST-ACK", "TIME-WAIT")
+RFC_NAMES = {"ESTAB": "ESTABLISHED", "SYN-RECV": "SYN-RECEIVED"} | {name: name for name in SAME_NAMES}
+SYSCTLS = {
+    "net.ipv4.tcp_syn_retries": 2,
+    "net.ipv4.tcp_fastopen": 3,
+    "net.ipv4.tcp_tw_reuse": 1,
+    "net.ipv4.conf.all.arp_ignore": 8,  # the neighbours are fixed, and asking for a deleted one must not find it: see `hold`
+    f"net.ipv4.neigh.{DEVICE}.mcast_solicit": 100,
+    f"net.ipv6.neigh.{DEVICE}.mcast_solicit": 100,
+}
+RULES = """
+table inet lab {
+    chain quiet { type filter hook prerouting priority 0; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } drop; }
+    chain input { type filter hook input priority 0; }
+    chain output { type filter hook output priority 0; }
+}
+"""
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+_SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
+_TCP_FASTOPEN = 23
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A quiet moment: how much was captured by then, and what the kernel said of a connection."""
+
+    frame: int
+    client_state: str
+    server_state: str
+    client: str
+    server: str
+    note: str
+
+    def line(self) -> str:
+        """One line of a `.states` file."""
+        states = f"{self.client_state:<14}{self.server_state:<14}"
+        return f"{self.frame:<4}{states}{self.client}  {self.server}  {self.note}\n"
+
+    @classmethod
+    def parse(cls, line: str) -> Moment:
+        """A line of a `.states` file, read."""
+        frame, client_state, server_state, client, server, note = line.split(maxsplit=5)
+        return cls(int(frame), client_state, server_state, client, server, note.strip())
+
+
+def load(path: Path) -> list[Moment]:
+    """The quiet moments of a `.states` file: its lines that begin with a number."""
+    return [Moment.parse(line) for line in path.read_text(encoding="utf-8").splitlines() if line[:1].isdigit()]
+
+
+def run(*command: str, text: str | None = None) -> str:
+    """Run a command that must succeed, and return what it says."""
+    done = subprocess.run(command, capture_output=True, text=True, input=text, timeout=PATIENCE, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+@dataclass
+class Lab:
+    """A scenario in progress."""
+
+    version: int
+    capture: Path
+    stack: ExitStack
+    moments: list[tuple[Moment, str]] = field(default_factory=list)
+    opened: set[tuple[int, int]] = field(default_factory=set)
+
+    # the wire
+
+    def namespace(self, side: Side) -> str:
+        """Its name."""
+        return f"real-tcp-{os.getpid()}-{side}"
+
+    def inside(self, side: Side, *command: str, text: str | None = None) -> str:
+        """Run a command in a namespace."""
+        return run("ip", "netns", "exec", self.namespace(side), *command, text=text)
+
+    def address(self, side: Side) -> str:
+        """Its address."""
+        return ADDRESSES[self.version][side]
+
+    def build(self) -> None:
+        """Namespaces, cable, addresses, settings."""
+        for side in SIDES:
+            run("ip", "netns", "add", self.namespace(side))
+            self.stack.callback(run, "ip", "netns", "del", self.namespace(side))
+        client, server = map(self.namespace, SIDES)
+        run("ip", "link", "add", DEVICE, "netns", client, "type", "veth", "peer", "name", DEVICE, "netns", server)
+        for side in SIDES:
+            name, address = self.namespace(side), self.address(side)
+            run("ip", "-n", name, "link", "set", DEVICE, "address", MACS[side], "addrgenmode", "none")
+            flags = ["nodad"] if self.version == 6 else []
+            run("ip", "-n", name, "addr", "add", f"{address}/{NETWORKS[self.version].split('/')[1]}", "dev", DEVICE, *flags)
+            for key, value in SYSCTLS.items():
+                self.inside(side, "sysctl", "-qw", f"{key}={value}")
+            self.inside(side, "nft", "-f", "-", text=RULES)
+            with self.entered(side):
+                _checksums_in_software()
+            run("ip", "-n", name, "link", "set", DEVICE, "up")
+        for side in SIDES:
+            self._neighbour("replace", side)
+
+    @contextmanager
+    def entered(self, side: Side) -> Iterator[None]:
+        """Put this thread into a namespace; sockets made there stay there."""
+        with open("/proc/self/ns/net") as home, open(f"/run/netns/{self.namespace(side)}") as there:
+            _setns(there.fileno())
+            try:
+                yield
+            finally:
+                _setns(home.fileno())
+
+    def lose(self, receiver: Side, match: str, times: int | None = None, verdict: str = "drop") -> None:
+        """Lose what a firewall rule matches on its arrival, for ever or so many times; it has been captured."""
+        limit = "" if times is None else f"limit rate 1/day burst {times} packets "
+        self._rule(receiver, f"input {match} {limit}{verdict}")
+
+    def suppress(self, sender: Side, match: str, times: int) -> None:
+        """As if so many segments had never been sent: they are not captured either."""
+        self.inside(
+            sender, "nft", "-f", "-", text=f"add rule inet lab output {match} limit rate 1/day burst {times} packets drop\n"
+        )
+
+    def _rule(self, side: Side, rule: str) -> None:
+        self.inside(side, "nft", "-f", "-", text=f"add rule inet lab {rule}\n")
+
+    def hold(self, *senders: Side) -> None:
+        """Keep back what is sent from now on: it waits in the kernel for the neighbour's address, and has not been captured."""
+        for sender in senders or SIDES:
+            self._neighbour("del", sender)
+
+    def release(self, *senders: Side) -> None:
+        """Let what was kept back go, and further segments too."""
+        for sender in senders or SIDES:
+            self._neighbour("replace", sender)
+
+    def step(self, sender: Side) -> None:
+        """Let what was kept back go, and keep back what comes after."""
+        self.release(sender)
+        self.hold(sender)
+
+    def _neighbour(self, action: str, side: Side) -> None:
+        peer = PEER[side]
+        address = ["lladdr", MACS[peer], "nud", "permanent"] if action == "replace" else []
+        run("ip", "-n", self.namespace(side), "neigh", action, self.address(peer), "dev", DEVICE, *address)
+
+    def patient(self) -> None:
+        """No retransmission for two seconds, so that segments can be kept back without one."""
+        for side in SIDES:
+            route = [NETWORKS[self.version], "dev", DEVICE, "rto_min", "2s"]
+            run(
+                "ip",
+                "-n",
+                self.namespace(side),
+                f"-{self.version}",
+                "route",
+                "change" if self.version == 4 else "replace",
+                *route,
+            )
+
+    # sockets
+
+    def bound(self, side: Side, port: int) -> socket.socket:
+        """A socket bound in a namespace, closed after the scenario."""
+        with self.entered(side):
+            made = socket.socket(socket.AF_INET if self.version == 4 else socket.AF_INET6)
+        self.stack.callback(made.close)
+        made.settimeout(PATIENCE)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((self.address(side), port))
+        return made
+
+    def listen(self, port: int = SERVER_PORT, backlog: int = 8, *, fast_open: bool = False) -> socket.socket:
+        """A server that listens."""
+        listener = self.bound("server", port)
+        if fast_open:
+            listener.setsockopt(socket.IPPROTO_TCP, _TCP_FASTOPEN, 8)
+        listener.listen(backlog)
+        return listener
+
+    def connect(self, port: int = CLIENT_PORT, to: int = SERVER_PORT, *, by: Side = "client") -> socket.socket:
+        """An open that has begun; `moment` waits for what comes of it."""
+        opening = self.bound(by, port)
+        opening.setblocking(False)
+        opening.connect_ex((self.address(PEER[by]), to))
+        opening.settimeout(PATIENCE)
+        return opening
+
+    def fast_connect(self, data: bytes, port: int) -> socket.socket:
+        """An open by TCP Fast Open, with data on the SYN if there is a cookie."""
+        opening = self.bound("client", port)
+        opening.setblocking(False)
+        with suppress(BlockingIOError):
+            opening.sendto(data, socket.MSG_FASTOPEN, (self.address("server"), SERVER_PORT))
+        opening.settimeout(PATIENCE)
+        return opening
+
+    def forge(self, flags: int, number: int, port: int = CLIENT_PORT, to: int = SERVER_PORT) -> None:
+        """A segment from the client by hand (IPv4): the client's kernel knows nothing of it."""
+        addresses = [socket.inet_aton(self.address(side)) for side in SIDES]
+        header = struct.pack("!HHIIBBHHH", port, to, number, 0, 5 << 4, flags, 1024, 0, 0)
+        total = sum(struct.unpack("!16H", b"".join(addresses) + struct.pack("!HH", socket.IPPROTO_TCP, len(header)) + header))
+        total = (total & 0xFFFF) + (total >> 16)
+        header = header[:16] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + header[18:]
+        with self.entered("client"), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+            raw.sendto(header, (self.address("server"), 0))
+
+    def accept(self, listener: socket.socket) -> socket.socket:
+        """The next connection of a server."""
+        accepted, _ = listener.accept()
+        self.stack.callback(accepted.close)
+        return accepted
+
+    def open(self) -> tuple[socket.socket, socket.socket]:
+        """An established connection: both ends."""
+        listener = self.listen()
+        client = self.connect()
+        server = self.accept(listener)
+        self.moment("established")
+        return client, server
+
+    # what happened
+
+    def record(self) -> None:
+        """Begin to capture."""
+        ready = threading.Event()
+        wanted = "tcp or icmp or (icmp6 and ip6[40] < 128)"
+        command = ["tcpdump", "-i", DEVICE, "-n", "-U", "--immediate-mode", "--time-stamp-precision=nano", "-Z", "root"]
+        command = ["ip", "netns", "exec", self.namespace("client"), *command, "-w", str(self.capture), wanted]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.stack.callback(_finish, process)
+
+        def listen() -> None:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if "listening on" in line:
+                    ready.set()
+
+        threading.Thread(target=listen, daemon=True).start()
+        if not ready.wait(PATIENCE):
+            raise TimeoutError("tcpdump does not begin to capture")
+        self.recording = process
+
+    def stop(self) -> None:
+        """End the capture, before anything is cleaned up."""
+        _finish(self.recording)
+
+    def frames(self) -> int:
+        """How many frames have been captured."""
+        data = self.capture.read_bytes()
+        count, place = 0, 24
+        while place + 16 <= len(data):
+            length = int.from_bytes(data[place + 8 : place + 12], "little")
+            place += 16 + length
+            count += place <= len(data)
+        return count
+
+    def next_number(self) -> int:
+        """The sequence number after that of the client's SYN in the first frame (IPv4)."""
+        return int.from_bytes(self.capture.read_bytes()[24 + 16 + 14 + 20 + 4 :][:4], "big") + 1
+
+    def wait(self, frames: int) -> None:
+        """Wait until so many frames have been captured."""
+        deadline = time.monotonic() + PATIENCE
+        while self.frames() < frames:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.frames()} frames, not {frames}")
+            time.sleep(0.01)
+
+    def sockets(self, side: Side) -> list[tuple[str, ...]]:
+        """What `ss` says: state, receive queue, send queue, own end, peer."""
+        lines = self.inside(side, "ss", "-tanH").splitlines()
+        return sorted((tuple(line.split()[:5]) for line in lines), key=lambda words: (words[3], words[4]))
+
+    def moment(self, note: str, client_port: int = CLIENT_PORT, server_port: int = SERVER_PORT) -> None:
+        """Wait for a quiet moment and note the states of a connection."""
+        deadline = time.monotonic() + PATIENCE
+        before = None
+        while before != (before := (self.frames(), self.sockets("client"), self.sockets("server"))):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no quiet moment: {note}")
+            time.sleep(QUIET)
+        frame, ours, theirs = before
+        client, server = self._end("client", client_port), self._end("server", server_port)
+        if (state := _state(theirs, server, client)) not in (None, "SYN-RECEIVED"):
+            self.opened.add((client_port, server_port))
+        if state is None:
+            listening = any(words[0] == "LISTEN" and words[3] == server for words in theirs)
+            state = "LISTEN" if listening and (client_port, server_port) not in self.opened else "CLOSED"
+        found = Moment(frame, _state(ours, client, server) or "CLOSED", state, client, server, note)
+        tables = zip(SIDES, (ours, theirs), strict=True)
+        raw = "".join(f"    {side}: {' '.join(words)}\n" for side, table in tables for words in table)
+        self.moments.append((found, raw))
+
+    def _end(self, side: Side, port: int) -> str:
+        return f"{self.address(side)}:{port}" if self.version == 4 else f"[{self.address(side)}]:{port}"
+
+
+Act = Callable[[Lab], None]
+
+
+def film(name: str, idea: str, version: int, act: Act, folder: Path) -> None:
+    """Play a scenario; write its capture and its states."""
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        lab = Lab(version, Path(scratch) / "capture.pcap", stack)
+        lab.build()
+        lab.record()
+        act(lab)
+        lab.stop()
+        run("editcap", "-F", "pcapng", str(lab.capture), str(folder / f"{name}.pcapng"))
+    header = "frame, state of the client's end, of the server's end, both ends, what had happened; below it all lines of ss -tan"
+    text = f"# {idea}\n# Linux {platform.release().split('-')[0]}. How to read this: README.md.\n"
+    text += f"# {header}\n\n"
+    text += "".join(moment.line() + raw for moment, raw in lab.moments)
+    (folder / f"{name}.states").write_text(text, encoding="utf-8")
+
+
+def _state(table: list[tuple[str, ...]], own: str, peer: str) -> str | None:
+    states = [RFC_NAMES[words[0]] for words in table if words[3:5] == (own, peer)]
+    if len(states) > 1:
+        raise RuntimeError(f"{own} to {peer} is {' and '.join(states)}")
+    return states[0] if states else None
+
+
+def _setns(descriptor: int) -> None:
+    if _LIBC.setns(descriptor, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def _checksums_in_software() -> None:
+    """Without it the captured checksums are those that a network card would have to finish."""
+    value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_STXCSUM, 0))
+    request = struct.pack("16sP16x", DEVICE.encode(), ctypes.addressof(value))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCETHTOOL, request)
+
+
+def _finish(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    process.wait(PATIENCE)

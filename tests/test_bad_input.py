@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What goes wrong is one clear sentence, an exit status, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import pybridge
+from pybridge import plugin
+from pybridge.capture import read_with
+from pybridge.plugin_engine import PluginEngine
+from tests.conftest import Run
+
+ENGINES = ["python", "plugin"]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def sentence(run: Run, *arguments: str | Path, status: int = 2, **environment: str) -> str:
+    done = run(*arguments, **environment)
+    assert (status, "") == (done.returncode, done.stdout)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("pybridge: ")
+    assert line.endswith(".")
+    return line
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("missing.pcap", None, "does not exist"),
+        ("empty.pcap", b"", "is empty"),
+        ("text.pcap", b"Hello, this is certainly no capture.", "is not a capture that tshark understands"),
+    ],
+)
+def test_what_is_no_capture_is_said_so(
+    run: Run, tmp_path: Path, name: str, content: bytes | None, said: str, engine: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert f"{name} {said}" in sentence(run, "segments", name, "--engine", engine)
+
+
+def test_a_folder_is_said_to_be_one(run: Run, tmp_path: Path) -> None:
+    assert "is a folder" in sentence(run, "connections", tmp_path)
+
+
+def test_a_capture_without_read_permission_is_said_so(tmp_path: Path, pcaps: Path) -> None:
+    path = tmp_path / "secret.pcapng"
+    shutil.copy(pcaps / "refused.pcapng", path)
+    path.chmod(0)
+    tmp_path.chmod(0o755)
+    # As root everything is readable: the check runs in a child that has given up its rights after importing.
+    program = (
+        "import os, pybridge.tshark as t\n"
+        "if os.geteuid() == 0: os.setgroups([]); os.setegid(65534); os.seteuid(65534)\n"
+        f"try: t.check_source({path.name!r})\n"
+        "except t.CaptureError as e: print(e)"
+    )
+    script = [sys.executable, "-c", program]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    done = subprocess.run(
+        script, capture_output=True, text=True, check=True, env=environment, preexec_fn=lambda: os.fchdir(descriptor)
+    )
+    os.close(descriptor)
+    assert "secret.pcapng cannot be read (Permission denied): check its permissions.\n" == done.stdout
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_of_a_capture_cut_short_all_whole_packets_are_annotated(run: Run, tmp_path: Path, pcaps: Path, engine: str) -> None:
+    (tmp_path / "cut.pcapng").write_bytes((pcaps / "article-wget.pcapng").read_bytes()[:-40])
+    done = run("segments", "cut.pcapng", "--format", "csv", "--engine", engine)
+    assert (0, 10) == (done.returncode, len(done.stdout.splitlines()))  # the head and nine of ten
+    assert "pybridge: cut.pcapng ends in the middle of a packet: all whole packets before that were annotated.\n" == done.stderr
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_capture_without_tcp_gives_empty_tables_with_all_types(pcaps: Path, engine: pybridge.capture.EngineName) -> None:
+    empty, full = pybridge.read(pcaps / "no-tcp.pcapng", engine), pybridge.read(pcaps / "article-wget.pcapng", engine)
+    assert (0, 0) == (len(empty.segments), len(empty.connections))
+    pd.testing.assert_series_equal(full.segments.dtypes, empty.segments.dtypes)
+    pd.testing.assert_series_equal(full.connections.dtypes, empty.connections.dtypes)
+    assert full.connections.index.dtype == empty.connections.index.dtype
+
+
+def script(folder: Path, text: str) -> str:
+    """A `tshark` of this content; the PATH on which only it is found."""
+    folder.mkdir()
+    path = folder / "tshark"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(folder)
+
+
+def test_without_tshark_one_learns_what_to_install(run: Run, tmp_path: Path, pcaps: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    said = sentence(run, "segments", pcaps / "refused.pcapng", PATH=str(tmp_path / "nothing"))
+    assert "tshark was not found: install Wireshark 4.0 or later" in said
+
+
+def test_a_tshark_that_is_too_old_is_named_with_its_version(run: Run, tmp_path: Path, pcaps: Path) -> None:
+    old = script(tmp_path / "old", "echo 'TShark (Wireshark) 3.6.2 (Git v3.6.2)'")
+    assert "tshark 3.6.2 is too old: install Wireshark 4.0 or later." in sentence(
+        run, "segments", pcaps / "refused.pcapng", PATH=old
+    )
+
+
+def test_a_tshark_that_ignores_the_plugin_is_never_taken_for_agreement(run: Run, tmp_path: Path, pcaps: Path) -> None:
+    drop = (
+        'for a; do shift; case "$a" in -X) ;; lua_script:*) ;; *) set -- "$@" "$a" ;; esac; done\n'
+        f'exec {shutil.which("tshark")} "$@"'
+    )
+    deaf = script(tmp_path / "deaf", drop) + os.pathsep + os.environ["PATH"]
+    for name in ("refused", "no-tcp"):
+        assert "tshark did not load the plugin" in sentence(
+            run, "segments", pcaps / f"{name}.pcapng", "--engine", "plugin", PATH=deaf
+        )
+    done = run("verify", pcaps / "refused.pcapng", PATH=deaf)
+    assert (2, "0 agree, 0 differ, 1 could not be read.\n") == (done.returncode, done.stdout)
+
+
+@pytest.mark.parametrize(
+    "lua",
+    [
+        "this is no Lua",
+        "error('broken on purpose')",
+        'local p = Proto("tcp_handshake", "x")\nfunction p.dissector() error("broken on purpose") end\nregister_postdissector(p, true)',
+        'local p = Proto("tcp_handshake", "x")\nfunction p.dissector(_, _, tree) tree:add(p) end\nregister_postdissector(p, true)',
+    ],
+    ids=["does not parse", "fails when loaded", "fails on a packet", "says nothing"],
+)
+def test_a_plugin_that_fails_is_said_so(tmp_path: Path, pcaps: Path, lua: str) -> None:
+    broken = tmp_path / "broken.lua"
+    broken.write_text(lua)
+    with pytest.raises(pybridge.PluginError):
+        read_with(PluginEngine(broken), str(pcaps / "refused.pcapng"))
+
+
+def test_a_stale_copy_in_the_personal_folder_does_no_harm(run: Run, tmp_path: Path, pcaps: Path) -> None:
+    installed = Path(run("plugin", "install").stdout.strip())
+    installed.write_text('local p = Proto("tcp_handshake", "stale")\nregister_postdissector(p)')
+    done = run("verify", pcaps / "article-wget.pcapng")
+    assert (0, "1 agree, 0 differ, 0 could not be read.\n") == (done.returncode, done.stdout)
+
+
+def test_a_config_ini_in_the_working_directory_does_no_harm(run: Run, tmp_path: Path, pcaps: Path) -> None:
+    (tmp_path / "config.ini").write_text("[someone else]\nkey = value\n")
+    assert 0 == run("verify", pcaps / "refused.pcapng").returncode
+    (tmp_path / "config.ini").write_text("no section at all")
+    assert 0 == run("verify", pcaps / "refused.pcapng").returncode
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.pcapng", "-o.pcapng", "'quo\"ted.pcapng", "näme 三次.pcapng", "semi;colon $(x).pcapng"]
+)
+def test_any_file_name_will_do(run: Run, tmp_path: Path, pcaps: Path, name: str) -> None:
+    shutil.copy(pcaps / "refused.pcapng", tmp_path / name)
+    for engine in ENGINES:
+        assert ",refused,reset," in run("connections", "--format", "csv", "--engine", engine, "--", name).stdout
+    assert 0 == run("report", "--", name).returncode
+
+
+def test_a_hostile_file_name_cannot_steer_the_terminal(run: Run) -> None:
+    assert "\\x1b[31mred does not exist" in sentence(run, "segments", "\x1b[31mred")
+
+
+@pytest.mark.parametrize("out", ["missing/x.csv", "folder"])
+def test_where_nothing_can_be_written_is_said_before_the_work_and_leaves_nothing(
+    run: Run, tmp_path: Path, pcaps: Path, out: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for command in ("segments", "report"):
+        assert f"{out} cannot be written" in sentence(run, command, pcaps / "refused.pcapng", "-o", out)
+    assert before == sorted(tmp_path.rglob("*"))
+
+
+def test_a_full_disk_is_said_so(tmp_path: Path, pcaps: Path) -> None:
+    command = [sys.executable, "-m", "pybridge", "segments", str(pcaps / "refused.pcapng")]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
+    assert (2, "pybridge: No space left on device: free some space or choose another place.\n") == (done.returncode, done.stderr)
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path, pcaps: Path) -> None:
+    command = f"{sys.executable} -m pybridge segments {pcaps}/*.pcapng --format csv 2>err | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=True)
+    head, status = done.stdout.splitlines()
+    assert head.startswith("capture,frame,time")
+    assert "0" == status
+    assert "" == (tmp_path / "err").read_text()
+
+
+def long_capture(folder: Path, pcaps: Path) -> Path:
+    path = folder / "long.pcapng"
+    subprocess.run(["mergecap", "-a", "-F", "pcapng", "-w", str(path), *[str(pcaps / "article-ssh.pcapng")] * 400], check=True)
+    content = path.read_bytes()
+    path.write_bytes(content * 60)  # pcapng files one after the other are one pcapng file
+    return path
+
+
+@pytest.mark.parametrize("signalled", ["the process", "its group"])
+def test_ctrl_c_leaves_no_tshark_and_no_file(tmp_path: Path, pcaps: Path, signalled: str) -> None:
+    path = long_capture(tmp_path, pcaps)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "pybridge", "segments", str(path), "-o", "out.csv"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"TMPDIR": str(scratch)},
+    )
+    deadline = time.monotonic() + 30
+    while not children(path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert children(path)
+    time.sleep(0.5)
+    (os.kill if signalled == "the process" else os.killpg)(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert (130, "pybridge: Interrupted.\n") == (process.returncode, said)
+    assert [] == children(path)
+    assert [] == list(scratch.iterdir())
+    assert ["long.pcapng", "scratch"] == sorted(entry.name for entry in tmp_path.iterdir())
+
+
+def children(path: Path) -> list[str]:
+    """Every tshark that reads this capture."""
+    found = subprocess.run(["pgrep", "-f", f"tshark .*{path}"], capture_output=True, text=True, check=False)
+    return found.stdout.split()
+
+
+def test_reading_works_inside_a_running_event_loop(pcaps: Path) -> None:
+    async def inside() -> int:
+        return len(pybridge.read(pcaps / "refused.pcapng").segments)
+
+    assert 2 == asyncio.run(inside())
+
+
+def test_reading_works_beside_a_pyshark_of_the_application(tmp_path: Path, pcaps: Path) -> None:
+    program = (
+        "import pyshark, pybridge\n"
+        f"path = {str(pcaps / 'refused.pcapng')!r}\n"
+        "capture = pyshark.FileCapture(path)\n"
+        "first = len(list(capture))\n"
+        "capture.close()\n"
+        "print(first, len(pybridge.read(path).segments), pybridge.read(path).packet(2).tcp.flags_reset)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert ("2 2 True\n", "") in [(done.stdout.replace("1\n", "True\n"), done.stderr)]
+
+
+def test_a_packet_that_is_not_there_is_said_so(pcaps: Path) -> None:
+    with pytest.raises(pybridge.CaptureError, match="has no frame 99"):
+        pybridge.read(pcaps / "refused.pcapng").packet(99)
+
+
+def test_a_connection_that_is_not_there_is_said_so(pcaps: Path) -> None:
+    with pytest.raises(KeyError, match="has no connection 7"):
+        pybridge.read(pcaps / "refused.pcapng").ladder(7)
+
+
+def test_the_plugin_comes_with_the_package() -> None:
+    assert plugin.NAME == plugin.path().name
