@@ -1471,9 +1471,23 @@ local function addresses_of(count)
     return nil, nil
 end
 
---- The segments of a frame (G1 to G3).
--- @return a list of tables with stream, source, source_port, destination, destination_port, flags, seq, ack, length
---   and ordinal; and: is it empty because it cannot be told which header is quoted
+--- The segment of a frame with one header.
+-- @return a table with stream, source, source_port, destination, destination_port, flags, seq, ack, length and ordinal,
+--   or nil if the header is no segment (G1)
+local function read_segment(pinfo)
+    local segment = { source = pinfo.src, destination = pinfo.dst, ordinal = 0 }
+    for name, get in pairs(SEGMENT) do
+        local info = get()
+        if not info then
+            return nil
+        end
+        segment[name] = info.value
+    end
+    return segment
+end
+
+--- The segments of a frame with several headers (G1 to G3).
+-- @return a list of them, and: is it empty because it cannot be told which header is quoted
 local function read_segments(pinfo)
     local columns, least, most = {}, math.huge, 0
     for name, get in pairs(SEGMENT) do
@@ -1639,7 +1653,7 @@ end
 -- ------------------------------------------------------------------------------------------------------- Dissection
 
 --- Annotates one segment of a frame, or recalls its annotation.
--- @param segment as read_segments gives it
+-- @param segment as read_segment gives it
 -- @param is_new was the frame not processed before
 -- @param is_single is it the only segment of its frame (C12)
 -- @return the annotation and the connection, or nil
@@ -1696,14 +1710,20 @@ function proto.dissector(_, pinfo, tree)
     local is_new = number > last_frame
     last_frame = max(last_frame, number)
     -- Every header has a source port: with one of them there is one header, and nothing to count (G2).
-    if is_new and not second_port then
+    local is_single = not second_port
+    if is_new and is_single then
         local annotation, connection = annotate_steady(source_port, pinfo)
         if annotation then
             show(annotation, connection, tree)
             return
         end
     end
-    local segments, is_unclear = read_segments(pinfo)
+    local segments, is_unclear
+    if is_single then
+        segments = { read_segment(pinfo) }
+    else
+        segments, is_unclear = read_segments(pinfo)
+    end
     local notes = ""
     for index = 1, #segments do
         local annotation, connection = annotate(segments[index], number, is_new, #segments == 1)

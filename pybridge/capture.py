@@ -16,6 +16,7 @@ from pybridge import ladder, plugin, segments, tables, tshark
 from pybridge.annotator import Annotator
 from pybridge.model import Annotation, ConnectionRow, NetworkError, Segment
 from pybridge.plugin_engine import PluginEngine
+from pybridge.text import printable
 
 if TYPE_CHECKING:
     from pyshark.packet.packet import Packet
@@ -162,8 +163,9 @@ def read_with(engine: Engine, source: str, *, progress: bool | None = None) -> C
     annotated: list[tuple[Segment, Annotation]] = []
     if progress is None:
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
-    bar = tqdm(desc=os.path.basename(source), unit=" segments", unit_scale=True, delay=1, disable=not progress, leave=False)
-    with bar, closing(engine.annotate(source)) as blocks:
+    name = printable(os.path.basename(tshark.name(source)))
+    bar = tqdm(desc=name, unit=" segments", unit_scale=True, delay=1, disable=not progress, leave=False)
+    with tshark.on_disk(source) as path, bar, closing(engine.annotate(path)) as blocks:
         for block in blocks:
             annotated += block
             bar.update(len(block))

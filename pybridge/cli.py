@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn, TextIO
 
 import click
@@ -27,6 +29,8 @@ INTERRUPTED = 128 + signal.SIGINT
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of the `pybridge` command."""
     warnings.showwarning = _show_warning
+    _catch_signals()
+    _keep_standard_streams()
     try:
         context = cli.make_context("pybridge", list(sys.argv[1:] if arguments is None else arguments))
         with context:
@@ -41,15 +45,52 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _say(str(error))
         status = ERROR
     except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         status = 0
     except (KeyboardInterrupt, click.Abort):
         _say("Interrupted.")
         status = INTERRUPTED
     except OSError as error:
-        _say(f"{error.strerror or error}: free some space or choose another place.")
+        _forget_output()
+        where = f"{os.fsdecode(error.filename)} cannot be used" if error.filename else "The output cannot be written"
+        _say(f"{where} ({error.strerror or error}): free some space, check permissions, or choose another place.")
         status = ERROR
     sys.exit(status or 0)
+
+
+def _catch_signals() -> None:
+    """Being ended is an exception, so that tshark is ended and files are removed; once, so that this is not cut short."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        for name in caught:
+            signal.signal(name, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
+
+    names = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    caught = [name for name in names if signal.getsignal(name) != signal.SIG_IGN]  # as nohup and & have it
+    for name in caught:
+        signal.signal(name, end)
+
+
+def _keep_standard_streams() -> None:
+    """What the caller closed is the null device; what a stream cannot encode is escaped."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115 - to the end
+        elif name == "stdout" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """Whatever is still to be written to standard output cannot be."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:
@@ -90,6 +131,8 @@ def _table_command(name: str, help_text: str, choose: Callable[[captures.Capture
     @FORMAT
     @OUT
     def command(sources: tuple[str, ...], engine: captures.EngineName, form: output.Format | None, out: Path | None) -> None:
+        if sources.count(tshark.STANDARD_INPUT) > 1:
+            raise click.UsageError("Standard input can be read only once: name - once.")
         form = form or output.format_of(out)
         if out is None and form == "parquet" and sys.stdout.isatty():
             raise OutputError("Parquet is not for a terminal: add -o FILE.parquet.")

@@ -38,9 +38,14 @@ def combine(sources: Sequence[str], tables: Sequence[pd.DataFrame]) -> pd.DataFr
     if len(flat) == 1:
         return flat[0]
     joined = pd.concat(flat, ignore_index=True)
-    names = [source for source, table in zip(sources, flat, strict=True) for _ in range(len(table))]
+    names = [_encodable(source) for source, table in zip(sources, flat, strict=True) for _ in range(len(table))]
     joined.insert(0, "capture", pd.Series(names, dtype="str"))
     return joined
+
+
+def _encodable(name: str) -> str:
+    """A file's name that need not be UTF-8 as text that is."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def write(table: pd.DataFrame, form: Format, target: Path | None) -> None:

@@ -95,7 +95,8 @@ def _version(path: str) -> Version:
     except OSError as error:
         raise TSharkError(f"{path} does not run ({error.strerror}): install Wireshark 4.0 or later again.") from None
     except subprocess.CalledProcessError as error:
-        raise TSharkError(f"{path} does not run (exit status {error.returncode}): install Wireshark 4.0 or later again.") from None
+        reason = f"exit status {error.returncode}"
+        raise TSharkError(f"{path} does not run ({reason}): install Wireshark 4.0 or later again.") from None
     except (ValueError, IndexError, pyshark_tshark.TSharkVersionException):
         raise TSharkError(f"{path} does not tell its version: install Wireshark 4.0 or later again.") from None
     if found < MINIMUM:
@@ -110,7 +111,7 @@ def personal_plugins() -> Path:
 
 def _plugins(whose: str) -> Path:
     version()
-    listing = subprocess.run([find(), "-G", "folders"], capture_output=True, text=True, errors="surrogateescape", check=False).stdout
+    listing = os.fsdecode(subprocess.run([find(), "-G", "folders"], capture_output=True, check=False).stdout)
     for label in (f"{whose} Lua Plugins", f"{whose} Plugins"):
         for line in listing.splitlines():
             name, _, folder = line.partition(":")
@@ -136,7 +137,7 @@ def check_source(source: str) -> None:
         if not path.exists():
             raise CaptureError(f"{source} does not exist: check the file's name.")
         if not path.is_file():
-            raise CaptureError(f"{source} is neither a file nor a pipe: name a capture file.")
+            raise CaptureError(f"{source} is not a regular file: name a capture file.")
         with path.open("rb") as file:
             empty = not file.read(1)
     except (OSError, ValueError) as error:
@@ -162,21 +163,28 @@ def on_disk(source: str) -> Iterator[str]:
     if not once:
         yield source
         return
-    if source == STANDARD_INPUT and (sys.stdin is None or sys.stdin.isatty()):
+    if source == STANDARD_INPUT and os.isatty(0):
         raise CaptureError("Nothing comes from standard input: pipe a capture into it, or name a file.")
     with tempfile.TemporaryDirectory(prefix="pybridge-") as folder:
         copy = os.path.join(folder, "capture")
+        _copy(source, copy)
         _copies[copy] = source
         try:
-            with open(0 if source == STANDARD_INPUT else source, "rb", closefd=source != STANDARD_INPUT) as from_, open(copy, "wb") as to:
-                shutil.copyfileobj(from_, to, BLOCK)
             yield copy
-        except OSError as error:
-            raise CaptureError(
-                f"{name(source)} cannot be copied to {tempfile.gettempdir()} ({error.strerror}): save the capture to a file, name that."
-            ) from None
         finally:
             del _copies[copy]
+
+
+def _copy(source: str, copy: str) -> None:
+    given = source == STANDARD_INPUT
+    try:
+        with open(0 if given else source, "rb", closefd=not given) as pipe, open(copy, "wb") as file:
+            shutil.copyfileobj(pipe, file, BLOCK)
+    except OSError as error:
+        where = tempfile.gettempdir()
+        raise CaptureError(
+            f"{name(source)} cannot be copied to {where} ({error.strerror}): save the capture to a file, and name that."
+        ) from None
 
 
 def columns(
@@ -191,7 +199,7 @@ def columns(
     fields : sequence of str
         Wireshark field names, or `%us` and `%ud`, the innermost source and destination address.
     plugin : Path, optional
-        Load this Lua plugin, and read only packets that it annotated (or failed on).
+        Load this Lua plugin, and read also packets that only it annotated, or that it failed on.
     two_passes : bool
         Dissect twice (`-2 -R frame`), as Wireshark does when a packet is looked at again.
 
@@ -435,7 +443,7 @@ class _Process(PysharkCapture):
                     "remove it there, tshark loads it before pybridge's own."
                 )
             raise PluginError(f"tshark could not load {plugin} ({reason}): install pybridge again, or use the python engine.")
-        if any(re.search(rf"{PLUGIN_PROTOCOL}\S* is neither a field nor|{PLUGIN_PROTOCOL}\S*\W+ is not a valid", line) for line in lines):
+        if re.search(rf"{PLUGIN_PROTOCOL}\S* is (neither a field nor|not a valid)", " ".join(lines)):
             raise PluginError(
                 "tshark did not load the plugin: Lua is disabled there, or ignored because you are root "
                 "(Wireshark 4.4 and later); run as another user, or use the python engine."
@@ -472,14 +480,17 @@ class _Process(PysharkCapture):
 
 @contextlib.contextmanager
 def _child_watcher() -> Iterator[None]:
-    """Before Python 3.12, a child watcher that needs no loop of its own; the application's, if it set one, is put back."""
-    if sys.version_info >= (3, 12) or sys.platform == "win32":
+    """Before Python 3.12, a child watcher that needs no loop of its own; the application's, if it set one, is put back.
+
+    Not by `set_child_watcher`: that would close the application's, which may only be done in its main thread.
+    """
+    policy: Any = asyncio.get_event_loop_policy()
+    if sys.version_info >= (3, 12) or not hasattr(policy, "_watcher"):
         yield
         return
-    policy = asyncio.get_event_loop_policy()
-    watcher = policy.get_child_watcher()
-    policy.set_child_watcher(asyncio.ThreadedChildWatcher())
+    watcher = policy._watcher
+    policy._watcher = asyncio.ThreadedChildWatcher()
     try:
         yield
     finally:
-        policy.set_child_watcher(watcher)
+        policy._watcher = watcher

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from pybridge import tshark
 from pybridge.capture import Capture, read
 from pybridge.errors import CutShortWarning
 
@@ -32,10 +33,11 @@ def verify(source: str | os.PathLike[str], *, progress: bool | None = None) -> p
     ------
     CaptureError, TSharkError, PluginError
     """
-    ours = read(source, progress=progress)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CutShortWarning)  # said once is enough
-        theirs = read(source, engine="plugin", progress=progress)
+    with tshark.on_disk(os.fspath(source)) as path:
+        ours = read(path, progress=progress)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CutShortWarning)  # said once is enough
+            theirs = read(path, engine="plugin", progress=progress)
     return compare(ours, theirs)
 
 
