@@ -191,10 +191,9 @@ def test_a_full_disk_is_said_so(tmp_path: Path, pcaps: Path) -> None:
     command = [sys.executable, "-m", "pybridge", "segments", str(pcaps / "refused.pcapng")]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
-    assert (
-        2,
-        "pybridge: The output cannot be written (No space left on device): free some space, check permissions, or choose another place.\n",
-    ) == (done.returncode, done.stderr)
+    assert 2 == done.returncode
+    assert done.stderr.startswith("pybridge: The output cannot be written (No space left on device): free some space")
+    assert 1 == len(done.stderr.splitlines())
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path, pcaps: Path) -> None:
