@@ -85,13 +85,17 @@ class Annotator:
         kind = flags & KIND
         if kind == ACK:
             connection.completeness |= 8 if length else 4
-            if connection.plain is not None:
-                return connection.plain[0 if from_a else 1]
+            plain = connection.plain[(0 if from_a else 1) + (2 if length else 0)]
+            if plain is not None:
+                return plain
         else:
             connection.completeness |= completeness(kind, length)
 
         peer = b if from_a else a
         case = Case(connection, sender, peer, kind=kind, frame=frame, time=time, seq=seq, ack=ack, length=length)
+        for letter in _letters(kind, length):  # Z1
+            if (sender, letter) not in connection.letters:
+                connection.letters.append((sender, letter))
         judge(case)
         if reused and kind in (SYN, SYN | ACK):  # A2
             case.anomalies.add("port-reuse")
@@ -129,7 +133,7 @@ class Annotator:
             return None
         client.state = CLOSED
         connection.unreachable = connection.given_up = True
-        connection.plain = None
+        connection.plain = [None] * 4
         case = Case(connection, client, connection.server, kind=0, frame=frame, time=time, seq=0, ack=0, length=0)
         case.anomalies.add("unreachable")
         case.answers = (client.syn_frame, client.syn_time)
@@ -167,6 +171,16 @@ def completeness(kind: int, length: int) -> int:
     if kind & RST:
         value |= 32
     return value
+
+
+def _letters(kind: int, length: int) -> str:
+    """Z1."""
+    if kind & SYN and kind & (RST | FIN):
+        return "Q"
+    if kind & RST:
+        return "I" if kind & FIN else "R"
+    opening = "" if not kind & SYN else "H" if kind & ACK else "S"
+    return opening + ("D" if length else "") + ("F" if kind & FIN else "") or ("A" if kind == ACK else "")
 
 
 def _annotation(case: Case) -> Annotation:

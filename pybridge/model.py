@@ -140,4 +140,6 @@ class ConnectionRow:
     syn_ack_retransmissions: int
     fin_retransmissions: int
     completeness: int
+    conn_state: str
+    history: str | None
     anomalies: str | None

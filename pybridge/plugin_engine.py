@@ -36,6 +36,8 @@ ON_CONNECTIONS = (
     "establishment",
     "termination",
     "closed_by",
+    "conn_state",
+    "history",
     "teardown_time",
     "client_mss",
     "server_mss",
@@ -266,6 +268,8 @@ class _Gathered:
             syn_ack_retransmissions=self.anomalies.count(ANOMALIES[1]),
             fin_retransmissions=self.anomalies.count(ANOMALIES[2]),
             completeness=self.flags,
+            conn_state=latest["conn_state"] or "",
+            history=latest["history"],
             anomalies="+".join(name for name in ANOMALIES if name in self.anomalies) or None,
         )
 

@@ -75,7 +75,7 @@ class Connection:
 
     __slots__ = (
         "a", "aborted", "anomalies", "b", "client", "client_response_time", "complete", "completeness", "first", "first_fin",
-        "fixed", "fresh", "given_up", "handshake_time", "last", "merged", "opened", "plain", "refused", "reset_by",
+        "fixed", "fresh", "given_up", "letters", "handshake_time", "last", "merged", "opened", "plain", "refused", "reset_by",
         "retransmissions", "server_response_time", "simultaneous_close", "simultaneous_open", "stream", "syn_seen",
         "synack_seen", "teardown_time", "third_seen", "unreachable",
     )  # fmt: skip
@@ -90,13 +90,15 @@ class Connection:
         self.first = self.last = time
         self.completeness = 0
         self.anomalies: set[str] = set()
+        self.letters: list[tuple[End, str]] = []  # Z1
         self.retransmissions = [0, 0, 0]  # SYN, SYN-ACK, FIN
         self.handshake_time: int | None = None
         self.server_response_time: int | None = None
         self.client_response_time: int | None = None
         self.teardown_time: int | None = None
         self.given_up = False  # N3
-        self.plain: tuple[Annotation, Annotation] | None = None  # of A and of B, while no plain segment can change a thing
+        # Of plain segments while none can change a thing: by A and B without payload, by A and B with it (Z1: only after the first).
+        self.plain: list[Annotation | None] = [None] * 4
         self.begin()
 
     def begin(self) -> None:
@@ -142,9 +144,11 @@ class Connection:
             and a.fin_seq is None
             and b.fin_seq is None
         ):
-            self.plain = self._plain(a), self._plain(b)
+            self.plain = [
+                self._plain(end) if (end, letter) in self.letters else None for letter in ("A", "D") for end in (a, b)
+            ]
         else:
-            self.plain = None
+            self.plain = [None] * 4
 
     def _plain(self, sender: End) -> Annotation:
         return Annotation(
@@ -167,6 +171,31 @@ class Connection:
         if self.unreachable:
             return "unreachable"
         return "half-open" if self.synack_seen else "unanswered"
+
+    @property
+    def history(self) -> str | None:
+        """Z1."""
+        letters = [letter if end is self.client else letter.lower() for end, letter in self.letters]
+        return ("" if self.client is self.a else "^") + "".join(letters) or None
+
+    @property
+    def conn_state(self) -> str:
+        """Z2."""
+        c, s = (end.syn_seen or end.synack_seen for end in (self.client, self.server))
+        c_fin, s_fin = (end.fin_seq is not None for end in (self.client, self.server))
+        if self.complete:
+            return "SF"
+        if self.reset_by is self.server:
+            return ("RSTR" if s else "REJ") if c else "RSTRH" if s else "OTH"
+        if self.reset_by is self.client:
+            return "RSTO" if s else "RSTOS0" if c else "OTH"
+        if c_fin and s_fin:
+            return "SF"
+        if c_fin:
+            return "S2" if s else "SH" if c else "OTH"
+        if s_fin:
+            return "S3" if c else "SHR" if s else "OTH"
+        return ("S1" if s else "S0") if c else "OTH"
 
     @property
     def termination(self) -> str:
@@ -226,5 +255,7 @@ class Connection:
             syn_ack_retransmissions=self.retransmissions[1],
             fin_retransmissions=self.retransmissions[2],
             completeness=self.completeness,
+            conn_state=self.conn_state,
+            history=self.history,
             anomalies=joined(self.anomalies),
         )

@@ -25,6 +25,7 @@ ESTABLISHMENTS = (
 )  # fmt: skip
 TERMINATIONS = ("four-way", "three-way", "simultaneous", "half-closed", "unacknowledged", "reset", "none")
 _NO_TIME = pd.NaT.value  # what numpy keeps for a missing time
+CONN_STATES = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH")
 FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "AE")
 
 Maker = Callable[[Sequence[Any]], pd.Series]
@@ -113,6 +114,8 @@ CONNECTIONS: dict[str, Maker] = {
     "syn_ack_retransmissions": _INTEGER,
     "fin_retransmissions": _INTEGER,
     "completeness": _INTEGER,
+    "conn_state": _category(CONN_STATES),
+    "history": _TEXT,
     "anomalies": _TEXT,
 }
 """Columns of `connections` (`stream` becomes the index), in order, with what makes each."""
