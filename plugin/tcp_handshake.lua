@@ -219,6 +219,7 @@ local function note_syn(connection, segment, repeated)
     add_role(segment, SYN)
     segment.handshake_step = 1
     connection.attempt.syn_seen = true
+    connection.attempt[segment.from] = true
     sender.progress = max(sender.progress, 1)
     sender.syn_length = max(sender.syn_length, segment.length) -- X: of all its transmissions
     -- H10: the frame answered is the latest transmission.
@@ -300,6 +301,7 @@ local function note_syn_ack(connection, segment)
     add_role(segment, SYN_ACK)
     segment.handshake_step = 2
     connection.attempt.syn_ack_seen = true
+    connection.attempt[segment.from] = true
     sender.progress = max(sender.progress, 2)
 end
 
@@ -780,11 +782,87 @@ local function closed_by_of(connection)
     return by and end_name(connection, by) or nil
 end
 
+--- Z2
+local function conn_state_of(connection)
+    local attempt, client, server = connection.attempt, connection.client, 3 - connection.client
+    -- Was a SYN or SYN-ACK of it seen? note_syn and note_syn_ack keep it by the index of the end.
+    local of_client, of_server = attempt[client], attempt[server]
+    local client_fin, server_fin = connection[client].fin_seq, connection[server].fin_seq
+    if attempt.closed then -- Z2.1
+        return "SF"
+    elseif attempt.reset_by == server then -- Z2.2
+        if of_client then
+            return of_server and "RSTR" or "REJ"
+        end
+        return of_server and "RSTRH" or "OTH"
+    elseif attempt.reset_by == client then -- Z2.3
+        return of_server and "RSTO" or of_client and "RSTOS0" or "OTH"
+    elseif client_fin and server_fin then -- Z2.4
+        return "SF"
+    elseif client_fin then -- Z2.5
+        return of_server and "S2" or of_client and "SH" or "OTH"
+    elseif server_fin then -- Z2.6
+        return of_client and "S3" or of_server and "SHR" or "OTH"
+    elseif of_client then -- Z2.7
+        return of_server and "S1" or "S0"
+    end
+    return "OTH"
+end
+
+--- Z1: the letters that a segment gives, in their order.
+local function letters_of(kind, flags, length)
+    local fin, syn, rst = flags % 2 >= 1, flags % 4 >= 2, flags % 8 >= 4
+    if syn and (rst or fin) then
+        return "Q"
+    elseif rst then
+        return fin and "I" or "R"
+    end
+    local letters = ""
+    if syn then
+        letters = kind == SYN and "S" or "H"
+    end
+    if length > 0 then
+        letters = letters .. "D"
+    elseif kind == PLAIN then
+        letters = letters .. "A"
+    end
+    return fin and letters .. "F" or letters
+end
+
+--- Z1: by the present choice of client.
+-- @return the history, or nil if it is empty
+local function history_of(connection)
+    local parts = { connection.client == 1 and "" or "^" }
+    for index = 1, #connection.letters do
+        local letter = connection.letters[index]
+        parts[index + 1] = connection.letter_ends[index] == connection.client and letter or letter:lower()
+    end
+    local history = concat(parts)
+    return history ~= "" and history or nil
+end
+
+--- Z1: records what a segment adds to the history.
+local function note_letters(connection, segment)
+    local recorded, letters, ends = connection.recorded[segment.from], connection.letters, connection.letter_ends
+    local count = #letters
+    for letter in letters_of(segment.kind, segment.flags, segment.length):gmatch(".") do
+        if not recorded[letter] then
+            recorded[letter] = true
+            letters[#letters + 1], ends[#ends + 1] = letter, segment.from
+        end
+    end
+    -- The choice of client changes only by the first SYN or SYN-ACK (E1), which adds a letter.
+    if #letters > count or count == 0 then
+        connection.history = history_of(connection)
+    end
+end
+
 --- Brings the connection's summary up to date.
 local function summarise(connection)
     connection.establishment = establishment_of(connection)
     connection.termination = termination_of(connection)
     connection.closed_by = closed_by_of(connection)
+    connection.conn_state = conn_state_of(connection)
 end
 
 --- Does the sender of a SYN or SYN-ACK offer ECN (C13, RFC 3168)?
@@ -1027,7 +1105,7 @@ end
 -- by then. That of a network error has stream and no sender.
 --
 -- A summary is a read-only table of the values at the moment: establishment, termination, closed_by (or nil),
--- client_state, server_state, client, client_port, server, server_port.
+-- conn_state, history (or nil), client_state, server_state, client, client_port, server, server_port.
 local Tracker = {}
 Tracker.__index = Tracker
 
@@ -1077,6 +1155,7 @@ function Tracker:open(stream, source, source_port, destination, destination_port
         fresh = true,
         attempt = {},
         offers = {},
+        letters = {}, letter_ends = {}, recorded = { {}, {} }, -- Z1: in order, their senders, and as sets by sender
         keys = {}, annotations = {}, situations = {},
         new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
     }
@@ -1124,6 +1203,7 @@ function Tracker:segment(stream, frame, time, source, source_port, destination, 
         add_anomaly(segment, "port-reuse")
     end
     judge(connection, segment)
+    note_letters(connection, segment)
     segment.anomaly = join_anomalies(segment.anomalies)
     summarise(connection)
 
@@ -1146,12 +1226,13 @@ function Tracker:segment(stream, frame, time, source, source_port, destination, 
     return annotation
 end
 
---- Shortcut for a plain segment, the only one of its frame, that can neither change nor say anything.
+--- Shortcut for a plain segment, the only one of its frame, that can neither change nor say anything, nor add to the
+-- history (Z1).
 -- @return its annotation, or nil: then segment() must be called
-function Tracker:steady_segment(stream, source, source_port)
+function Tracker:steady_segment(stream, source, source_port, length)
     local connection = self.connections[stream]
     local from = connection and sender_of(connection, source, source_port)
-    if from and connection.steady[from] then
+    if from and connection.steady[from] and connection.recorded[from][length > 0 and "D" or "A"] then
         return remark(connection.situation, from, PLAIN, 0, 0)
     end
     return nil
@@ -1228,6 +1309,7 @@ function Tracker:connection(stream)
     return {
         establishment = connection.establishment, termination = connection.termination,
         closed_by = connection.closed_by,
+        conn_state = connection.conn_state, history = connection.history,
         client = connection.addresses[client], client_port = connection.ports[client],
         server = connection.addresses[server], server_port = connection.ports[server],
         client_state = connection[client].state, server_state = connection[server].state,
@@ -1312,6 +1394,11 @@ local FIELDS = {
         "How the latest attempt was closed: four-way, three-way, simultaneous, reset, half-closed ..." .. SO_FAR },
     { "closed_by", "string", "Closed by",
         "Who closed the latest attempt first: client, server or both" .. SO_FAR },
+    { "conn_state", "string", "Connection state (Zeek)",
+        "State of the latest attempt in the words of Zeek's conn.log: SF, S0, S1, REJ, RSTO, OTH ..." .. SO_FAR },
+    { "history", "string", "History (Zeek)",
+        "What both ends did, in the letters of Zeek's conn.log, such as ShADadFf: upper case for the client, "
+        .. "lower case for the server" .. SO_FAR },
     { "sack_permitted", "bool", "SACK permitted", "Offered by all SYNs and SYN-ACKs captured so far" },
     { "timestamps", "bool", "Timestamps", "Offered by all SYNs and SYN-ACKs captured so far" },
     { "ecn", "bool", "ECN", "Offered by all SYNs and SYN-ACKs captured so far" },
@@ -1609,6 +1696,8 @@ local function show_connection(item, annotation, connection)
     add(subtree, "establishment", connection.establishment)
     add(subtree, "termination", connection.termination)
     add(subtree, "closed_by", connection.closed_by)
+    add(subtree, "conn_state", connection.conn_state)
+    add(subtree, "history", connection.history)
     add(subtree, "sack_permitted", annotation.sack_permitted)
     add(subtree, "timestamps", annotation.timestamps)
     add(subtree, "ecn", annotation.ecn)
@@ -1676,11 +1765,12 @@ end
 -- @param source_port that of the only header of the frame
 -- @return its annotation and its connection, or nil: then the frame must be read in full
 local function annotate_steady(source_port, pinfo)
-    local stream, flags = get_stream(), get_flags()
-    if not (stream and flags and get_length()) or kind_of(flags.value) ~= PLAIN then
+    local stream, flags, length = get_stream(), get_flags(), get_length()
+    if not (stream and flags and length) or kind_of(flags.value) ~= PLAIN then
         return nil, nil
     end
-    return tracker:steady_segment(stream.value, pinfo.src, source_port.value), tracker.connections[stream.value]
+    local annotation = tracker:steady_segment(stream.value, pinfo.src, source_port.value, length.value)
+    return annotation, tracker.connections[stream.value]
 end
 
 --- A frame without segments: perhaps a network error (N1).
