@@ -38,7 +38,15 @@ COLUMNS = (
     *("handshake_time", "server_response_time", "client_response_time", "teardown_time"),
     *("client_isn", "server_isn", "client_mss", "server_mss", "client_window_scale", "server_window_scale"),
     *("sack_permitted", "timestamps", "ecn"),
-    *("syn_retransmissions", "syn_ack_retransmissions", "fin_retransmissions", "completeness", "anomalies"),
+    *(
+        "syn_retransmissions",
+        "syn_ack_retransmissions",
+        "fin_retransmissions",
+        "completeness",
+        "conn_state",
+        "history",
+        "anomalies",
+    ),
 )
 OPTIONS = ("mss", "ws", "sack", "ts", "nop", "eol", "tfo")
 TOKEN = re.compile(r'[^\s"]*"(?:[^"\\]|\\.)*"|\S+')

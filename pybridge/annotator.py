@@ -100,6 +100,7 @@ class Annotator:
         if reused and kind in (SYN, SYN | ACK):  # A2
             case.anomalies.add("port-reuse")
         if case.roles and case.roles[0] in ("SYN", "SYN-ACK"):
+            connection.syn_ends.add(sender)
             sender.offered_isn = seq
             sender.offer = offer
             sender.offers_ecn = flags & (ECE | CWR) == (ECE | CWR if kind == SYN else ECE)

@@ -75,9 +75,9 @@ class Connection:
 
     __slots__ = (
         "a", "aborted", "anomalies", "b", "client", "client_response_time", "complete", "completeness", "first", "first_fin",
-        "fixed", "fresh", "given_up", "letters", "handshake_time", "last", "merged", "opened", "plain", "refused", "reset_by",
-        "retransmissions", "server_response_time", "simultaneous_close", "simultaneous_open", "stream", "syn_seen",
-        "synack_seen", "teardown_time", "third_seen", "unreachable",
+        "fixed", "fresh", "given_up", "handshake_time", "last", "letters", "merged", "opened", "plain", "refused", "reset_by",
+        "retransmissions", "server_response_time", "simultaneous_close", "simultaneous_open", "stream",
+        "syn_ends", "syn_seen", "synack_seen", "teardown_time", "third_seen", "unreachable",
     )  # fmt: skip
 
     def __init__(self, stream: int, a: End, b: End, time: int) -> None:
@@ -97,7 +97,7 @@ class Connection:
         self.client_response_time: int | None = None
         self.teardown_time: int | None = None
         self.given_up = False  # N3
-        # Of plain segments while none can change a thing: by A and B without payload, by A and B with it (Z1: only after the first).
+        # Of plain segments while none can change a thing: by A, by B without payload, by A, by B with it; None before the first (
         self.plain: list[Annotation | None] = [None] * 4
         self.begin()
 
@@ -108,6 +108,7 @@ class Connection:
         self.first_fin: End | None = None
         self.reset_by: End | None = None
         self.aborted = self.refused = self.unreachable = False
+        self.syn_ends: set[End] = set()  # who sent a SYN or SYN-ACK with a role
 
     @property
     def server(self) -> End:
@@ -144,9 +145,7 @@ class Connection:
             and a.fin_seq is None
             and b.fin_seq is None
         ):
-            self.plain = [
-                self._plain(end) if (end, letter) in self.letters else None for letter in ("A", "D") for end in (a, b)
-            ]
+            self.plain = [self._plain(end) if (end, letter) in self.letters else None for letter in ("A", "D") for end in (a, b)]
         else:
             self.plain = [None] * 4
 
@@ -181,7 +180,7 @@ class Connection:
     @property
     def conn_state(self) -> str:
         """Z2."""
-        c, s = (end.syn_seen or end.synack_seen for end in (self.client, self.server))
+        c, s = (end in self.syn_ends for end in (self.client, self.server))
         c_fin, s_fin = (end.fin_seq is not None for end in (self.client, self.server))
         if self.complete:
             return "SF"

@@ -13,7 +13,18 @@ from pybridge.model import Annotation, ConnectionRow, NetworkError, Segment
 
 PLUGIN = Path(__file__).resolve().parent.parent / "plugin" / "tcp_handshake.lua"
 SAID = tuple(Annotation._fields)
-ON_ROWS = ("establishment", "termination", "closed_by", "client_state", "server_state", "client", "client_port", "server")
+ON_ROWS = (
+    "establishment",
+    "termination",
+    "closed_by",
+    "conn_state",
+    "history",
+    "client_state",
+    "server_state",
+    "client",
+    "client_port",
+    "server",
+)
 
 Said = dict[str, Any]
 Rows = dict[int, dict[str, Any]]
