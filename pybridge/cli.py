@@ -172,7 +172,7 @@ def verify(sources: tuple[str, ...]) -> int:
             unread += 1
             continue
         for row in disagreements.itertuples(index=False):
-            where = f"connection {row.stream!r}" if row.table == "connections" else f"frame {row.frame!r}"
+            where = f"connection {row.stream}" if row.table == "connections" else f"frame {row.frame}"
             text = f"{source}: {row.table}: {where}: {row.column}: python {row.python!r}, plugin {row.plugin!r}"
             click.echo(output.printable(text))
         agreed, differing = agreed + disagreements.empty, differing + (not disagreements.empty)

@@ -432,22 +432,23 @@ class _Process(PysharkCapture):
 
     @staticmethod
     def _check_plugin(plugin: Path, lines: Sequence[str]) -> None:
-        for index, line in enumerate(lines):
-            found = re.match(r"(?:tshark: )?Lua: (.*)", line)
-            if not found:
-                continue
-            reason = lines[index + 1] if found[1].startswith("Error during loading") and index + 1 < len(lines) else found[1]
-            if "two protocols with the same" in reason and PLUGIN_PROTOCOL in reason:
-                raise PluginError(
-                    f"The plugin is also in Wireshark's global plugin folder, {_plugins('Global')}: "
-                    "remove it there, tshark loads it before pybridge's own."
-                )
-            raise PluginError(f"tshark could not load {plugin} ({reason}): install pybridge again, or use the python engine.")
-        if re.search(rf"{PLUGIN_PROTOCOL}\S* is (neither a field nor|not a valid)", " ".join(lines)):
+        reasons = list(_lua_errors(lines))
+        ours = next((reason for reason in reasons if _is_about(plugin, reason)), "")
+        if "two protocols with the same" in ours:
             raise PluginError(
-                "tshark did not load the plugin: Lua is disabled there, or ignored because you are root "
-                "(Wireshark 4.4 and later); run as another user, or use the python engine."
+                f"The plugin is also in Wireshark's global plugin folder, {_plugins('Global')}: "
+                "remove it there, tshark loads it before pybridge's own."
             )
+        if ours:
+            raise PluginError(f"tshark could not load {plugin} ({ours}): install pybridge again, or use the python engine.")
+        if not re.search(rf"{PLUGIN_PROTOCOL}\S* is (neither a field nor|not a valid)", " ".join(lines)):
+            return
+        if reasons:
+            raise PluginError(f"tshark did not load the plugin ({reasons[0]}): remove that script, or use the python engine.")
+        raise PluginError(
+            "tshark did not load the plugin: Lua is disabled there, or ignored because you are root "
+            "(Wireshark 4.4 and later); run as another user, or use the python engine."
+        )
 
     async def _stderr_read(self) -> None:
         await asyncio.gather(*self._stderr_handling_tasks)
@@ -476,6 +477,20 @@ class _Process(PysharkCapture):
 
     def __del__(self) -> None:
         """In pyshark this closes on a loop that may be gone; `__exit__` has done it."""
+
+
+def _lua_errors(lines: Sequence[str]) -> Iterator[str]:
+    """Why scripts could not be loaded."""
+    for index, line in enumerate(lines):
+        found = re.match(r"(?:tshark: )?Lua: (.*)", line)
+        if found:
+            yield " ".join(lines[index + 1 : index + 2] if found[1].startswith("Error during loading") else [found[1]])
+
+
+def _is_about(plugin: Path, reason: str) -> bool:
+    """Whether the reason names the plugin's file, of which Lua may leave out the beginning, or none."""
+    found = re.search(r"(\S[^:]*\.lua):\d+:", reason.removeprefix("syntax error: "))
+    return not found or str(plugin).endswith(found[1].removeprefix("..."))
 
 
 @contextlib.contextmanager

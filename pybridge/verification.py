@@ -7,13 +7,13 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 
 from pybridge import tshark
 from pybridge.capture import Capture, read
-from pybridge.errors import CutShortWarning
+from pybridge.errors import CaptureError, CutShortWarning
 
 COLUMNS = ("table", "stream", "frame", "column", "python", "plugin")
 SUFFIXES = (".pcap", ".pcapng", ".cap", ".ntar", ".snoop", ".erf")
@@ -48,8 +48,19 @@ def compare(python: Capture, plugin: Capture) -> pd.DataFrame:
 
 
 def captures(folder: Path) -> list[Path]:
-    """The capture files below a folder, by their names' endings, in order."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and _is_capture(path))
+    """The capture files below a folder, by their names' endings, in order.
+
+    Raises
+    ------
+    CaptureError
+        The folder, or one in it, cannot be read.
+    """
+    found = (Path(place, name) for place, _, names in os.walk(folder, onerror=_unreadable) for name in names)
+    return sorted(path for path in found if path.is_file() and _is_capture(path))
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise CaptureError(f"{error.filename} cannot be read ({error.strerror}): check its permissions.")
 
 
 def _is_capture(path: Path) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -242,8 +243,11 @@ def test_ctrl_c_leaves_no_tshark_and_no_file(tmp_path: Path, pcaps: Path, signal
 
 def children(path: Path) -> list[str]:
     """Every tshark that reads this capture."""
-    found = subprocess.run(["pgrep", "-f", f"tshark .*{path}"], capture_output=True, text=True, check=False)
-    return found.stdout.split()
+    commands = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            commands.append(entry.read_bytes().decode(errors="replace"))
+    return [command for command in commands if command.partition("\0")[0].endswith("tshark") and str(path) in command]
 
 
 def test_reading_works_inside_a_running_event_loop(pcaps: Path) -> None:
