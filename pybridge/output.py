@@ -19,6 +19,14 @@ from pybridge.report import FAILED, OPENED, Summary
 from pybridge.text import amount, duration_text
 from pybridge.text import printable as printable  # noqa: PLC0414 - cli.py has it from here
 
+
+class _Console(Console):
+    """A console that leaves it to the caller what to do when the reader has gone."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 Format = Literal["table", "csv", "json", "parquet"]
 FORMATS: tuple[Format, ...] = ("table", "csv", "json", "parquet")
 PIPED_WIDTH = 100_000  # not on a terminal nothing is folded
@@ -65,7 +73,7 @@ def write(table: pd.DataFrame, form: Format, target: Path | None) -> None:
                 stream.write(piece)
             stream.write("\n")
         else:
-            console = Console(file=stream, width=None if stream.isatty() else PIPED_WIDTH, highlight=False)
+            console = _Console(file=stream, width=None if stream.isatty() else PIPED_WIDTH, highlight=False)
             _print_table(console, as_text(table))
     finally:
         if target:
@@ -113,7 +121,7 @@ def _print_table(console: Console, text: pd.DataFrame) -> None:
 
 def print_summary(summary: Summary, source: str) -> None:
     """The verdict on a capture, for a terminal: counts, failures, slowest handshakes, anomalies."""
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    console = _Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
     console.print(Text(f"{printable(source)}: {summary.size}", "bold"))
     before, failures, after = summary.verdict
     console.print(Text.assemble(before, (failures, "bold red"), after))

@@ -18,19 +18,7 @@ from pybridge import segments, tshark
 from pybridge.errors import PluginError
 from pybridge.model import ACK, ANOMALIES, FIN, RST, SYN, Annotation, ConnectionRow, NetworkError, Segment
 
-ON_SEGMENTS = (
-    "sender",
-    "role",
-    "handshake_step",
-    "teardown_step",
-    "client_state",
-    "server_state",
-    "retransmission",
-    "responds_to",
-    "response_time",
-    "handshake_time",
-    "anomaly",
-)
+ON_SEGMENTS = Annotation._fields
 ON_CONNECTIONS = (
     "stream",
     "establishment",
