@@ -26,6 +26,8 @@ local MODULUS = 4294967296
 local HALF = 2147483648
 -- X2: what can have followed a SYN-ACK before its first acknowledgement: an unscaled window and a FIN.
 local FIRST_WINDOW = 65536
+-- G8: identities from here on are timestamps, below it identifications of an IP header; how many segments are compared.
+local TIMESTAMP, RECENT = 65536, 4
 -- Several segments of one connection in one frame (G2) are told apart by an ordinal below this.
 local ORDINALS = 65536
 
@@ -52,7 +54,7 @@ local ANOMALIES = {
     "syn-retransmission", "syn-ack-retransmission", "fin-retransmission", "connection-refused", "unreachable",
     "handshake-aborted", "simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data",
     "data-after-fin", "rst-after-fin", "segment-after-close", "port-reuse", "ack-mismatch", "invalid-flags",
-    "syn-on-established",
+    "syn-on-established", "duplicate",
 }
 -- A3
 local IS_RETRANSMISSION = {
@@ -889,7 +891,7 @@ local function note_offer(connection, segment, annotation)
     local mine, offer = { ecn = offers_ecn(segment.kind, segment.flags) }, segment.offer
     if offer then
         mine.sack_permitted, mine.timestamps = offer.sack_permitted == true, offer.timestamps == true
-        annotation.mss, annotation.window_scale = offer.mss, offer.window_scale
+        annotation.mss, annotation.window_scale, annotation.fast_open = offer.mss, offer.window_scale, offer.fast_open
     end
     connection.offers[segment.from] = mine
     local other = connection.offers[segment.to] or {}
@@ -924,6 +926,7 @@ local function judge_other(connection, segment)
         if repeats_fin(connection, segment) then
             judge_closing(connection, segment)
         else
+            segment.is_stopped = true
             add_anomaly(segment, "segment-after-close")
         end
     elseif segment.kind == SYN_ACK then
@@ -940,6 +943,7 @@ local function judge(connection, segment)
         connection[connection.client].state = SYN_SENT
     end
     if segment.kind == INVALID then -- G7
+        segment.is_stopped = true
         add_anomaly(segment, "invalid-flags")
         return
     end
@@ -962,6 +966,41 @@ local function judge(connection, segment)
     connection.fresh = false
     if IS_OPENED[connection[1].state] and IS_OPENED[connection[2].state] then -- X3
         connection.attempt.opened = true
+    end
+end
+
+-- ----------------------------------------------------------------------------------------------- G8. Captured twice
+
+--- What is compared of a segment with those of its sender; nil if it has no identity.
+local function comparable(identity, flags, seq, ack, length)
+    return identity and format("%.0f %.0f %.0f %.0f %.0f", identity, flags, seq, ack, length)
+end
+
+--- Is a segment one that was captured before?
+-- @param compared as comparable gives it
+local function is_duplicate(connection, from, kind, identity, compared)
+    local is_weak = identity == 0 or (kind == SYN_ACK and identity ~= nil and identity >= TIMESTAMP)
+    if not compared or (is_weak and not connection.had_duplicate) then
+        return false
+    end
+    for _, other in ipairs(connection.recent[from]) do
+        if other == compared then
+            return true
+        end
+    end
+    return false
+end
+
+--- Remembers a segment that was judged for those to come.
+local function note_recent(connection, segment, compared)
+    local recent = connection.recent[segment.from]
+    if #segment.roles > 0 then
+        recent[#recent + 1] = compared or ""
+        if #recent > RECENT then
+            table.remove(recent, 1)
+        end
+    elseif not segment.is_stopped and #recent > 0 then
+        connection.recent[segment.from] = {}
     end
 end
 
@@ -1065,7 +1104,7 @@ end
 local function is_steady(connection, from)
     local sender, peer = connection[from], connection[3 - from]
     return sender.state == ESTABLISHED and peer.state == ESTABLISHED and sender.progress == 3 and not peer.awaiting
-        and not sender.fin_seq and not peer.fin_seq
+        and not sender.fin_seq and not peer.fin_seq and #connection.recent[from] == 0
 end
 
 --- Binary search: index of the last key that is not above a given one; 0 if there is none.
@@ -1088,7 +1127,7 @@ end
 --
 --   local tracker = new(subtract, address_key)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
---                   flags, seq, ack, length, offer)   -> annotation
+--                   flags, seq, ack, length, offer, identity)   -> annotation
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
 --   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
@@ -1096,11 +1135,12 @@ end
 --   tracker:connection(stream)                        -> summary or nil
 --
 -- Addresses are any values with an `==`; times any that subtract takes; offer is nil if the options are not known,
--- else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not).
+-- else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open (a string or
+-- nil); identity is that of G8, or nil.
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
--- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss and window_scale (of its sender),
+-- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's),
 -- sack_permitted, timestamps and ecn; with a teardown_step also is_simultaneous_close (true), if it is known to be one
 -- by then. That of a network error has stream and no sender.
 --
@@ -1155,6 +1195,7 @@ function Tracker:open(stream, source, source_port, destination, destination_port
         fresh = true,
         attempt = {},
         offers = {},
+        recent = { {}, {} }, -- G8
         letters = {}, letter_ends = {}, recorded = { {}, {} }, -- Z1: in order, their senders, and as sets by sender
         keys = {}, annotations = {}, situations = {},
         new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
@@ -1186,7 +1227,7 @@ end
 
 --- Annotates the next segment of the capture.
 function Tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
-                         flags, seq, ack, length, offer)
+                         flags, seq, ack, length, offer, identity)
     local connection = self.connections[stream]
     local is_first = not connection
     if is_first then
@@ -1202,8 +1243,15 @@ function Tracker:segment(stream, frame, time, source, source_port, destination, 
     if is_first and connection.former and (segment.kind == SYN or segment.kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
     end
-    judge(connection, segment)
-    note_letters(connection, segment)
+    local compared = comparable(identity, flags, seq, ack, length)
+    if is_duplicate(connection, from, segment.kind, identity, compared) then
+        connection.had_duplicate = true
+        add_anomaly(segment, "duplicate")
+    else
+        judge(connection, segment)
+        note_letters(connection, segment)
+        note_recent(connection, segment, compared)
+    end
     segment.anomaly = join_anomalies(segment.anomalies)
     summarise(connection)
 
@@ -1387,6 +1435,8 @@ local FIELDS = {
     { "client_window_scale", "uint8", "Client's window scale", "Window scale (shift) that the client offers" },
     { "server_mss", "uint16", "Server's MSS", "Maximum segment size that the server offers" },
     { "server_window_scale", "uint8", "Server's window scale", "Window scale (shift) that the server offers" },
+    { "client_fast_open", "string", "Client's Fast Open cookie", "Fast Open cookie that the client presents, or request" },
+    { "server_fast_open", "string", "Server's Fast Open cookie", "Fast Open cookie that the server grants, or request" },
     { "stream", "uint32", "Stream", "The tcp.stream of the connection that a network error is about" },
     { "establishment", "string", "Establishment",
         "How the latest attempt was opened: complete, partial, simultaneous, half-open, refused ..." .. SO_FAR },
@@ -1438,6 +1488,7 @@ local SENTENCES = {
     ["ack-mismatch"] = { SEQUENCE, WARN, "The acknowledgement number does not fit the SYN that was sent." },
     ["invalid-flags"] = { PROTOCOL, WARN, "No TCP sends this combination of flags." },
     ["syn-on-established"] = { SEQUENCE, WARN, "A SYN or SYN-ACK on a live connection." },
+    ["duplicate"] = { SEQUENCE, NOTE, "The capture holds this segment twice, as behind a mirror port: it was not resent." },
 }
 
 local experts, expert_list = {}, {}
@@ -1475,6 +1526,10 @@ local NETWORKS = {
 -- C12, C13
 local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
 local get_option_kind = Field.new("tcp.option_kind")
+local get_fast_open_request = Field.new("tcp.options.tfo.request")
+local get_fast_open_cookie = Field.new("tcp.options.tfo.cookie")
+-- G8
+local get_identification, get_timestamp = Field.new("ip.id"), Field.new("tcp.options.timestamp.tsval")
 -- H10: pinfo.abs_ts is a float and has no nanoseconds.
 local get_time = Field.new("frame.time_epoch")
 
@@ -1516,6 +1571,12 @@ end
 --- What a SYN or SYN-ACK offers (C12, C13).
 local function read_offer()
     local offer = { mss = value_of(get_mss()), window_scale = value_of(get_window_scale()) }
+    local cookie = get_fast_open_cookie()
+    if cookie then
+        offer.fast_open = cookie.value:tohex(true)
+    elseif get_fast_open_request() then
+        offer.fast_open = "request"
+    end
     local kinds = { get_option_kind() }
     for index = 1, #kinds do
         local kind = kinds[index].value
@@ -1526,6 +1587,19 @@ local function read_offer()
         end
     end
     return offer
+end
+
+--- Identity of the only segment of a frame (G8).
+local function read_identity(flags)
+    local identification = last_value(get_identification()) or 0
+    if identification ~= 0 then
+        return identification
+    end
+    local timestamp = flags % 4 >= 1 and value_of(get_timestamp()) -- a SYN or FIN
+    if timestamp then
+        return TIMESTAMP + timestamp
+    end
+    return flags % 8 >= 4 and 0 or nil -- an RST
 end
 
 --- Does the frame hold a network error (N1)?
@@ -1732,6 +1806,7 @@ local function show(annotation, connection, tree)
     if annotation.sender then
         add(item, annotation.sender .. "_mss", annotation.mss)
         add(item, annotation.sender .. "_window_scale", annotation.window_scale)
+        add(item, annotation.sender .. "_fast_open", annotation.fast_open)
     end
     show_connection(item, annotation, connection)
     for anomaly in (annotation.anomaly or ""):gmatch("[^+]+") do
@@ -1751,13 +1826,14 @@ local function annotate(segment, number, is_new, is_single)
         return tracker:recall(segment.stream, number, segment.ordinal, segment.source, segment.source_port,
             segment.flags, segment.seq, segment.length)
     end
-    local offer
-    if is_single and segment.flags % 4 >= 2 then -- a SYN
-        offer = read_offer()
+    local offer, identity
+    if is_single then
+        offer = segment.flags % 4 >= 2 and read_offer() or nil -- a SYN
+        identity = read_identity(segment.flags)
     end
     local annotation = tracker:segment(segment.stream, number, value_of(get_time()), segment.source,
         segment.source_port, segment.destination, segment.destination_port, segment.flags, segment.seq, segment.ack,
-        segment.length, offer)
+        segment.length, offer, identity)
     return annotation, tracker.connections[segment.stream]
 end
 

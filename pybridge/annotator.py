@@ -8,10 +8,12 @@ Times are integers, nanoseconds since the epoch; sequence and acknowledgement nu
 from __future__ import annotations
 
 from pybridge.model import ACK, ANOMALIES, CLOSED, CWR, ECE, FIN, RST, SYN, SYN_SENT, Annotation, Offer
-from pybridge.record import ABSENT, Connection, End, joined
+from pybridge.record import ABSENT, UNSETTLED, Connection, End, joined, shared
 from pybridge.rules import Case, judge
+from pybridge.store import Store
 
 KIND = FIN | SYN | RST | ACK
+IDENTIFICATIONS = 0xFFFF  # of an IP header; identities above are timestamps (G8)
 
 
 class Annotator:
@@ -19,7 +21,7 @@ class Annotator:
 
     Attributes
     ----------
-    connections : dict[int, Connection]
+    connections : Store
         By stream, in the order of their first segments.
 
     Examples
@@ -34,8 +36,8 @@ class Annotator:
     """
 
     def __init__(self) -> None:
-        self.connections: dict[int, Connection] = {}
-        self._latest: dict[tuple[str, int, str, int], int] = {}  # ends in canonical order: their latest stream
+        self.connections = Store()
+        self._latest: dict[int, int] = {}  # by hash of the ends in canonical order: their latest stream
 
     def segment(
         self,
@@ -51,6 +53,7 @@ class Annotator:
         ack: int,
         length: int,
         offer: Offer | None = None,
+        identity: int | None = None,
     ) -> Annotation:
         """Annotate the next segment.
 
@@ -64,11 +67,13 @@ class Annotator:
             `tcp.flags`, `tcp.seq_raw`, `tcp.ack_raw`, `tcp.len`.
         offer : Offer, optional
             The options, if the segment has SYN set and they can be told (C12).
+        identity : int, optional
+            What tells a segment that was sent twice from one that was captured twice (G8).
         """
         connection = self.connections.get(stream)
         if connection is None:
             connection = Connection(stream, End(source, source_port), End(destination, destination_port), time)
-            self.connections[stream] = connection
+            self.connections.add(connection)
             reused = self._register(connection)
         else:
             reused = False
@@ -92,15 +97,25 @@ class Annotator:
             connection.completeness |= completeness(kind, length)
 
         peer = b if from_a else a
+        header = -1 if identity is None else ((((length << 32 | seq) << 32 | ack) << 16) | flags) << 33 | identity
+        if header in sender.recent and _tells(identity, kind, doubled="duplicate" in connection.anomalies):  # G8
+            connection.anomalies = shared(connection.anomalies | {"duplicate"})
+            states = connection.states()
+            return Annotation(connection.name(sender), None, None, None, *states, False, None, None, None, "duplicate")
         case = Case(connection, sender, peer, kind=kind, frame=frame, time=time, seq=seq, ack=ack, length=length)
-        for letter in _letters(kind, length):  # Z1
-            if (sender, letter) not in connection.letters:
-                connection.letters.append((sender, letter))
+        letters = _letters(kind, length)  # Z1
+        for letter in letters if from_a else letters.lower():
+            if letter not in connection.letters:
+                connection.letters = shared(connection.letters + letter)
         judge(case)
+        if case.roles:
+            sender.recent = (*sender.recent[-3:], header)
+        elif case.judged:
+            sender.recent = ()
         if reused and kind in (SYN, SYN | ACK):  # A2
             case.anomalies.add("port-reuse")
         if case.roles and case.roles[0] in ("SYN", "SYN-ACK"):
-            connection.syn_ends.add(sender)
+            sender.sent_syn = True
             sender.offered_isn = seq
             sender.offer = offer
             sender.offers_ecn = flags & (ECE | CWR) == (ECE | CWR if kind == SYN else ECE)
@@ -123,7 +138,7 @@ class Annotator:
     ) -> Annotation | None:
         """Take note of an ICMP error that quotes a segment of these ends (N1, N2); None if it answers no SYN."""
         if stream is None:
-            stream = self._latest.get(_pair(source, source_port, destination, destination_port))
+            stream = self._latest.get(_key(source, source_port, destination, destination_port))
         connection = None if stream is None else self.connections.get(stream)
         if connection is None or connection.fresh:
             return None
@@ -134,26 +149,33 @@ class Annotator:
             return None
         client.state = CLOSED
         connection.unreachable = connection.given_up = True
-        connection.plain = [None] * 4
+        connection.plain = UNSETTLED
         case = Case(connection, client, connection.server, kind=0, frame=frame, time=time, seq=0, ack=0, length=0)
         case.anomalies.add("unreachable")
         case.answers = (client.syn_frame, client.syn_time)
-        connection.anomalies |= case.anomalies
+        connection.anomalies = shared(connection.anomalies | case.anomalies)
         return _annotation(case)
 
     def _register(self, connection: Connection) -> bool:
         """Remember the ends; whether there was an earlier connection between them (A2)."""
         a, b = connection.a, connection.b
-        pair = _pair(a.address, a.port, b.address, b.port)
-        known = pair in self._latest
-        self._latest[pair] = connection.stream
+        key = _key(a.address, a.port, b.address, b.port)
+        known = key in self._latest
+        self._latest[key] = connection.stream
         return known
 
 
-def _pair(source: str, source_port: int, destination: str, destination_port: int) -> tuple[str, int, str, int]:
-    if (source, source_port) <= (destination, destination_port):
-        return source, source_port, destination, destination_port
-    return destination, destination_port, source, source_port
+def _tells(identity: int | None, kind: int, *, doubled: bool) -> bool:
+    """Whether the same identity means the same segment (G8)."""
+    if identity is None:
+        return False
+    return doubled or 0 < identity <= IDENTIFICATIONS or (identity > IDENTIFICATIONS and kind != SYN | ACK)
+
+
+def _key(source: str, source_port: int, destination: str, destination_port: int) -> int:
+    """The same for both directions; 64 bits take a third of what a tuple does, and collide once in 10^19 pairs."""
+    one, other = (source, source_port), (destination, destination_port)
+    return hash((one, other) if one <= other else (other, one))
 
 
 def completeness(kind: int, length: int) -> int:
@@ -208,9 +230,10 @@ def _count(case: Case, annotation: Annotation) -> None:
     """C8, C9, C10, C14, C16."""
     connection = case.connection
     if case.anomalies:
-        connection.anomalies |= case.anomalies
-        for index in range(3):
-            connection.retransmissions[index] += ANOMALIES[index] in case.anomalies
+        connection.anomalies = shared(connection.anomalies | case.anomalies)
+    if case.repeated:
+        counts = zip(connection.retransmissions, ANOMALIES, strict=False)  # A: the first three
+        connection.retransmissions = tuple(count + (name in case.anomalies) for count, name in counts)
     if connection.handshake_time is None:
         connection.handshake_time = annotation.handshake_time
     if annotation.responds_to is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 import pandas as pd
 from tqdm.auto import tqdm
 
-from pybridge import ladder, plugin, segments, tables, tshark
+from pybridge import batches, ladder, plugin, segments, tables, tshark
 from pybridge.annotator import Annotator
 from pybridge.model import Annotation, ConnectionRow, NetworkError, Segment
 from pybridge.plugin_engine import PluginEngine
@@ -160,13 +160,20 @@ def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progr
 
 def read_with(engine: Engine, source: str, *, progress: bool | None = None) -> Capture:
     """Annotate a capture with an engine made by the caller."""
-    annotated: list[tuple[Segment, Annotation]] = []
+    with closing(annotate(engine, source, progress=progress)) as blocks:
+        segments = tables.segments(map(batches.segments, blocks))
+    return Capture(source, segments, tables.connections(batches.connections(engine.rows())))
+
+
+def annotate(
+    engine: Engine, source: str, *, progress: bool | None = None
+) -> Generator[list[tuple[Segment, Annotation]], None, None]:
+    """Blocks of annotated segments as tshark delivers them, in constant memory; close what you do not exhaust."""
     if progress is None:
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
     name = printable(os.path.basename(tshark.name(source)))
     bar = tqdm(desc=name, unit=" segments", unit_scale=True, delay=1, disable=not progress, leave=False)
     with tshark.on_disk(source) as path, bar, closing(engine.annotate(path)) as blocks:
         for block in blocks:
-            annotated += block
+            yield block
             bar.update(len(block))
-    return Capture(source, tables.segments(annotated), tables.connections(engine.rows()))

@@ -8,18 +8,22 @@ import os
 import signal
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TextIO
 
 import click
-import pandas as pd
+import pyarrow as pa
+from tqdm import tqdm
 
+from pybridge import batches, files, output, plugin, report, tshark, verification
 from pybridge import capture as captures
-from pybridge import files, output, plugin, report, tshark, verification
 from pybridge.errors import CaptureError, OutputError, PybridgeError
+from pybridge.model import Annotation, Segment
 from pybridge.version import __version__
 
 FINDINGS, ERROR = 1, 2
@@ -94,7 +98,12 @@ def _forget_output() -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(f"pybridge: {output.printable(text)}", err=True)
+    _show(f"pybridge: {text}", err=True)
+
+
+def _show(text: str, *, err: bool = False) -> None:
+    with tqdm.external_write_mode():  # not into the middle of a progress bar
+        click.echo(output.printable(text), err=err)
 
 
 def _show_warning(
@@ -124,7 +133,11 @@ def cli() -> None:
     """
 
 
-def _table_command(name: str, help_text: str, choose: Callable[[captures.Capture], pd.DataFrame]) -> None:
+Blocks = Iterator[pa.RecordBatch]
+Choose = Callable[[captures.Engine, Iterator[list[tuple[Segment, Annotation]]]], Blocks]
+
+
+def _table_command(name: str, help_text: str, schema: pa.Schema, choose: Choose) -> None:
     @cli.command(name, help=help_text)
     @FILES
     @ENGINE
@@ -136,13 +149,37 @@ def _table_command(name: str, help_text: str, choose: Callable[[captures.Capture
         form = form or output.format_of(out)
         if out is None and form == "parquet" and sys.stdout.isatty():
             raise OutputError("Parquet is not for a terminal: add -o FILE.parquet.")
+        # What is printed as it comes shows progress enough.
+        progress = False if out is None and form != "table" and sys.stdout.isatty() else None
+
+        def blocks(source: str) -> Blocks:
+            judge = captures.engine_by_name(engine)
+            with closing(captures.annotate(judge, source, progress=progress)) as annotated:
+                yield from choose(judge, annotated)
+
         with _target(out) as target:
-            tables = [choose(captures.read(source, engine)) for source in sources]
-            output.write(output.combine(sources, tables), form, target)
+            if len(sources) == 1:
+                output.write(blocks(sources[0]), schema, form, target)
+            else:
+                several = chain.from_iterable(output.named(source, blocks(source)) for source in sources)
+                output.write(several, output.with_capture(schema), form, target)
 
 
-_table_command("segments", "A row per TCP segment: its role, step, the states after it, what is unusual.", lambda c: c.segments)
-_table_command("connections", "A row per connection: how it opened and closed, by whom, how fast.", lambda c: c.connections)
+def _segments(_: captures.Engine, annotated: Iterator[list[tuple[Segment, Annotation]]]) -> Blocks:
+    return map(batches.segments, annotated)
+
+
+def _connections(engine: captures.Engine, annotated: Iterator[list[tuple[Segment, Annotation]]]) -> Blocks:
+    deque(annotated, maxlen=0)
+    return batches.connections(engine.rows())
+
+
+_table_command(
+    "segments", "A row per TCP segment: its role, step, the states after it, what is unusual.", batches.SEGMENTS, _segments
+)
+_table_command(
+    "connections", "A row per connection: how it opened and closed, by whom, how fast.", batches.CONNECTIONS, _connections
+)
 
 
 @contextmanager
@@ -164,9 +201,10 @@ def verify(sources: tuple[str, ...]) -> int:
     """
     found = [path for source in sources for path in _captures(source)]
     agreed = differing = unread = 0
-    for source in found:
+    bar = tqdm(found, desc="verify", unit=" captures", delay=1, disable=not sys.stderr.isatty(), leave=False)
+    for source in bar:
         try:
-            disagreements = verification.verify(source)
+            disagreements = verification.verify(source, progress=False if len(found) > 1 else None)
         except PybridgeError as error:
             _say(str(error))
             unread += 1
@@ -174,7 +212,7 @@ def verify(sources: tuple[str, ...]) -> int:
         for row in disagreements.itertuples(index=False):
             where = f"connection {row.stream}" if row.table == "connections" else f"frame {row.frame}"
             text = f"{source}: {row.table}: {where}: {row.column}: python {row.python!r}, plugin {row.plugin!r}"
-            click.echo(output.printable(text))
+            _show(text)
         agreed, differing = agreed + disagreements.empty, differing + (not disagreements.empty)
     click.echo(f"{agreed} agree, {differing} differ, {unread} could not be read.")
     return ERROR if unread else FINDINGS if differing else 0

@@ -14,7 +14,9 @@ import pandas as pd
 
 from pybridge.text import MINUS, duration_text, endpoint, printable
 
-LEGAL_ANOMALIES = frozenset({"simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data", "port-reuse"})
+LEGAL_ANOMALIES = frozenset(
+    {"simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data", "port-reuse", "duplicate"}
+)
 """Anomalies that are rare but allowed; every other one points at a problem."""
 
 PROBLEM_MARK = "▲"

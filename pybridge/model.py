@@ -36,6 +36,7 @@ ANOMALIES = (
     "ack-mismatch",
     "invalid-flags",
     "syn-on-established",
+    "duplicate",
 )
 
 
@@ -50,12 +51,15 @@ class Offer(NamedTuple):
         Shift count (`tcp.options.wscale.shift`).
     sack_permitted, timestamps : bool
         Option kinds 4 and 8 are there (`tcp.option_kind`).
+    fast_open : str or None
+        The Fast Open cookie in hexadecimal (`tcp.options.tfo.cookie`), or `request` (`tcp.options.tfo.request`).
     """
 
     mss: int | None = None
     window_scale: int | None = None
     sack_permitted: bool = False
     timestamps: bool = False
+    fast_open: str | None = None
 
 
 class Segment(NamedTuple):
@@ -73,6 +77,7 @@ class Segment(NamedTuple):
     ack: int
     length: int
     offer: Offer | None = None
+    identity: int | None = None
 
 
 class NetworkError(NamedTuple):
@@ -133,6 +138,8 @@ class ConnectionRow:
     server_mss: int | None
     client_window_scale: int | None
     server_window_scale: int | None
+    client_fast_open: str | None
+    server_fast_open: str | None
     sack_permitted: bool | None
     timestamps: bool | None
     ecn: bool | None

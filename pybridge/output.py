@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pybridge import tables
 from pybridge.report import FAILED, OPENED, Summary
 from pybridge.text import amount, duration_text
 from pybridge.text import printable as printable  # noqa: PLC0414 - cli.py has it from here
@@ -31,6 +34,7 @@ Format = Literal["table", "csv", "json", "parquet"]
 FORMATS: tuple[Format, ...] = ("table", "csv", "json", "parquet")
 PIPED_WIDTH = 100_000  # not on a terminal nothing is folded
 SHOWN = 10
+ROW_GROUP = 100_000  # rows
 NUMBERS = ("connections", "first stream", "slowest handshake", "stream", "SYNs repeated", "count")  # columns
 
 
@@ -40,44 +44,57 @@ def format_of(out: Path | None) -> Format:
     return next((form for form in FORMATS if form == ending), "table")
 
 
-def combine(sources: Sequence[str], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """One table of one or several captures; of several with the column `capture` in front."""
-    flat = [table.reset_index() if table.index.name else table for table in tables]
-    if len(flat) == 1:
-        return flat[0]
-    joined = pd.concat(flat, ignore_index=True)
-    names = [_encodable(source) for source, table in zip(sources, flat, strict=True) for _ in range(len(table))]
-    joined.insert(0, "capture", pd.Series(names, dtype="str"))
-    return joined
+def named(source: str, blocks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches with the column `capture` in front."""
+    name = source.encode(errors="backslashreplace").decode()  # a file's name need not be UTF-8
+    for block in blocks:
+        names = pa.repeat(pa.scalar(name), len(block))
+        yield pa.record_batch([names, *block.columns], schema=with_capture(block.schema))
 
 
-def _encodable(name: str) -> str:
-    """A file's name that need not be UTF-8 as text that is."""
-    return name.encode(errors="backslashreplace").decode()
+def with_capture(schema: pa.Schema) -> pa.Schema:
+    """The schema of `named`."""
+    return schema.insert(0, pa.field("capture", pa.string(), nullable=False))
 
 
-def write(table: pd.DataFrame, form: Format, target: Path | None) -> None:
-    """Write a table to a file, or to standard output.
+def write(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, form: Format, target: Path | None) -> None:
+    """Write a table to a file, or to standard output, as its batches come.
 
     Times are ISO 8601 in UTC with nanoseconds and durations seconds, but in Parquet, which has types for them.
     """
     if form == "parquet":
-        table.to_parquet(target if target else sys.stdout.buffer, index=False)
+        _write_parquet(blocks, schema, target)
         return
     stream = target.open("w", encoding="utf-8", newline="") if target else sys.stdout
     try:
         if form == "csv":
-            as_text(table).to_csv(stream, index=False, lineterminator="\n")
+            as_text(tables.frame([], schema)).to_csv(stream, index=False, lineterminator="\n")
+            for block in blocks:
+                as_text(tables.frame([block], schema)).to_csv(stream, index=False, header=False, lineterminator="\n")
         elif form == "json":
-            for piece in json.JSONEncoder(indent=1).iterencode(_records(table)):
-                stream.write(piece)
-            stream.write("\n")
+            before = "[\n"
+            for block in blocks:
+                for record in _records(tables.frame([block], schema)):
+                    stream.write(before + json.dumps(record))
+                    before = ",\n"
+            stream.write("[]\n" if before == "[\n" else "\n]\n")
         else:
             console = _Console(file=stream, width=None if stream.isatty() else PIPED_WIDTH, highlight=False)
-            _print_table(console, as_text(table))
+            _print_table(console, as_text(tables.frame(blocks, schema)))
     finally:
         if target:
             stream.close()
+
+
+def _write_parquet(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, target: Path | None) -> None:
+    with pq.ParquetWriter(target or sys.stdout.buffer, schema) as writer:
+        waiting: list[pa.RecordBatch] = []
+        for block in blocks:
+            waiting.append(block)
+            if sum(map(len, waiting)) >= ROW_GROUP:
+                writer.write_table(pa.Table.from_batches(waiting, schema))
+                waiting = []
+        writer.write_table(pa.Table.from_batches(waiting, schema))
 
 
 def as_text(table: pd.DataFrame) -> pd.DataFrame:

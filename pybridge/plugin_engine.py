@@ -31,6 +31,8 @@ ON_CONNECTIONS = (
     "server_mss",
     "client_window_scale",
     "server_window_scale",
+    "client_fast_open",
+    "server_fast_open",
     "sack_permitted",
     "timestamps",
     "ecn",
@@ -167,7 +169,7 @@ class _Gathered:
     ends: list[tuple[str, int]] = field(default_factory=list)
     sent: dict[tuple[str, int], list[int]] = field(default_factory=dict)  # segments and bytes by end
     isn: dict[tuple[str, int], int] = field(default_factory=dict)
-    offers: dict[tuple[str, int], tuple[int | None, int | None]] = field(default_factory=dict)
+    offers: dict[tuple[str, int], tuple[int | None, int | None, str | None]] = field(default_factory=dict)
     client_is_first: bool = True
     first: int = 0
     last: int = 0
@@ -196,7 +198,8 @@ class _Gathered:
         if "SYN" in roles or "SYN-ACK" in roles:
             self.isn[end] = segment.seq
             side = annotation.sender
-            self.offers[end] = (_integer(value[f"{side}_mss"]), _integer(value[f"{side}_window_scale"]))
+            mss, window_scale = _integer(value[f"{side}_mss"]), _integer(value[f"{side}_window_scale"])
+            self.offers[end] = (mss, window_scale, value[f"{side}_fast_open"])
             self.settled = (_boolean(value["sack_permitted"]), _boolean(value["timestamps"]), _boolean(value["ecn"]))
             if "SYN-ACK" in roles and side == "server" and self.server_response_time is None:
                 self.server_response_time = annotation.response_time
@@ -219,8 +222,9 @@ class _Gathered:
         segments_client, bytes_client = self.sent.get(client, (0, 0))
         sent = {} if server == client else self.sent  # G5: to itself, all was sent by the client
         segments_server, bytes_server = sent.get(server, (0, 0))
-        client_mss, client_window_scale = self.offers.get(client, (None, None))
-        server_mss, server_window_scale = self.offers.get(server, (None, None)) if sent else (None, None)
+        unknown = (None, None, None)
+        client_mss, client_window_scale, client_fast_open = self.offers.get(client, unknown)
+        server_mss, server_window_scale, server_fast_open = self.offers.get(server, unknown) if sent else unknown
         latest = self.latest
         return ConnectionRow(
             stream=self.stream,
@@ -249,6 +253,8 @@ class _Gathered:
             server_mss=server_mss,
             client_window_scale=client_window_scale,
             server_window_scale=server_window_scale,
+            client_fast_open=client_fast_open,
+            server_fast_open=server_fast_open,
             sack_permitted=self.settled[0],
             timestamps=self.settled[1],
             ecn=self.settled[2],

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+from typing import Any, TypeVar
+
 from pybridge.model import ANOMALIES, CLOSED, ESTABLISHED, LISTEN, STATES, TIME_WAIT, Annotation, ConnectionRow, Offer
 
 MODULO = 1 << 32
@@ -14,7 +17,17 @@ ABSENT = frozenset((CLOSED, LISTEN))
 _RANK = {name: rank for rank, name in enumerate(ANOMALIES)}
 
 
-def joined(anomalies: set[str]) -> str | None:
+_Value = TypeVar("_Value")
+
+NOTHING: frozenset[str] = frozenset()
+UNSETTLED: tuple[Annotation | None, ...] = (None,) * 4
+_PLAIN = {
+    sender: Annotation(sender, None, None, None, ESTABLISHED, ESTABLISHED, False, None, None, None, None)
+    for sender in ("client", "server")
+}
+
+
+def joined(anomalies: AbstractSet[str]) -> str | None:
     """Anomalies in the order of the specification's table, joined with `+`; None if there are none."""
     return "+".join(sorted(anomalies, key=_RANK.__getitem__)) or None
 
@@ -24,14 +37,35 @@ def distance(a: int, b: int) -> int:
     return (a - b) % MODULO
 
 
+_shared: dict[Any, Any] = {}
+
+
+def shared(value: _Value) -> _Value:
+    """The same value as one object: connections are many, and what is said of them is not."""
+    known: _Value = _shared.setdefault(value, value)
+    return known
+
+
+class Fin:
+    """What is remembered of an end's FIN (X)."""
+
+    __slots__ = ("acked", "acked_once", "first", "frame", "seq", "step", "time")
+
+    def __init__(self, seq: int, step: int, frame: int, time: int) -> None:
+        self.seq = seq
+        self.step = step
+        self.frame = frame
+        self.time = self.first = time
+        self.acked = self.acked_once = False
+
+
 class End:
     """One end of a connection (X)."""
 
     __slots__ = (
-        "address", "awaiting", "fin_acked", "fin_acked_once", "fin_first", "fin_frame", "fin_seq", "fin_step", "fin_time",
-        "first_ack", "first_seq", "isn", "offer", "offered_isn", "offers_ecn", "payload", "port", "progress", "rejected",
-        "segments", "state", "syn_first", "syn_frame", "syn_length", "syn_seen", "syn_time", "synack_ack", "synack_frame",
-        "synack_seen", "synack_time",
+        "address", "awaiting", "fin", "first_ack", "first_seq", "isn", "offer", "offered_isn", "offers_ecn", "payload", "port",
+        "progress", "recent", "rejected", "segments", "sent_syn", "state", "syn_first", "syn_frame", "syn_length", "syn_seen",
+        "syn_time", "synack_ack", "synack_frame", "synack_seen", "synack_time",
     )  # fmt: skip
 
     def __init__(self, address: str, port: int) -> None:
@@ -42,6 +76,8 @@ class End:
         self.offered_isn: int | None = None  # C11, C12, C13: of the last SYN or SYN-ACK with a role, over all attempts
         self.offer: Offer | None = None
         self.offers_ecn = False
+        self.sent_syn = False  # or a SYN-ACK, with a role, in this attempt
+        self.recent: tuple[int, ...] = ()  # G8: identity, flags, seq, ack and length in one number; -1 without identity
         self.forget()
 
     def forget(self) -> None:
@@ -57,13 +93,7 @@ class End:
         self.first_seq: int | None = None
         self.first_ack: int | None = None
         self.rejected: int | None = None
-        self.forget_fin()
-
-    def forget_fin(self) -> None:
-        """Forget the FIN alone (H7)."""
-        self.fin_seq: int | None = None
-        self.fin_frame = self.fin_time = self.fin_first = self.fin_step = 0
-        self.fin_acked = self.fin_acked_once = False
+        self.fin: Fin | None = None
 
     def accepts(self, ack: int, limit: int) -> bool:
         """Whether `ack` is an acceptable acknowledgement of this end's SYN (X2)."""
@@ -77,7 +107,7 @@ class Connection:
         "a", "aborted", "anomalies", "b", "client", "client_response_time", "complete", "completeness", "first", "first_fin",
         "fixed", "fresh", "given_up", "handshake_time", "last", "letters", "merged", "opened", "plain", "refused", "reset_by",
         "retransmissions", "server_response_time", "simultaneous_close", "simultaneous_open", "stream",
-        "syn_ends", "syn_seen", "synack_seen", "teardown_time", "third_seen", "unreachable",
+        "syn_seen", "synack_seen", "teardown_time", "third_seen", "unreachable",
     )  # fmt: skip
 
     def __init__(self, stream: int, a: End, b: End, time: int) -> None:
@@ -89,16 +119,16 @@ class Connection:
         self.fresh = True
         self.first = self.last = time
         self.completeness = 0
-        self.anomalies: set[str] = set()
-        self.letters: list[tuple[End, str]] = []  # Z1
-        self.retransmissions = [0, 0, 0]  # SYN, SYN-ACK, FIN
+        self.anomalies: frozenset[str] = NOTHING
+        self.letters = ""  # Z1: upper case for A, lower case for B
+        self.retransmissions: tuple[int, ...] = (0, 0, 0)  # SYN, SYN-ACK, FIN
         self.handshake_time: int | None = None
         self.server_response_time: int | None = None
         self.client_response_time: int | None = None
         self.teardown_time: int | None = None
         self.given_up = False  # N3
-        # Of plain segments while none can change a thing: by A, by B without payload, by A, by B with it; None before the first (
-        self.plain: list[Annotation | None] = [None] * 4
+        # Of plain segments that can change nothing: by A, by B without payload, by A, by B with it
+        self.plain: tuple[Annotation | None, ...] = UNSETTLED
         self.begin()
 
     def begin(self) -> None:
@@ -108,7 +138,7 @@ class Connection:
         self.first_fin: End | None = None
         self.reset_by: End | None = None
         self.aborted = self.refused = self.unreachable = False
-        self.syn_ends: set[End] = set()  # who sent a SYN or SYN-ACK with a role
+        self.a.sent_syn = self.b.sent_syn = False
 
     @property
     def server(self) -> End:
@@ -142,17 +172,17 @@ class Connection:
             a.state == b.state == ESTABLISHED
             and a.progress == b.progress == 3
             and not (a.awaiting or b.awaiting)
-            and a.fin_seq is None
-            and b.fin_seq is None
+            and not (a.fin or b.fin)
         ):
-            self.plain = [self._plain(end) if (end, letter) in self.letters else None for letter in ("A", "D") for end in (a, b)]
+            names = (self.name(a), self.name(b))
+            self.plain = shared(
+                tuple(
+                    _PLAIN[name] if letter in self.letters and not end.recent else None
+                    for end, name, letter in zip((a, b, a, b), names * 2, "AaDd", strict=True)
+                )
+            )
         else:
-            self.plain = [None] * 4
-
-    def _plain(self, sender: End) -> Annotation:
-        return Annotation(
-            self.name(sender), None, None, None, ESTABLISHED, ESTABLISHED, False, None, None, None, None
-        )  # fmt: skip
+            self.plain = UNSETTLED
 
     @property
     def establishment(self) -> str:
@@ -174,14 +204,13 @@ class Connection:
     @property
     def history(self) -> str | None:
         """Z1."""
-        letters = [letter if end is self.client else letter.lower() for end, letter in self.letters]
-        return ("" if self.client is self.a else "^") + "".join(letters) or None
+        return (self.letters if self.client is self.a else "^" + self.letters.swapcase()) or None
 
     @property
     def conn_state(self) -> str:
         """Z2."""
-        c, s = (end in self.syn_ends for end in (self.client, self.server))
-        c_fin, s_fin = (end.fin_seq is not None for end in (self.client, self.server))
+        c, s = self.client.sent_syn, self.server.sent_syn
+        c_fin, s_fin = self.client.fin, self.server.fin
         if self.complete:
             return "SF"
         if self.reset_by is self.server:
@@ -203,7 +232,7 @@ class Connection:
             return "simultaneous" if self.simultaneous_close else "three-way" if self.merged else "four-way"
         if self.reset_by:
             return "reset"
-        fins = (self.a.fin_seq is not None) + (self.b.fin_seq is not None)
+        fins = bool(self.a.fin) + bool(self.b.fin)
         return ("none", "half-closed", "unacknowledged")[fins]
 
     @property
@@ -247,6 +276,8 @@ class Connection:
             server_mss=server.offer.mss if server.offer else None,
             client_window_scale=client.offer.window_scale if client.offer else None,
             server_window_scale=server.offer.window_scale if server.offer else None,
+            client_fast_open=client.offer.fast_open if client.offer else None,
+            server_fast_open=server.offer.fast_open if server.offer else None,
             sack_permitted=all(offer.sack_permitted for offer in offers) if offers else None,
             timestamps=all(offer.timestamps for offer in offers) if offers else None,
             ecn=all(ecn) if ecn else None,

@@ -70,6 +70,7 @@ ANOMALIES = {
     "that rewrites numbers.",
     "invalid-flags": "A combination of flags that TCP never sends: usually a port scan or a faulty device.",
     "syn-on-established": "A SYN or SYN-ACK came on a live connection: an end restarted, or an old or forged segment.",
+    "duplicate": "The capture holds the same segment twice, as behind a mirror port: it was not sent again.",
 }
 """What each anomaly means and usually comes from."""
 
@@ -486,6 +487,7 @@ def _details(connection: pd.Series[Any]) -> list[tuple[str, str]]:
         ("Teardown", duration_text(connection["teardown_time"])),
         ("MSS", _pair(connection, "mss")),
         ("Window scale", _pair(connection, "window_scale")),
+        ("Fast Open", _pair(connection, "fast_open")),
         ("SACK", _yes_no(connection["sack_permitted"])),
         ("Timestamps", _yes_no(connection["timestamps"])),
         ("ECN", _yes_no(connection["ecn"])),

@@ -20,7 +20,7 @@ from pybridge.model import (
     SYN_SENT,
     TIME_WAIT,
 )
-from pybridge.record import ABSENT, MODULO, Connection, End, distance
+from pybridge.record import ABSENT, MODULO, Connection, End, Fin, distance
 
 HALF = 1 << 31
 FIRST_WINDOW = 65_536  # X2: a window in a SYN is never scaled, and a FIN counts for one
@@ -30,8 +30,8 @@ class Case:
     """A segment from S to P while it is judged, and what it turns out to be."""
 
     __slots__ = (
-        "ack", "ack_step", "anomalies", "answers", "connection", "fin_step", "frame", "handshake_step", "handshake_time", "kind",
-        "length", "p", "repeated", "roles", "s", "seq", "time",
+        "ack", "ack_step", "anomalies", "answers", "connection", "fin_step", "frame", "handshake_step", "handshake_time",
+        "judged", "kind", "length", "p", "repeated", "roles", "s", "seq", "time",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +54,7 @@ class Case:
         self.answers: tuple[int, int] | None = None  # frame and time
         self.handshake_time: int | None = None
         self.anomalies: set[str] = set()
+        self.judged = True  # X: not invalid, and not stopped by X4
 
 
 def judge(case: Case) -> None:
@@ -68,6 +69,7 @@ def judge(case: Case) -> None:
         _reset(case)
     elif case.kind & (SYN | FIN) == SYN | FIN or not case.kind & (SYN | ACK):
         case.anomalies.add("invalid-flags")
+        case.judged = False
         return
     elif case.kind & SYN:
         if not connection.fixed:  # E1
@@ -84,12 +86,18 @@ def judge(case: Case) -> None:
     elif not connection.over:
         if _opening(case):
             _closing(case)
-    elif case.kind & FIN and s.fin_seq == (case.seq + case.length) % MODULO and connection.reset_by is None:  # X4
+    elif case.kind & FIN and s.fin and s.fin.seq == (case.seq + case.length) % MODULO and not connection.reset_by:  # X4
         _closing(case)
     else:
-        case.anomalies.add("segment-after-close")
+        _stop(case)
     connection.fresh = False
     connection.update_opened()
+
+
+def _stop(case: Case) -> None:
+    """X4."""
+    case.anomalies.add("segment-after-close")
+    case.judged = False
 
 
 def _syn(case: Case) -> None:
@@ -131,7 +139,7 @@ def _syn(case: Case) -> None:
     else:  # H7
         case.anomalies.add("syn-on-established")
         s.forget()
-        p.forget_fin()
+        p.fin = None
         connection.begin()
         s.state = SYN_SENT
     if not (s.syn_seen and s.isn == case.seq):
@@ -165,8 +173,8 @@ def _syn_ack(case: Case) -> None:
         _remember_syn_ack(case, awaiting=True)
         connection.synack_seen = True
         return
-    if connection.over:  # X4
-        case.anomalies.add("segment-after-close")
+    if connection.over:
+        _stop(case)
         return
     acceptable = p.accepts(case.ack, p.syn_length)
     waiting = p.state in (SYN_SENT, SYN_RECEIVED)
@@ -257,7 +265,7 @@ def _opening(case: Case) -> bool:
         fast_open = s.synack_seen and p.isn is not None and s.synack_ack != (p.isn + 1) % MODULO
         if case.kind & FIN or beyond or (case.length and not fast_open):
             s.state = ESTABLISHED
-    elif s.state in ABSENT and s.fin_seq is None:  # 6
+    elif s.state in ABSENT and s.fin is None:  # 6
         s.state = ESTABLISHED
     return True
 
@@ -282,77 +290,90 @@ def _closing(case: Case) -> None:
     """T1 to T5."""
     connection, s, p = case.connection, case.s, case.p
     if s.progress < 3:
-        s.progress, s.first_seq, s.first_ack = 3, case.seq, case.ack
+        s.progress = 3
+        if s.isn is None:  # for H4 and H8.4 alone
+            s.first_seq = case.seq
+        if p.isn is None:
+            s.first_ack = case.ack
     first_ack_of_fin = False
-    if p.fin_seq is not None and not p.fin_acked and distance(case.ack, p.fin_seq + 1) < HALF:  # T1
+    fin = p.fin
+    if fin and not fin.acked and distance(case.ack, fin.seq + 1) < HALF:  # T1
         case.roles.append("ACK-OF-FIN")
-        case.ack_step = p.fin_step + 1
+        case.ack_step = fin.step + 1
         if case.answers is None:
-            case.answers = (p.fin_frame, p.fin_time)
-        first_ack_of_fin = not p.fin_acked_once
-        p.fin_acked = p.fin_acked_once = True
+            case.answers = (fin.frame, fin.time)
+        first_ack_of_fin = not fin.acked_once
+        fin.acked = fin.acked_once = True
         p.state = {FIN_WAIT_1: FIN_WAIT_2, CLOSING: TIME_WAIT, LAST_ACK: CLOSED}.get(p.state, p.state)
-        if s.fin_acked:  # T7
+        if s.fin and s.fin.acked:  # T7
             connection.complete = True
             first = connection.first_fin
-            connection.teardown_time = case.time - (first.fin_first if first else case.time)
+            connection.teardown_time = case.time - (first.fin.first if first and first.fin else case.time)
     end = (case.seq + case.length) % MODULO
     if case.length:  # T2
-        if s.state == CLOSE_WAIT and p.fin_acked:
+        if s.state == CLOSE_WAIT and fin and fin.acked:
             case.anomalies.add("half-close-data")
-        if s.fin_seq is not None and 0 < distance(end, s.fin_seq) < HALF:
+        if s.fin and 0 < distance(end, s.fin.seq) < HALF:
             case.anomalies.add("data-after-fin")
     if case.kind & FIN:
-        _fin(case, end, first_ack_of_fin)
+        case.roles.append("FIN")
+        if s.fin is None:
+            s.fin = _first_fin(case, end, first_ack_of_fin)
+            _deliver_fin(p)
+        else:
+            _another_fin(case, s.fin, end)
+        case.fin_step = s.fin.step
 
 
-def _fin(case: Case, number: int, first_ack_of_fin: bool) -> None:
-    """T3, T5."""
+def _first_fin(case: Case, number: int, first_ack_of_fin: bool) -> Fin:
+    """T3."""
     connection, s, p = case.connection, case.s, case.p
-    case.roles.append("FIN")
-    if s.fin_seq is None:
-        s.fin_first = case.time
-        if p.fin_seq is None:
-            s.fin_step = 1
-            connection.first_fin = s
-            if s.state in (ESTABLISHED, SYN_RECEIVED):
-                s.state = FIN_WAIT_1
-        elif p.fin_acked:
-            s.fin_step = 3
-            connection.merged = first_ack_of_fin
-            if s.state == CLOSE_WAIT:
-                s.state = LAST_ACK
-        else:
-            s.fin_step = 1
-            connection.simultaneous_close = True
-            case.anomalies.add("simultaneous-close")
-            if s.state == CLOSE_WAIT:
-                s.state = CLOSING
-        s.fin_seq = number
+    step = 1
+    if p.fin is None:
+        connection.first_fin = s
+        if s.state in (ESTABLISHED, SYN_RECEIVED):
+            s.state = FIN_WAIT_1
+    elif p.fin.acked:
+        step = 3
+        connection.merged = first_ack_of_fin
+        if s.state == CLOSE_WAIT:
+            s.state = LAST_ACK
     else:
-        if s.fin_seq == number:
-            case.repeated = True
-            case.anomalies.add("fin-retransmission")
-        s.fin_seq = number
-    case.fin_step = s.fin_step
-    stale = s.fin_frame and s.fin_step == 1 and not connection.simultaneous_close and p.fin_acked
-    if s.fin_frame and not stale:  # T5
-        s.fin_acked = False
-        if s.state == TIME_WAIT:
-            s.state = CLOSING if connection.simultaneous_close else FIN_WAIT_1
-        else:
-            s.state = {FIN_WAIT_2: FIN_WAIT_1, CLOSED: LAST_ACK}.get(s.state, s.state)
-    s.fin_frame, s.fin_time = case.frame, case.time
-    if not stale:
-        received = {ESTABLISHED: CLOSE_WAIT, SYN_RECEIVED: CLOSE_WAIT, FIN_WAIT_1: CLOSING, FIN_WAIT_2: TIME_WAIT}
-        p.state = received.get(p.state, p.state)
+        connection.simultaneous_close = True
+        case.anomalies.add("simultaneous-close")
+        if s.state == CLOSE_WAIT:
+            s.state = CLOSING
+    return Fin(number, step, case.frame, case.time)
+
+
+def _another_fin(case: Case, fin: Fin, number: int) -> None:
+    """T5."""
+    connection, s, p = case.connection, case.s, case.p
+    if fin.seq == number:
+        case.repeated = True
+        case.anomalies.add("fin-retransmission")
+    fin.seq, fin.frame, fin.time = number, case.frame, case.time
+    if fin.step == 1 and not connection.simultaneous_close and p.fin and p.fin.acked:  # an old duplicate
+        return
+    fin.acked = False
+    if s.state == TIME_WAIT:
+        s.state = CLOSING if connection.simultaneous_close else FIN_WAIT_1
+    else:
+        s.state = {FIN_WAIT_2: FIN_WAIT_1, CLOSED: LAST_ACK}.get(s.state, s.state)
+    _deliver_fin(p)
+
+
+def _deliver_fin(p: End) -> None:
+    """T3."""
+    received = {ESTABLISHED: CLOSE_WAIT, SYN_RECEIVED: CLOSE_WAIT, FIN_WAIT_1: CLOSING, FIN_WAIT_2: TIME_WAIT}
+    p.state = received.get(p.state, p.state)
 
 
 def _reset(case: Case) -> None:
     """R."""
     connection, s, p = case.connection, case.s, case.p
     case.roles.append("RST")
-    if s.fin_seq is not None or p.fin_seq is not None:
+    if s.fin or p.fin:
         case.anomalies.add("rst-after-fin")
     if connection.fresh:  # R1
         s.state = p.state = CLOSED

@@ -361,7 +361,7 @@ class _Process(PysharkCapture):
         self._thread.start()
         read_end, write_end = os.pipe()
         self.output.close()
-        self.output = os.fdopen(read_end, "rb", buffering=0)
+        self.output = os.fdopen(read_end, "rb", buffering=BLOCK)
         try:
             self._process = self.wait(self._start(write_end))
         except BaseException as error:

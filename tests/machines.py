@@ -60,11 +60,11 @@ class LuaMachine:
     def take(self, event: Segment | NetworkError) -> Said | None:
         tracker = self._tracker
         if isinstance(event, Segment):
-            frame, time, stream, *rest, offer = event
+            frame, time, stream, *rest, offer, identity = event
             if stream not in self._streams:
                 self._streams.append(stream)
             table = self._runtime.table_from(offer._asdict()) if offer else None
-            said = tracker.segment(tracker, stream, frame, time, *rest, table)
+            said = tracker.segment(tracker, stream, frame, time, *rest, table, identity)
         else:
             frame, time, stream_or_none, *ends = event
             said = tracker.network_error(tracker, frame, time, *ends, stream_or_none)

@@ -149,6 +149,8 @@ def _connections(rows: list[dict[str, Any]]) -> pd.DataFrame:
         "server_mss",
         "client_window_scale",
         "server_window_scale",
+        "client_fast_open",
+        "server_fast_open",
         "sack_permitted",
         "timestamps",
         "ecn",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from lupa import lua52, lua53, lua54
 
 from pcaps import listing
-from pybridge.model import NetworkError, Offer, Segment
+from pybridge.model import FIN, RST, SYN, NetworkError, Offer, Segment
 from tests.machines import ON_ROWS, LuaMachine, PythonMachine
 
 LISTINGS = {golden.name: golden for golden in listing.load_all()}
@@ -22,12 +23,13 @@ CHECKED = (
 
 def expectations(golden: listing.Listing) -> Iterator[tuple[Segment | NetworkError, dict[str, Any]]]:
     """Each segment and each network error that has an effect, with what is expected of it."""
+    in_frame = Counter(event.frame for event in golden.events)
     for event in golden.events:
         if isinstance(event, listing.Other) or event.expected is None:
             continue
         expected = event.expected
         yield (
-            segment(event) if isinstance(event, listing.Segment) else network_error(event),
+            segment(event, alone=in_frame[event.frame] == 1) if isinstance(event, listing.Segment) else network_error(event),
             {
                 "sender": expected.sender if isinstance(event, listing.Segment) else None,
                 "role": "+".join(expected.roles) or None,
@@ -42,16 +44,21 @@ def expectations(golden: listing.Listing) -> Iterator[tuple[Segment | NetworkErr
         )
 
 
-def segment(event: listing.Segment) -> Segment:
-    mss, window_scale = event.option("mss"), event.option("ws")
+def segment(event: listing.Segment, *, alone: bool) -> Segment:
+    mss, window_scale, timestamps, fast_open = (event.option(name) for name in ("mss", "ws", "ts", "tfo"))
     offer = Offer(
         mss[0] if mss else None,
         window_scale[0] if window_scale else None,
         event.option("sack") is not None,
-        event.option("ts") is not None,
+        timestamps is not None,
+        None if fast_open is None else f"{fast_open[0]:016x}" if fast_open else "request",
+    )
+    identity = event.ip_id or (
+        65_536 + timestamps[0] if timestamps and event.flags & (SYN | FIN) else 0 if event.flags & RST else None
     )
     return Segment(
-        event.frame, event.time_ns, event.stream, *ends(event), event.flags, event.seq, event.ack, event.length, offer
+        event.frame, event.time_ns, event.stream, *ends(event), event.flags, event.seq, event.ack, event.length, offer,
+        identity if alone else None,
     )  # fmt: skip
 
 

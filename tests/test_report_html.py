@@ -13,7 +13,7 @@ import pytest
 from pybridge import output, report
 from pybridge.annotator import ANOMALIES
 from pybridge.ladder import LEGAL_ANOMALIES
-from pybridge.tables import ESTABLISHMENTS, TERMINATIONS
+from pybridge.batches import CATEGORIES
 from tests.test_ladder import (
     handshake,
     midstream,
@@ -147,8 +147,8 @@ def test_slowest_handshakes() -> None:
 
 
 def test_every_value_is_explained() -> None:
-    assert set(report.ESTABLISHMENT) == set(ESTABLISHMENTS) == {*report.OPENED, *report.FAILED, "not-captured"}
-    assert set(report.TERMINATION) == set(TERMINATIONS)
+    assert set(report.ESTABLISHMENT) == set(CATEGORIES["establishment"]) == {*report.OPENED, *report.FAILED, "not-captured"}
+    assert set(report.TERMINATION) == set(CATEGORIES["termination"])
     assert tuple(report.ANOMALIES) == tuple(ANOMALIES), "in the order of the specification"
     assert set(report.ANOMALIES) >= LEGAL_ANOMALIES
 
