@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Write what is expected of every golden in full, NAME.expected from NAME.pcapng: both tables, for reading in a diff."""
+"""Write what is expected of every golden in full, NAME.expected from its capture: both tables, for reading in a diff."""
 
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 import pybridge
+from pcaps.listing import HERE, load_all
 from pybridge.output import as_text
 
-HERE = Path(__file__).resolve().parent
 MISSING = "."
 
 
@@ -38,11 +37,11 @@ def _cell(value: Any) -> str:
 def main() -> None:
     """Write all."""
     warnings.simplefilter("error")
-    captures = sorted(HERE.glob("*.pcapng"))
-    for path in captures:
-        text = expected_text(pybridge.read(path, progress=False))
-        path.with_suffix(".expected").write_text(text, encoding="utf-8")
-    print(f"{len(captures)} expected tables written")
+    goldens = load_all()
+    for golden in goldens:
+        text = expected_text(pybridge.read(HERE / golden.file, progress=False))
+        (HERE / f"{golden.name}.expected").write_text(text, encoding="utf-8")
+    print(f"{len(goldens)} expected tables written")
 
 
 if __name__ == "__main__":

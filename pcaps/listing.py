@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 FLAGS = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32, "ECE": 64, "CWR": 128, "AE": 256}
@@ -29,7 +30,7 @@ ANOMALIES = (
     *("syn-retransmission", "syn-ack-retransmission", "fin-retransmission"),
     *("connection-refused", "unreachable", "handshake-aborted", "simultaneous-open", "simultaneous-close"),
     *("syn-with-data", "half-close-data", "data-after-fin", "rst-after-fin", "segment-after-close", "port-reuse"),
-    *("ack-mismatch", "invalid-flags", "syn-on-established"),
+    *("ack-mismatch", "invalid-flags", "syn-on-established", "duplicate"),
 )
 COLUMNS = (
     *("client", "client_port", "server", "server_port", "start", "duration"),
@@ -37,7 +38,7 @@ COLUMNS = (
     *("establishment", "termination", "closed_by", "client_state", "server_state"),
     *("handshake_time", "server_response_time", "client_response_time", "teardown_time"),
     *("client_isn", "server_isn", "client_mss", "server_mss", "client_window_scale", "server_window_scale"),
-    *("sack_permitted", "timestamps", "ecn"),
+    *("client_fast_open", "server_fast_open", "sack_permitted", "timestamps", "ecn"),
     *(
         "syn_retransmissions",
         "syn_ack_retransmissions",
@@ -48,7 +49,9 @@ COLUMNS = (
         "anomalies",
     ),
 )
+RESOLUTIONS = {"nanoseconds": 9, "microseconds": 6}
 OPTIONS = ("mss", "ws", "sack", "ts", "nop", "eol", "tfo")
+NUMBERS = {"win": "window", "id": "ip_id", "ip-length": "ip_length", "ttl": "ttl", "snap": "snap", "cksum": "checksum"}
 TOKEN = re.compile(r'[^\s"]*"(?:[^"\\]|\\.)*"|\S+')
 
 
@@ -68,6 +71,24 @@ class End:
     def version(self) -> int:
         """Return the version of IP: 4 or 6."""
         return ipaddress.ip_address(self.address).version
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Where frames are captured: the kind of link with its numbers, and how many digits of a second its times have."""
+
+    link: str = "ethernet"
+    numbers: tuple[int, ...] = ()
+    digits: int = 9
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """What all packets go through: its ends on the client's and on the server's side, and its kind."""
+
+    near: str
+    far: str
+    kind: str = "ip"
 
 
 @dataclass(frozen=True)
@@ -96,16 +117,20 @@ class Expected:
 
 @dataclass(frozen=True)
 class Frame:
-    """What every event has: the frame's number and time (nanoseconds since 1970)."""
+    """What every event has: the frame's number and time (nanoseconds since 1970), and the interface that captured it."""
 
     frame: int
     time_ns: int
     line: int
+    interface: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)
 class Segment(Frame):
-    """A TCP header with its payload; `expected` is None if it is no segment (cut short)."""
+    """A TCP header with its payload; `expected` is None if it is no segment (cut short, or a part of one).
+
+    Of a `fragment` the frame holds these bytes of what IP carries, up to the end if the second number is None.
+    """
 
     stream: int
     source: End
@@ -117,6 +142,8 @@ class Segment(Frame):
     options: tuple[tuple[str, tuple[int, ...]], ...] = ()
     window: int = 64240
     ip_id: int = 0
+    ip_length: int | None = None
+    fragment: tuple[int, int | None] | None = None
     ttl: int = 64
     snap: int | None = None
     checksum: int | None = None
@@ -163,12 +190,19 @@ class Listing:
     idea: str = ""
     rules: str = ""
     source: str = ""
-    link: str = "ethernet"
-    tunnel: tuple[str, str] | None = None
+    ending: str = "pcapng"
+    byte_order: str = "<"
+    interfaces: list[Interface] = field(default_factory=lambda: [Interface()])
+    tunnel: Tunnel | None = None
     start_ns: int = 0
     ends: dict[str, End] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     connections: dict[int, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def file(self) -> str:
+        """The name of the capture file."""
+        return f"{self.name}.{self.ending}"
 
     @property
     def segments(self) -> list[Segment]:
@@ -243,6 +277,13 @@ def parse_expected(words: list[str], sender: str) -> Expected | None:
     return Expected(client_state=states[0], server_state=states[1], anomalies=tuple(anomalies), **values)  # type: ignore
 
 
+def parse_interface(words: list[str]) -> Interface:
+    """Parse what follows `link`."""
+    link, *rest = words
+    digits = [RESOLUTIONS[word] for word in rest if word in RESOLUTIONS]
+    return Interface(link, tuple(int(word) for word in rest if word not in RESOLUTIONS), *digits)
+
+
 class Parser:
     """Collects a listing, line by line."""
 
@@ -250,6 +291,7 @@ class Parser:
         self.listing = Listing(name)
         self.streams: dict[frozenset[tuple[str, int]], int] = {}
         self.new_streams = 0
+        self.interfaces: list[Interface] = []
 
     def parse(self, text: str) -> Listing:
         """Parse the whole text."""
@@ -282,10 +324,13 @@ class Parser:
             if word == "start":
                 moment = datetime.fromisoformat(rest[0].replace("Z", "+00:00"))
                 listing.start_ns = int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
+            elif word == "file":
+                listing.ending, listing.byte_order = rest[0], ">" if rest[1:] == ["big-endian"] else "<"
             elif word == "link":
-                listing.link = rest[0]
+                self.interfaces.append(parse_interface(rest))
+                listing.interfaces = self.interfaces
             elif word == "tunnel":
-                listing.tunnel = (rest[0], rest[1])
+                listing.tunnel = Tunnel(*rest)
             elif word == "router":
                 listing.ends["R"] = End("R", rest[0], 0)
             elif match := re.fullmatch(r"(client|server)(\d*)", word):
@@ -316,21 +361,28 @@ class Parser:
         if "same-frame" in words:
             words.remove("same-frame")
             frame -= 1
-        place = (frame, self.listing.start_ns + nanoseconds(words[0]), number)
+        on = next((word for word in words if word.startswith("on=")), "on=0")
+        words = [word for word in words if word != on]
+        place: dict[str, Any] = {
+            "frame": frame,
+            "time_ns": self.listing.start_ns + nanoseconds(words[0]),
+            "line": number,
+            "interface": int(on[3:]),
+        }
         if words[1] == "icmp":
             events.append(self.network_error(place, words[2:], expected))
         elif words[1] == "other":
-            events.append(Other(*place, kind=words[2]))
+            events.append(Other(**place, kind=words[2]))
         else:
             events.append(self.segment(place, words[1:], expected))
 
-    def network_error(self, place: tuple[int, int, int], words: list[str], expected: list[str]) -> NetworkError:
+    def network_error(self, place: dict[str, Any], words: list[str], expected: list[str]) -> NetworkError:
         """Parse what follows `icmp`."""
         router, kind, _, quotes, *rest = words
         options = dict(word.split("=") for word in rest)
         quoted = next(e for e in self.listing.events if isinstance(e, Segment) and e.frame == int(quotes))
         return NetworkError(
-            *place,
+            **place,
             router=self.listing.ends[router],
             type=int(kind.split("/")[0]),
             code=int(kind.split("/")[1]),
@@ -340,7 +392,7 @@ class Parser:
             expected=parse_expected(expected, "client"),
         )
 
-    def segment(self, place: tuple[int, int, int], words: list[str], expected: list[str]) -> Segment:
+    def segment(self, place: dict[str, Any], words: list[str], expected: list[str]) -> Segment:
         """Parse what follows the time of a segment."""
         ends = self.listing.ends
         who, flags_word, seq_word, *rest = words
@@ -361,17 +413,21 @@ class Parser:
                 values["payload"] = json.loads(value).encode()
             elif key == "stream":
                 begins = int(value)
+            elif key == "fragment":
+                first, end = value.split("-")
+                values["fragment"] = (int(first), int(end) if end else None)
             elif key in OPTIONS:
                 options.append((key, tuple(int(part, 0) for part in value.split(",")) if value else ()))
             else:
-                keys = {"win": "window", "id": "ip_id", "ttl": "ttl", "snap": "snap", "cksum": "checksum"}
-                values[keys[key]] = int(value, 0)
+                values[NUMBERS[key]] = int(value, 0)
+        if source.version == 6 and "ip_id" in values:
+            raise ListingError("IPv6 has no identification")
         pair = frozenset({(source.address, source.port), (destination.address, destination.port)})
         if begins is not None or pair not in self.streams:
             self.streams[pair] = self.new_streams if begins is None else begins
             self.new_streams = self.streams[pair] + 1
         return Segment(
-            *place,
+            **place,
             stream=self.streams[pair],
             source=source,
             destination=destination,

@@ -891,7 +891,8 @@ local function note_offer(connection, segment, annotation)
     local mine, offer = { ecn = offers_ecn(segment.kind, segment.flags) }, segment.offer
     if offer then
         mine.sack_permitted, mine.timestamps = offer.sack_permitted == true, offer.timestamps == true
-        annotation.mss, annotation.window_scale, annotation.fast_open = offer.mss, offer.window_scale, offer.fast_open
+        annotation.mss, annotation.window_scale = offer.mss, offer.window_scale
+        annotation.fast_open = offer.fast_open
     end
     connection.offers[segment.from] = mine
     local other = connection.offers[segment.to] or {}
@@ -1135,8 +1136,8 @@ end
 --   tracker:connection(stream)                        -> summary or nil
 --
 -- Addresses are any values with an `==`; times any that subtract takes; offer is nil if the options are not known,
--- else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open (a string or
--- nil); identity is that of G8, or nil.
+-- else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open (a string
+-- or nil); identity is that of G8, or nil.
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
@@ -1435,8 +1436,10 @@ local FIELDS = {
     { "client_window_scale", "uint8", "Client's window scale", "Window scale (shift) that the client offers" },
     { "server_mss", "uint16", "Server's MSS", "Maximum segment size that the server offers" },
     { "server_window_scale", "uint8", "Server's window scale", "Window scale (shift) that the server offers" },
-    { "client_fast_open", "string", "Client's Fast Open cookie", "Fast Open cookie that the client presents, or request" },
-    { "server_fast_open", "string", "Server's Fast Open cookie", "Fast Open cookie that the server grants, or request" },
+    { "client_fast_open", "string", "Client's Fast Open cookie",
+        "Fast Open cookie that the client presents, or request" },
+    { "server_fast_open", "string", "Server's Fast Open cookie",
+        "Fast Open cookie that the server grants, or request" },
     { "stream", "uint32", "Stream", "The tcp.stream of the connection that a network error is about" },
     { "establishment", "string", "Establishment",
         "How the latest attempt was opened: complete, partial, simultaneous, half-open, refused ..." .. SO_FAR },
@@ -1488,7 +1491,8 @@ local SENTENCES = {
     ["ack-mismatch"] = { SEQUENCE, WARN, "The acknowledgement number does not fit the SYN that was sent." },
     ["invalid-flags"] = { PROTOCOL, WARN, "No TCP sends this combination of flags." },
     ["syn-on-established"] = { SEQUENCE, WARN, "A SYN or SYN-ACK on a live connection." },
-    ["duplicate"] = { SEQUENCE, NOTE, "The capture holds this segment twice, as behind a mirror port: it was not resent." },
+    ["duplicate"] = { SEQUENCE, NOTE,
+        "The capture holds this segment twice, as behind a mirror port: it was not sent again." },
 }
 
 local experts, expert_list = {}, {}

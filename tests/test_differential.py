@@ -1,45 +1,78 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Conversations that nobody thought of: both implementations say the same of them, and nothing that the specification excludes.
 
-`make fuzz SECONDS=600` runs longer than the tests do.
+`make fuzz SECONDS=600` runs longer than the tests do. A failure prints its smallest example as a listing for pcaps/.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from pcaps import build, listing
 from pybridge import plugin
 from pybridge.capture import PythonEngine, read_with
-from pybridge.model import FIN, STATES, SYN, NetworkError, Offer, Segment
+from pybridge.model import CLOSED, FIN, LISTEN, STATES, SYN, NetworkError, Segment
 from pybridge.plugin_engine import PluginEngine
 from pybridge.verification import compare
-from tests.machines import LuaMachine, PythonMachine
+from tests import rfc9293
+from tests.machines import LuaMachine, PythonMachine, Said
+from tests.test_listings import network_error, segment
 
-MODULO = 1 << 32
-FLAGS = [0x02, 0x02, 0x12, 0x12, 0x10, 0x10, 0x10, 0x10, 0x11, 0x11, 0x14, 0x04, 0x18, 0x00, 0x01, 0x03, 0x05, 0x06, 0xC2, 0x52]
-NUMBERS = [100, MODULO - 3, (1 << 31) - 2]
+MODULO, HALF = 1 << 32, 1 << 31
 EFFORT = int(os.environ.get("PYBRIDGE_FUZZ_EXAMPLES", "0"))
+IN_ONE_CAPTURE = 200
+THOROUGH = settings(max_examples=EFFORT or 500, deadline=None, phases=[phase for phase in Phase if phase is not Phase.explain])
+
+FLAGS = [0x02] * 3 + [0x12] * 3 + [0x10] * 7 + [0x11] * 4 + [0x14] * 2 + [0x04, 0x18, 0x00, 0x01, 0x03, 0x05, 0x06, 0xC2, 0x52]
+START = 1_704_067_200 * 10**9  # 2024
+NUMBERS = [100, MODULO - 3, HALF - 2]
+OFFERS: list[tuple[tuple[str, tuple[int, ...]], ...]] = [
+    (),
+    (("mss", (1460,)),),
+    (("mss", (1460,)), ("sack", ()), ("ws", (7,))),
+    (("tfo", ()),),
+    (("tfo", (0x1122334455667788,)),),
+]
+FATES = ["captured"] * 18 + ["lost", "sent again", "captured twice", "captured twice", "unreachable", "unreachable, eight bytes"]
 
 
 class Move(NamedTuple):
-    """One header: who sends it, its flags, and where its numbers lie in relation to what was sent before."""
+    """A segment: who sends it, its flags, where its numbers lie in relation to what was sent before, and what becomes of it."""
 
     by_first: bool
     flags: int
-    seq_from: str
-    seq_offset: int
-    ack_from: str
-    ack_offset: int
-    length: int
-    repeat: int  # sent again this many times
-    lost: bool  # not captured
+    seq_from: str = "next"
+    seq_offset: int = 0
+    ack_from: str = "next"
+    ack_offset: int = 0
+    length: int = 0
+    offer: int = 0
+    fate: str = "captured"
+    delay: int = 0  # captured behind so many others; of two copies the second
+
+
+class Conversation(NamedTuple):
+    """All between two ends: one run after the other, each a connection of its own where Wireshark begins a new stream."""
+
+    version: int
+    ports: tuple[int, int]
+    one_host: bool
+    counted: tuple[bool, bool]  # whether each end counts its packets in IPv4's identification
+    timestamps: bool
+    captured_from: str
+    tick: int  # nanoseconds; negative where the clock runs backwards
+    runs: list[tuple[tuple[int, int], list[Move]]]  # both initial sequence numbers, and what is sent
 
 
 moves = st.builds(
@@ -47,133 +80,380 @@ moves = st.builds(
     st.booleans(),
     st.sampled_from(FLAGS),
     st.sampled_from(["next", "next", "next", "isn"]),
-    st.sampled_from([0, 0, 0, 0, 1, 5]),
+    st.sampled_from([0] * 12 + [1, 5, HALF]),
     st.sampled_from(["next", "next", "next", "isn", "any"]),
-    st.sampled_from([0, 0, 0, 1, 7]),
+    st.sampled_from([0, 0, 0, 0, 0, 0, 1, 7, 65_536, 65_537, HALF]),
     st.sampled_from([0, 0, 0, 1, 5]),
-    st.sampled_from([0, 0, 0, 0, 1]),
-    st.sampled_from([False] * 7 + [True]),
+    st.integers(0, len(OFFERS) - 1),
+    st.sampled_from(FATES),
+    st.sampled_from([0, 0, 0, 0, 0, 1, 2, 6]),
 )
-
-
-class Conversation(NamedTuple):
-    """Both ends' initial numbers, the first end's port (against port 80), and what is sent."""
-
-    isns: tuple[int, int]
-    port: int
-    moves: list[Move]
-
-
+OPENING = [Move(True, 0x02), Move(False, 0x12), Move(True, 0x10)]
+CLOSINGS = [
+    [Move(True, 0x11), Move(False, 0x11), Move(True, 0x10)],
+    [Move(False, 0x11), Move(True, 0x10), Move(True, 0x11), Move(False, 0x10)],
+    [Move(True, 0x11), Move(False, 0x11, ack_from="isn"), Move(True, 0x10), Move(False, 0x10)],
+]
+BEGINNINGS = [[], [], OPENING[:1], OPENING[:1], OPENING[:2], OPENING, OPENING, *(OPENING + closing for closing in CLOSINGS)]
 conversations = st.builds(
     Conversation,
-    st.tuples(st.sampled_from(NUMBERS), st.sampled_from(NUMBERS)),
-    st.sampled_from([50000, 50000, 79, 80]),
-    st.lists(moves, min_size=1, max_size=14),
+    st.sampled_from([4, 6]),
+    st.sampled_from([(50000, 80), (50000, 80), (50000, 80), (79, 80), (80, 80)]),
+    st.sampled_from([False, False, False, False, True]),
+    st.tuples(st.booleans(), st.booleans()),
+    st.booleans(),
+    st.sampled_from(["both", "both", "both", "first", "second"]),
+    st.sampled_from([1000, 1000, 1000, -1000]),
+    st.lists(
+        st.tuples(
+            st.tuples(st.sampled_from(NUMBERS), st.sampled_from(NUMBERS)),
+            st.builds(
+                list.__add__,
+                st.sampled_from(BEGINNINGS),
+                st.lists(moves, min_size=1, max_size=12),
+            ),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
 )
 
 
-class Header(NamedTuple):
-    """What a move comes to."""
-
-    by_first: bool
-    flags: int
-    seq: int
-    ack: int
-    length: int
-
-
-def headers(conversation: Conversation) -> list[Header]:
-    isns, following, sent = conversation.isns, list(conversation.isns), []
-    for move in conversation.moves:
-        me = 0 if move.by_first else 1
-        seq = ((following if move.seq_from == "next" else isns)[me] + move.seq_offset) % MODULO
-        known = {"next": following[1 - me], "isn": isns[1 - me] + 1, "any": 3_000_000_000}[move.ack_from]
-        header = Header(move.by_first, move.flags, seq, (known + move.ack_offset) % MODULO, move.length)
-        following[me] = (seq + move.length + bool(move.flags & SYN) + bool(move.flags & FIN)) % MODULO
-        if not move.lost:
-            sent += [header] * (1 + move.repeat)
-    return sent
-
-
-def events(conversation: Conversation) -> list[Segment | NetworkError]:
-    first, second = ("10.0.0.1", conversation.port), ("10.0.0.2", 80)
-    found: list[Segment | NetworkError] = []
-    for number, header in enumerate(headers(conversation), start=1):
-        source, destination = (first, second) if header.by_first else (second, first)
-        if header.flags == 0 and header.length:  # in place of some null segments: an ICMP error about the sender
-            found.append(NetworkError(number, number * 1000, 0, *source, *destination))
+def golden_of(many: Sequence[Conversation]) -> listing.Listing:
+    """The conversations, interleaved, as a golden without expectations."""
+    golden = listing.Listing("differential", start_ns=START)
+    waiting = [(place, number, event) for number, one in enumerate(many) for place, event in enumerate(captured(number, one))]
+    waiting.sort(key=lambda item: item[:2])
+    latest: dict[int, tuple[int, int]] = {}  # of each conversation: its run, its stream
+    streams = 0
+    frames: dict[tuple[int, int], listing.Segment] = {}
+    for frame, (_, number, (run, quoted, event)) in enumerate(waiting, start=1):
+        time = START + frame * many[number].tick
+        if isinstance(event, listing.NetworkError):
+            golden.events.append(replace(event, frame=frame, time_ns=time, quoted=frames[number, quoted]))
             continue
-        offer = Offer(1460 if header.length else None, None, header.by_first, header.length > 1) if header.flags & SYN else None
-        found.append(
-            Segment(number, number * 1000, 0, *source, *destination, header.flags, header.seq, header.ack, header.length, offer)
-        )
-    return found
+        if number not in latest or run > latest[number][0]:
+            latest[number] = run, streams
+            streams += 1
+        frames[number, quoted] = replace(event, frame=frame, time_ns=time, stream=latest[number][1])
+        golden.events.append(frames[number, quoted])
+    return golden
 
 
-@settings(max_examples=EFFORT or 1000, deadline=None)
+def captured(number: int, conversation: Conversation) -> list[tuple[int, int, listing.Segment | listing.NetworkError]]:
+    """What was captured, in order: the run, which of all segments it is or quotes, and the event without its frame."""
+    first, second, router = ends_of(number, conversation)
+    found: list[tuple[float, tuple[int, int, listing.Segment | listing.NetworkError]]] = []
+    sent = [0, 0]  # segments of each end
+    index = 0
+    for run, (isns, run_moves) in enumerate(conversation.runs):
+        following = list(isns)
+        for move in run_moves:
+            index += 1
+            me = 0 if move.by_first else 1
+            seq = ((following if move.seq_from == "next" else isns)[me] + move.seq_offset) % MODULO
+            known = {"next": following[1 - me], "isn": isns[1 - me] + 1, "any": 3_000_000_000}[move.ack_from]
+            following[me] = (seq + move.length + bool(move.flags & SYN) + bool(move.flags & FIN)) % MODULO
+            for again in range(2 if move.fate == "sent again" else 1):
+                counter = sent[me]
+                sent[me] += 1
+                options = OFFERS[move.offer] if move.flags & SYN else ()
+                if conversation.timestamps:
+                    options += (("ts", (counter, sent[1 - me])),)
+                one = listing.Segment(
+                    frame=0, time_ns=0, line=0, stream=0, source=first if move.by_first else second,
+                    destination=second if move.by_first else first, flags=move.flags, seq=seq,
+                    ack=(known + move.ack_offset) % MODULO, payload=listing.filler(seq, move.length), options=options,
+                    ip_id=(65_534 + counter) % 65_536 if conversation.version == 4 and conversation.counted[me] else 0,
+                )  # fmt: skip
+                if conversation.captured_from not in ("both", ("first", "second")[me]) or move.fate == "lost":
+                    continue
+                copied = move.fate == "captured twice"
+                place = index + 0.5 * again
+                found.append((place + (0 if copied else move.delay + 0.1), (run, index, one)))
+                if copied:
+                    found.append((place + move.delay + 0.2, (run, index, one)))
+                if move.fate.startswith("unreachable"):
+                    kind, code = (3, 1) if conversation.version == 4 else (1, 3)
+                    eight = 8 if move.fate.endswith("bytes") else None
+                    error = listing.NetworkError(0, 0, 0, router, kind, code, quoted=one, quoted_bytes=eight)
+                    found.append((place + move.delay + 0.3, (run, index, error)))
+    return [event for _, event in sorted(found, key=lambda item: item[0])]
+
+
+def ends_of(number: int, conversation: Conversation) -> tuple[listing.End, listing.End, listing.End]:
+    """The first, the second, and a router; no conversation shares them with another."""
+    hosts = [f"10.{number >> 8}.{number & 255}.{{}}", f"2001:db8:{number:x}::{{}}"][conversation.version == 6]
+    name = str(number + 1) if number else ""
+    first = listing.End(f"C{name}", hosts.format(1), conversation.ports[0])
+    second = listing.End(f"S{name}", hosts.format(1 if conversation.one_host else 2), conversation.ports[1])
+    return first, second, listing.End("R", hosts.format(254), 0)
+
+
+def events(golden: listing.Listing) -> Iterator[Segment | NetworkError]:
+    """What the state machines are told."""
+    for event in golden.events:
+        if isinstance(event, listing.Segment):
+            yield segment(event, alone=True)
+        elif isinstance(event, listing.NetworkError):
+            yield network_error(event)
+
+
+# ------------------------------------------------------------------------------------------- A failure as a listing
+
+
+def as_listing(golden: listing.Listing) -> str:
+    """The text to be saved in pcaps/; what the Python annotator says stands where what the specification says is to be put."""
+    machine = PythonMachine()
+    start = datetime.fromtimestamp(golden.start_ns // 10**9, UTC)
+    lines = ["# Found by tests/test_differential.py.", "# rules:", "# source: own", f"start {start:%Y-%m-%dT%H:%M:%SZ}"]
+    defined: set[str] = set()
+    streams: dict[frozenset[listing.End], int] = {}
+    for event, taken in zip(golden.events, events(golden), strict=True):
+        said = machine.take(taken)
+        ends = (event.source, event.destination) if isinstance(event, listing.Segment) else (event.router,)
+        for end in sorted(ends, key=lambda end: end.name):
+            address = f"[{end.address}]" if end.version == 6 else end.address
+            word = {"C": "client", "S": "server", "R": "router"}[end.name[0]] + end.name[1:]
+            line = f"{word} {end.address}" if end.name == "R" else f"{word} {address}:{end.port}"
+            if line not in defined:
+                defined.add(line)
+                lines.append(line)
+        words = [f"{(event.time_ns - golden.start_ns) / 10**9:.9f}"]
+        if isinstance(event, listing.Segment):
+            pair = frozenset((replace(event.source, name=""), replace(event.destination, name="")))
+            new = pair in streams and streams[pair] != event.stream
+            streams[pair] = event.stream
+            words += segment_words(event) + [f"stream={event.stream}"] * new
+            words += ["; " + expectation(said or {}, sender="client" if event.source.name[0] == "C" else "server")]
+        elif isinstance(event, listing.NetworkError):
+            words += ["icmp", event.router.name, f"{event.type}/{event.code}", "quotes", str(event.quoted.frame)]
+            words += [f"bytes={event.quoted_bytes}"] * (event.quoted_bytes is not None)
+            words += ["; " + (expectation(said, sender=None) if said else "none")]
+        lines.append(" ".join(words))
+    for stream, told in machine.told().items():
+        columns = ("establishment", "termination", "closed_by", "conn_state", "history")
+        lines.append("; " + " ".join([f"stream={stream}"] + [f"{column}={told[column] or '-'}" for column in columns]))
+    return "\n".join(lines) + "\n"
+
+
+def segment_words(event: listing.Segment) -> list[str]:
+    names = [name for name, bit in listing.FLAGS.items() if event.flags & bit]
+    short = {bits: name for name, bits in listing.SHORT_FORMS.items()}.get(event.flags)
+    flags = short or ",".join(names) + ("!" if ",".join(names) in listing.SHORT_FORMS else "")
+    words = [event.source.name, flags, str(event.seq)]
+    words += [str(event.ack)] * bool(event.flags & listing.ACK or event.ack)
+    words += [f"+{event.length}"] * bool(event.length)
+    words += [name + ("=" + ",".join(map(str, values)) if values else "") for name, values in event.options]
+    return words + [f"id={event.ip_id}"] * bool(event.ip_id)
+
+
+def expectation(said: Said, sender: str | None) -> str:
+    words = [said["role"] or "-"]
+    words += [f"H{said['handshake_step']}"] * (said["handshake_step"] is not None)
+    words += [f"T{said['teardown_step']}"] * (said["teardown_step"] is not None)
+    words += [said["client_state"], said["server_state"]]
+    words += [f"->{said['responds_to']}"] * (said["responds_to"] is not None)
+    words += [f"sender={said['sender']}"] * (said["sender"] != sender)
+    return " ".join(words + (said["anomaly"] or "").split("+")).strip()
+
+
+@THOROUGH
+@given(conversations)
+def test_what_is_printed_of_a_failure_is_a_listing_of_the_same_events(conversation: Conversation) -> None:
+    def bare(event: listing.Event) -> listing.Event:
+        if isinstance(event, listing.NetworkError):
+            event = replace(event, quoted=bare(event.quoted))
+        return replace(event, line=0) if isinstance(event, listing.Other) else replace(event, line=0, expected=None)
+
+    golden = golden_of([conversation])
+    printed = listing.parse("printed", as_listing(golden))
+    assert list(map(bare, golden.events)) == list(map(bare, printed.events))
+
+
+def smallest(many: Sequence[Conversation], fails: Callable[[listing.Listing], bool]) -> listing.Listing:
+    """What is left of a capture on which something fails when nothing more can be left out."""
+    golden = golden_of(many)
+    size = len(golden.events)
+    while size:
+        for start in range(0, len(golden.events), size):
+            kept = golden.events[:start] + golden.events[start + size :]
+            frames = {event.frame for event in kept}
+            if all(event.quoted.frame in frames for event in kept if isinstance(event, listing.NetworkError)):
+                less = replace(golden, events=kept)
+                if fails(less):
+                    golden = less
+                    break
+        else:
+            size //= 2
+    return golden
+
+
+@contextmanager
+def printed(golden: listing.Listing) -> Iterator[listing.Listing]:
+    """Whatever fails here has the golden as its last words; Hypothesis has made it small."""
+    try:
+        yield golden
+    except Exception as error:
+        error.add_note(as_listing(golden))
+        raise
+
+
+# ----------------------------------------------------------------------------------------------- Both state machines
+
+
+@THOROUGH
 @given(conversations)
 def test_both_state_machines_say_the_same(conversation: Conversation) -> None:
-    python, lua = PythonMachine(), LuaMachine()
-    for event in events(conversation):
-        assert python.take(event) == lua.take(event)
-        assert python.told() == lua.told()
+    with printed(golden_of([conversation])) as golden:
+        python, lua = PythonMachine(), LuaMachine()
+        for event in events(golden):
+            assert python.take(event) == lua.take(event)
+            assert python.told() == lua.told()
 
 
-@settings(max_examples=EFFORT or 1000, deadline=None)
+@THOROUGH
 @given(conversations)
 def test_annotations_keep_what_the_specification_promises(conversation: Conversation) -> None:
+    with printed(golden_of([conversation])) as golden:
+        machine = PythonMachine()
+        annotated: dict[int, tuple[Segment, Said]] = {}
+        anomalies: dict[int, Counter[str]] = {}
+        for event in events(golden):
+            said = machine.take(event)
+            if said is None:
+                continue
+            assert {said["client_state"], said["server_state"]} <= set(STATES)
+            if said["responds_to"] is not None:
+                answered, _ = annotated[said["responds_to"]]
+                back = (
+                    (event.destination, event.destination_port)
+                    if isinstance(event, Segment)
+                    else (event.source, event.source_port)
+                )
+                assert back == (answered.source, answered.source_port)
+                assert said["response_time"] == event.time - answered.time
+            names = (said["anomaly"] or "").split("+")
+            stream = event.stream if isinstance(event, Segment) else annotated[said["responds_to"]][0].stream
+            anomalies.setdefault(stream or 0, Counter()).update(names)
+            if isinstance(event, Segment):
+                annotated[event.frame] = event, said
+                roles = set((said["role"] or "").split("+"))
+                assert said["retransmission"] == ("-retransmission" in (said["anomaly"] or ""))
+                assert (said["handshake_step"] is not None) == bool(roles & {"SYN", "SYN-ACK", "HANDSHAKE-ACK"})
+                assert (said["teardown_step"] is not None) == bool(roles & {"FIN", "ACK-OF-FIN"})
+        for stream, row in machine.rows().items():
+            ours = [event for event, _ in annotated.values() if event.stream == stream]
+            assert len(ours) == row.segments_client + row.segments_server
+            assert sum(event.length for event in ours) == row.bytes_client + row.bytes_server
+            assert set(anomalies[stream]) - {""} == set((row.anomalies or "").split("+")) - {""}
+            assert anomalies[stream]["syn-retransmission"] == row.syn_retransmissions
+            assert anomalies[stream]["syn-ack-retransmission"] == row.syn_ack_retransmissions
+            assert anomalies[stream]["fin-retransmission"] == row.fin_retransmissions
+
+
+# ----------------------------------------------------------------------------------------------- RFC 9293 figure 5
+
+
+class Arrow(NamedTuple):
+    """What one segment or network error did to the state of one end."""
+
+    part: str
+    events: list[str]
+    before: str
+    after: str
+
+
+def arrows(golden: listing.Listing) -> Iterator[tuple[Arrow, ...]]:
+    """Of each segment those of its sender and its receiver; of a network error with an effect that of the client."""
     machine = PythonMachine()
-    annotated = []
-    for event in events(conversation):
+    sources: dict[int, tuple[str, int]] = {}  # of the first segment of each stream
+    streams: dict[int, int] = {}  # by frame
+    fresh, given_up, first_is_client = set[int](), set[int](), dict[int, bool]()
+    states: dict[int, dict[str, str]] = {}
+    for event in events(golden):
         said = machine.take(event)
-        if isinstance(event, Segment) and said:
-            annotated.append((event, said))
-    by_frame = {event.frame: (event, said) for event, said in annotated}
-    for event, said in annotated:
-        assert {said["client_state"], said["server_state"]} <= set(STATES)
-        if said["responds_to"] is not None:
-            answered, _ = by_frame[said["responds_to"]]
-            assert answered.frame < event.frame
-            assert (answered.source, answered.source_port) == (event.destination, event.destination_port)
-            assert said["response_time"] == event.time - answered.time
-        roles = set((said["role"] or "").split("+"))
-        assert said["retransmission"] == ("-retransmission" in (said["anomaly"] or ""))
-        assert (said["handshake_step"] is not None) == bool(roles & {"SYN", "SYN-ACK", "HANDSHAKE-ACK"})
-        assert (said["teardown_step"] is not None) == bool(roles & {"FIN", "ACK-OF-FIN"})
-    rows = machine.rows()
-    if annotated:
-        row = rows[0]
-        assert len(annotated) == row.segments_client + row.segments_server
-        assert sum(event.length for event, _ in annotated) == row.bytes_client + row.bytes_server
-        said_anomalies = {name for _, said in annotated for name in (said["anomaly"] or "").split("+")} - {""}
-        assert said_anomalies == set((row.anomalies or "").split("+")) - {"", "unreachable"}
-        counts = Counter(name for _, said in annotated for name in (said["anomaly"] or "").split("+"))
-        assert counts["fin-retransmission"] == row.fin_retransmissions
+        if said is None:
+            continue
+        after = {"client": said["client_state"], "server": said["server_state"]}
+        if isinstance(event, NetworkError):
+            stream = streams[said["responds_to"]]
+            yield (Arrow("receives", ["error"], states[stream]["client"], after["client"]),)
+            states[stream] = after
+            given_up.add(stream)
+            continue
+        stream = streams[event.frame] = event.stream
+        source = event.source, event.source_port
+        if stream not in sources:
+            sources[stream] = source
+            fresh.add(stream)
+        is_client = (said["sender"] == "client") == (source == sources[stream])
+        if stream in fresh:
+            before = {"client": CLOSED, "server": LISTEN}
+        elif is_client == first_is_client[stream]:
+            before = states[stream]
+        else:  # E1
+            before = {"client": states[stream]["server"], "server": states[stream]["client"]}
+        first_is_client[stream], states[stream] = is_client, after
+        if said["anomaly"] == "duplicate":  # G8: no effect, not even N3
+            assert before == after
+            continue
+        if rfc9293.kind(event.flags) != "invalid":
+            fresh.discard(stream)
+        found = rfc9293.events(event.flags, (said["role"] or "").split("+"))
+        receiver = "server" if said["sender"] == "client" else "client"
+        yield tuple(
+            Arrow(part, ["N3"] * (end == "client" and stream in given_up) + found, before[end], after[end])
+            for part, end in (("sends", said["sender"]), ("receives", receiver))
+        )
+        given_up.discard(stream)
 
 
-@settings(max_examples=max(3, EFFORT // 500), deadline=None, suppress_health_check=list(HealthCheck))
-@given(many=st.lists(conversations, min_size=20, max_size=60))
-def test_both_engines_say_the_same_of_whole_captures(many: list[Conversation], tmp_path_factory: pytest.TempPathFactory) -> None:
-    waiting = [(number, header) for number, conversation in enumerate(many) for header in headers(conversation)]
-    order = sorted(range(len(waiting)), key=lambda place: (place % 7, place))  # interleaved, each conversation nearly in order
-    golden = listing.Listing("differential")
-    for frame, place in enumerate(order, start=1):
-        number, header = waiting[place]
-        golden.events.append(frame_of(frame, number, many[number].port, header))
-    path = tmp_path_factory.mktemp("differential") / "differential.pcapng"
-    path.write_bytes(build.pcapng(golden))
+@THOROUGH
+@given(conversations)
+def test_a_state_never_moves_against_the_diagram_of_rfc_9293_except_by_a_named_rule(conversation: Conversation) -> None:
+    with printed(golden_of([conversation])) as golden:
+        for found in arrows(golden):
+            for arrow in found:
+                assert arrow.after in rfc9293.reachable(arrow.part, arrow.events, arrow.before), arrow
+
+
+@pytest.mark.parametrize("row", rfc9293.BY_RULE, ids=lambda row: f"{row.rule} {row.part} {row.before} {row.after}")
+def test_each_move_by_a_rule_is_made_by_its_example_and_is_not_in_the_diagram(row: rfc9293.Exceptional) -> None:
+    lines = row.example.replace("error", "icmp R 3/1 quotes 1").split(", ")
+    text = "client 10.0.0.1:50000\nserver 10.0.0.2:80\nrouter 10.0.0.3\n" + "".join(f"0 {line} ; none\n" for line in lines)
+    *_, last = arrows(listing.parse("example", text))
+    (arrow,) = (arrow for arrow in last if arrow.part == row.part)
+    assert (row.before, row.after) == (arrow.before, arrow.after)
+    assert row.event in arrow.events
+    assert row.after not in rfc9293.reachable(row.part, arrow.events, row.before, [])
+
+
+# ------------------------------------------------------------------------------------------------- Both engines
+
+
+def test_both_engines_say_the_same_of_whole_captures(tmp_path: Path) -> None:
+    many: list[Conversation] = []
+
+    @settings(max_examples=EFFORT or IN_ONE_CAPTURE, phases=[Phase.generate], database=None)
+    @given(conversations)
+    def make(conversation: Conversation) -> None:
+        many.append(conversation)
+
+    make()
+    for start in range(0, len(many), IN_ONE_CAPTURE):
+        some = many[start : start + IN_ONE_CAPTURE]
+        if found := disagreements(golden_of(some), tmp_path):
+            example = smallest(some, lambda golden: bool(disagreements(golden, tmp_path)))
+            pytest.fail(f"{found[:3]}\n{as_listing(example)}")
+
+
+def disagreements(golden: listing.Listing, folder: Path) -> list[Any]:
+    path = folder / "differential.pcapng"
+    path.write_bytes(build.capture(golden))
     ours = read_with(PythonEngine(), str(path), progress=False)
+    found: list[Any] = []
     for two_passes in (False, True):
         theirs = read_with(PluginEngine(plugin.path(), two_passes=two_passes), str(path), progress=False)
-        assert [] == compare(ours, theirs).to_dict(orient="records")
-
-
-def frame_of(frame: int, number: int, port: int, header: Header) -> listing.Segment:
-    prefix = "10.1" if number % 3 else "2001:db8:"
-    join = (lambda host: f"{prefix}.{number}.{host}") if number % 3 else (lambda host: f"{prefix}{number + 1:x}::{host}")
-    first, second = listing.End("C", join(1), port), listing.End("S", join(2), 80)
-    source, destination = (first, second) if header.by_first else (second, first)
-    return listing.Segment(
-        frame=frame, time_ns=frame * 1000, line=0, stream=number, source=source, destination=destination, flags=header.flags,
-        seq=header.seq, ack=header.ack, payload=listing.filler(header.seq, header.length),
-    )  # fmt: skip
+        found += compare(ours, theirs).to_dict(orient="records")
+    return found

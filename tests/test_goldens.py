@@ -17,7 +17,7 @@ from pybridge import plugin
 from pybridge.capture import Engine, PythonEngine, read_with
 from pybridge.plugin_engine import PluginEngine
 
-GOLDENS = sorted(listing.HERE.glob("*.pcapng"))
+GOLDENS = listing.load_all()
 ENGINES = ["python", "plugin", "plugin, two passes"]
 
 
@@ -28,22 +28,24 @@ def make(engine: str) -> Engine:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
-def test_both_engines_give_the_expected_tables(path: Path, engine: str) -> None:
-    found = expected_text(read_with(make(engine), str(path), progress=False))
-    assert path.with_suffix(".expected").read_text(encoding="utf-8") == found
+@pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: golden.name)
+def test_both_engines_give_the_expected_tables(golden: listing.Listing, engine: str) -> None:
+    found = expected_text(read_with(make(engine), str(listing.HERE / golden.file), progress=False))
+    assert (listing.HERE / f"{golden.name}.expected").read_text(encoding="utf-8") == found
 
 
-@pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
-def test_every_golden_has_a_listing_that_builds_it_to_the_byte(path: Path) -> None:
-    golden = listing.load(path.with_suffix(".listing"))
-    assert path.read_bytes() == build.pcapng(golden)
+@pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: golden.name)
+def test_every_listing_builds_its_capture_to_the_byte(golden: listing.Listing) -> None:
+    assert (listing.HERE / golden.file).read_bytes() == build.capture(golden)
 
 
-@pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
-def test_the_expected_tables_say_what_the_listing_says(path: Path) -> None:
-    golden = listing.load(path.with_suffix(".listing"))
-    capture = pybridge.read(path, progress=False)
+def test_every_capture_has_a_listing() -> None:
+    assert sorted(golden.file for golden in GOLDENS) == sorted(path.name for path in listing.HERE.glob("*.pcap*"))
+
+
+@pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: golden.name)
+def test_the_expected_tables_say_what_the_listing_says(golden: listing.Listing) -> None:
+    capture = pybridge.read(listing.HERE / golden.file, progress=False)
     assert [event.frame for event in golden.segments] == capture.segments["frame"].tolist()
     for event, (_, row) in zip(golden.segments, capture.segments.iterrows(), strict=True):
         assert event.expected is not None
@@ -71,7 +73,8 @@ def test_the_wget_trace_has_the_checksums_that_tcpdump_printed() -> None:
 
 def test_the_plugin_leaves_no_trace_of_a_lua_error_on_any_golden(tmp_path: Path) -> None:
     environment = os.environ | {"HOME": str(tmp_path)}
-    for path in GOLDENS:
+    for golden in GOLDENS:
+        path = listing.HERE / golden.file
         command = ["tshark", "-n", "-X", f"lua_script:{plugin.path()}", "-r", str(path), "-Y", "_ws.lua.error"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         assert (path.name, "", False) == (path.name, done.stdout, "Lua:" in done.stderr)

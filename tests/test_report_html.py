@@ -12,8 +12,8 @@ import pytest
 
 from pybridge import output, report
 from pybridge.annotator import ANOMALIES
-from pybridge.ladder import LEGAL_ANOMALIES
 from pybridge.batches import CATEGORIES
+from pybridge.ladder import LEGAL_ANOMALIES
 from tests.test_ladder import (
     handshake,
     midstream,
