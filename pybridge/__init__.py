@@ -7,10 +7,14 @@
 <Capture pcaps/refused.pcapng: 2 segments, 1 connections>
 """
 
-from pybridge.capture import Capture, read
+from typing import TYPE_CHECKING, Any
+
 from pybridge.errors import CaptureError, CutShortWarning, OutputError, PluginError, PybridgeError, TSharkError
-from pybridge.verification import verify
 from pybridge.version import __version__
+
+if TYPE_CHECKING:
+    from pybridge.capture import Capture, read
+    from pybridge.verification import verify
 
 __all__ = [
     "Capture",
@@ -24,3 +28,16 @@ __all__ = [
     "read",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs pandas, when it is asked for: the command line starts without it."""
+    if name in ("Capture", "read"):
+        from pybridge import capture
+
+        return getattr(capture, name)
+    if name == "verify":
+        from pybridge import verification
+
+        return verification.verify
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

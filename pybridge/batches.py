@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from operator import attrgetter
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pybridge.model import STATES, Annotation, ConnectionRow, Segment
 
@@ -40,6 +42,7 @@ CATEGORIES: dict[str, Sequence[str]] = {
 }  # fmt: skip
 FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "AE")
 ROWS = 10_000  # of connections in a batch
+ROW_GROUP = 100_000  # of a Parquet file
 
 
 def _required(kind: pa.DataType, *names: str) -> list[pa.Field]:
@@ -145,6 +148,31 @@ def _array(field: pa.Field, values: Sequence[Any]) -> pa.Array:
     names = CATEGORIES[field.name]
     codes = {None: None} | {name: code for code, name in enumerate(names)}
     return pa.DictionaryArray.from_arrays(pa.array(map(codes.__getitem__, values), SMALL), pa.array(names, TEXT))
+
+
+def named(source: str, blocks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches with the column `capture` in front."""
+    name = source.encode(errors="backslashreplace").decode()  # a file's name need not be UTF-8
+    for block in blocks:
+        names = pa.repeat(pa.scalar(name), len(block))
+        yield pa.record_batch([names, *block.columns], schema=with_capture(block.schema))
+
+
+def with_capture(schema: pa.Schema) -> pa.Schema:
+    """The schema of `named`."""
+    return schema.insert(0, pa.field("capture", pa.string(), nullable=False))
+
+
+def write_parquet(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, target: Path | BinaryIO) -> None:
+    """Write a Parquet file as the batches come."""
+    with pq.ParquetWriter(target, schema) as writer:
+        waiting: list[pa.RecordBatch] = []
+        for block in blocks:
+            waiting.append(block)
+            if sum(map(len, waiting)) >= ROW_GROUP:
+                writer.write_table(pa.Table.from_batches(waiting, schema))
+                waiting = []
+        writer.write_table(pa.Table.from_batches(waiting, schema))
 
 
 @cache

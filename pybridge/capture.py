@@ -4,76 +4,16 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
-from tqdm.auto import tqdm
 
-from pybridge import batches, ladder, plugin, segments, tables, tshark
-from pybridge.annotator import Annotator
-from pybridge.model import Annotation, ConnectionRow, NetworkError, Segment
-from pybridge.plugin_engine import PluginEngine
-from pybridge.text import printable
+from pybridge import batches, ladder, tables, tshark
+from pybridge.engine import Engine, EngineName, annotate, engine_by_name
 
 if TYPE_CHECKING:
     from pyshark.packet.packet import Packet
-
-EngineName = Literal["python", "plugin"]
-ENGINES: tuple[EngineName, ...] = ("python", "plugin")
-
-
-class Engine(Protocol):
-    """Annotates a capture; `rows` is complete once `annotate` is exhausted."""
-
-    def annotate(self, source: str) -> Generator[list[tuple[Segment, Annotation]]]:
-        """Blocks of segments with their annotations, in order."""
-        ...
-
-    def rows(self) -> Iterable[ConnectionRow]:
-        """The rows of all connections, by stream."""
-        ...
-
-
-class PythonEngine:
-    """The `python` engine: raw headers from tshark, annotated here."""
-
-    def __init__(self) -> None:
-        self._annotator = Annotator()
-
-    def annotate(self, source: str) -> Generator[list[tuple[Segment, Annotation]]]:
-        """Blocks of segments with their annotations, in order."""
-        annotator = self._annotator
-        for batch in tshark.columns(source, segments.FIELDS):
-            annotated = []
-            for event in segments.events(batch):
-                if isinstance(event, NetworkError):
-                    annotator.network_error(*event)
-                else:
-                    annotated.append((event, annotator.segment(*event)))
-            yield annotated
-
-    def rows(self) -> Iterator[ConnectionRow]:
-        """The rows of all connections, by stream."""
-        connections = self._annotator.connections
-        return (connections[stream].row() for stream in sorted(connections))
-
-
-def engine_by_name(name: EngineName) -> Engine:
-    """The engine of that name.
-
-    Raises
-    ------
-    ValueError
-        There is none.
-    """
-    if name == "python":
-        return PythonEngine()
-    if name == "plugin":
-        return PluginEngine(plugin.path())
-    raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {name!r}.")
 
 
 class Capture:
@@ -163,17 +103,3 @@ def read_with(engine: Engine, source: str, *, progress: bool | None = None) -> C
     with closing(annotate(engine, source, progress=progress)) as blocks:
         segments = tables.segments(map(batches.segments, blocks))
     return Capture(source, segments, tables.connections(batches.connections(engine.rows())))
-
-
-def annotate(
-    engine: Engine, source: str, *, progress: bool | None = None
-) -> Generator[list[tuple[Segment, Annotation]], None, None]:
-    """Blocks of annotated segments as tshark delivers them, in constant memory; close what you do not exhaust."""
-    if progress is None:
-        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
-    name = printable(os.path.basename(tshark.name(source)))
-    bar = tqdm(desc=name, unit=" segments", unit_scale=True, delay=1, disable=not progress, leave=False)
-    with tshark.on_disk(source) as path, bar, closing(engine.annotate(path)) as blocks:
-        for block in blocks:
-            yield block
-            bar.update(len(block))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command line: data on standard output, everything else on standard error; 0 done, 1 findings, 2 error."""
+"""The command line: data on standard output, everything else on standard error; 0 done, 1 findings, 2 error.
+
+What needs pandas is imported by the commands that need it: it takes longer to load than most captures take to read.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,15 @@ import click
 import pyarrow as pa
 from tqdm import tqdm
 
-from pybridge import batches, files, output, plugin, report, tshark, verification
-from pybridge import capture as captures
-from pybridge.errors import CaptureError, OutputError, PybridgeError
+from pybridge import batches, files, plugin, tshark
+from pybridge.engine import ENGINES, Engine, EngineName, annotate, engine_by_name
+from pybridge.errors import OutputError, PybridgeError
 from pybridge.model import Annotation, Segment
+from pybridge.text import printable
 from pybridge.version import __version__
 
 FINDINGS, ERROR = 1, 2
+FORMATS = ("table", "csv", "json", "parquet")
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -103,7 +108,7 @@ def _say(text: str) -> None:
 
 def _show(text: str, *, err: bool = False) -> None:
     with tqdm.external_write_mode():  # not into the middle of a progress bar
-        click.echo(output.printable(text), err=err)
+        click.echo(printable(text), err=err)
 
 
 def _show_warning(
@@ -119,8 +124,8 @@ def _show_warning(
 
 
 FILES = click.argument("sources", nargs=-1, required=True, metavar="FILE...")
-ENGINE = click.option("--engine", type=click.Choice(captures.ENGINES), default="python", show_default=True, help="Who annotates.")
-FORMAT = click.option("--format", "form", type=click.Choice(output.FORMATS), help="Default: by OUT's ending, else table.")
+ENGINE = click.option("--engine", type=click.Choice(ENGINES), default="python", show_default=True, help="Who annotates.")
+FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), help="Default: by OUT's ending, else table.")
 OUT = click.option("-o", "--output", "out", type=click.Path(path_type=Path), help="Write to this file, not to standard output.")
 
 
@@ -134,7 +139,7 @@ def cli() -> None:
 
 
 Blocks = Iterator[pa.RecordBatch]
-Choose = Callable[[captures.Engine, Iterator[list[tuple[Segment, Annotation]]]], Blocks]
+Choose = Callable[[Engine, Iterator[list[tuple[Segment, Annotation]]]], Blocks]
 
 
 def _table_command(name: str, help_text: str, schema: pa.Schema, choose: Choose) -> None:
@@ -143,33 +148,48 @@ def _table_command(name: str, help_text: str, schema: pa.Schema, choose: Choose)
     @ENGINE
     @FORMAT
     @OUT
-    def command(sources: tuple[str, ...], engine: captures.EngineName, form: output.Format | None, out: Path | None) -> None:
+    def command(sources: tuple[str, ...], engine: EngineName, form: str | None, out: Path | None) -> None:
         if sources.count(tshark.STANDARD_INPUT) > 1:
             raise click.UsageError("Standard input can be read only once: name - once.")
-        form = form or output.format_of(out)
+        form = form or _format_of(out)
         if out is None and form == "parquet" and sys.stdout.isatty():
             raise OutputError("Parquet is not for a terminal: add -o FILE.parquet.")
         # What is printed as it comes shows progress enough.
         progress = False if out is None and form != "table" and sys.stdout.isatty() else None
 
         def blocks(source: str) -> Blocks:
-            judge = captures.engine_by_name(engine)
-            with closing(captures.annotate(judge, source, progress=progress)) as annotated:
+            judge = engine_by_name(engine)
+            with closing(annotate(judge, source, progress=progress)) as annotated:
                 yield from choose(judge, annotated)
 
         with _target(out) as target:
             if len(sources) == 1:
-                output.write(blocks(sources[0]), schema, form, target)
+                _write(blocks(sources[0]), schema, form, target)
             else:
-                several = chain.from_iterable(output.named(source, blocks(source)) for source in sources)
-                output.write(several, output.with_capture(schema), form, target)
+                several = chain.from_iterable(batches.named(source, blocks(source)) for source in sources)
+                _write(several, batches.with_capture(schema), form, target)
 
 
-def _segments(_: captures.Engine, annotated: Iterator[list[tuple[Segment, Annotation]]]) -> Blocks:
+def _format_of(out: Path | None) -> str:
+    """The format that the file's ending asks for, else `table`."""
+    ending = out.suffix.removeprefix(".").lower() if out else ""
+    return ending if ending in FORMATS else "table"
+
+
+def _write(blocks: Blocks, schema: pa.Schema, form: str, target: Path | None) -> None:
+    if form == "parquet":
+        batches.write_parquet(blocks, schema, target or sys.stdout.buffer)
+        return
+    from pybridge import output
+
+    output.write(blocks, schema, form, target)
+
+
+def _segments(_: Engine, annotated: Iterator[list[tuple[Segment, Annotation]]]) -> Blocks:
     return map(batches.segments, annotated)
 
 
-def _connections(engine: captures.Engine, annotated: Iterator[list[tuple[Segment, Annotation]]]) -> Blocks:
+def _connections(engine: Engine, annotated: Iterator[list[tuple[Segment, Annotation]]]) -> Blocks:
     deque(annotated, maxlen=0)
     return batches.connections(engine.rows())
 
@@ -199,7 +219,9 @@ def verify(sources: tuple[str, ...]) -> int:
 
     Exit status 0 if all agree, 1 if some differ, 2 if a file could not be read.
     """
-    found = [path for source in sources for path in _captures(source)]
+    from pybridge import verification
+
+    found = [path for source in sources for path in verification.captures(source)]
     agreed = differing = unread = 0
     bar = tqdm(found, desc="verify", unit=" captures", delay=1, disable=not sys.stderr.isatty(), leave=False)
     for source in bar:
@@ -218,26 +240,19 @@ def verify(sources: tuple[str, ...]) -> int:
     return ERROR if unread else FINDINGS if differing else 0
 
 
-def _captures(source: str) -> list[str]:
-    if not os.path.isdir(source):
-        return [source]
-    found = [str(path) for path in verification.captures(Path(source))]
-    if not found:
-        raise CaptureError(f"{source} holds no capture files: name a file or another folder.")
-    return found
-
-
 @cli.command("report")
 @FILES
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @ENGINE
-def report_command(sources: tuple[str, ...], out: Path, engine: captures.EngineName) -> None:
+def report_command(sources: tuple[str, ...], out: Path, engine: EngineName) -> None:
     """Summary on the terminal, and a page with every connection and its sequence diagram."""
+    from pybridge import capture, output, report
+
     if len(sources) != 1:
         raise click.UsageError("One report is about one capture: name one FILE.")
     (source,) = sources
     with files.writing(out) as temporary:
-        read = captures.read(source, engine)
+        read = capture.read(source, engine)
         versions = {"pybridge": __version__, "tshark": str(tshark.version()), "engine": engine}
         page = report.render(read.segments, read.connections, title=os.path.basename(source), versions=versions)
         temporary.write_text(page, encoding="utf-8")

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tables and summaries as text: on a terminal, as CSV, JSON or Parquet."""
+"""Tables and summaries as text: on a terminal, as CSV, as JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -19,8 +18,7 @@ from rich.text import Text
 
 from pybridge import tables
 from pybridge.report import FAILED, OPENED, Summary
-from pybridge.text import amount, duration_text
-from pybridge.text import printable as printable  # noqa: PLC0414 - cli.py has it from here
+from pybridge.text import amount, duration_text, printable
 
 
 class _Console(Console):
@@ -30,41 +28,16 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-Format = Literal["table", "csv", "json", "parquet"]
-FORMATS: tuple[Format, ...] = ("table", "csv", "json", "parquet")
 PIPED_WIDTH = 100_000  # not on a terminal nothing is folded
 SHOWN = 10
-ROW_GROUP = 100_000  # rows
 NUMBERS = ("connections", "first stream", "slowest handshake", "stream", "SYNs repeated", "count")  # columns
 
 
-def format_of(out: Path | None) -> Format:
-    """The format that the file's ending asks for, else `table`."""
-    ending = out.suffix.removeprefix(".").lower() if out else ""
-    return next((form for form in FORMATS if form == ending), "table")
+def write(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, form: str, target: Path | None) -> None:
+    """Write a table as `csv`, `json` or `table` to a file, or to standard output, as its batches come.
 
-
-def named(source: str, blocks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same batches with the column `capture` in front."""
-    name = source.encode(errors="backslashreplace").decode()  # a file's name need not be UTF-8
-    for block in blocks:
-        names = pa.repeat(pa.scalar(name), len(block))
-        yield pa.record_batch([names, *block.columns], schema=with_capture(block.schema))
-
-
-def with_capture(schema: pa.Schema) -> pa.Schema:
-    """The schema of `named`."""
-    return schema.insert(0, pa.field("capture", pa.string(), nullable=False))
-
-
-def write(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, form: Format, target: Path | None) -> None:
-    """Write a table to a file, or to standard output, as its batches come.
-
-    Times are ISO 8601 in UTC with nanoseconds and durations seconds, but in Parquet, which has types for them.
+    Times are ISO 8601 in UTC with nanoseconds, durations seconds.
     """
-    if form == "parquet":
-        _write_parquet(blocks, schema, target)
-        return
     stream = target.open("w", encoding="utf-8", newline="") if target else sys.stdout
     try:
         if form == "csv":
@@ -84,17 +57,6 @@ def write(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, form: Format, tar
     finally:
         if target:
             stream.close()
-
-
-def _write_parquet(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, target: Path | None) -> None:
-    with pq.ParquetWriter(target or sys.stdout.buffer, schema) as writer:
-        waiting: list[pa.RecordBatch] = []
-        for block in blocks:
-            waiting.append(block)
-            if sum(map(len, waiting)) >= ROW_GROUP:
-                writer.write_table(pa.Table.from_batches(waiting, schema))
-                waiting = []
-        writer.write_table(pa.Table.from_batches(waiting, schema))
 
 
 def as_text(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -117,23 +118,23 @@ def _addresses(batch: pa.RecordBatch, name: str) -> list[str]:
 
 
 def _identities(batch: pa.RecordBatch, flags: list[int]) -> list[int | None]:
-    return [
-        _IDENTITIES.get(text) or _identity(text, value, timestamp)
-        for text, value, timestamp in zip(_list(batch.column(IDENTITY[0])), flags, _list(batch.column(IDENTITY[1])), strict=True)
-    ]
-
-
-_IDENTITIES = {f"0x{value:04x}": value for value in range(1, 1 << 16)}
+    identifications, timestamps = (_list(batch.column(name)) for name in IDENTITY)
+    return list(map(_identity, identifications, flags, timestamps))
 
 
 def _identity(identification: str | None, flags: int, timestamp: str | None) -> int | None:
     """G8."""
-    value = int(identification.rpartition(",")[2], 16) if identification else 0
+    value = _identification(identification) if identification else 0
     if value:
         return value
     if timestamp and flags & (SYN | FIN):
         return TIMESTAMP + int(timestamp.partition(",")[0])
     return 0 if flags & RST else None
+
+
+@lru_cache(maxsize=1 << 16)
+def _identification(texts: str) -> int:
+    return int(texts.rpartition(",")[2], 16)
 
 
 def _offer(kinds: str | None, mss: str | None, window_scale: str | None, request: str | None, cookie: str | None) -> Offer:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 MISSING = "\u2013"  # an en dash
 MINUS = "\u2212"
@@ -38,7 +40,7 @@ def duration_text(value: pd.Timedelta | None) -> str:
     For example ``12.3 µs``, ``812 µs``, ``1.20 s``, ``2 min 5 s``. Whole microseconds get no decimals below a
     millisecond (``32 µs``): most captures know no more.
     """
-    if value is None or pd.isna(value):
+    if value is None or value != value:  # noqa: PLR0124 - NaT
         return MISSING
     nanoseconds = int(value.as_unit("ns").value)
     sign, size = (MINUS if nanoseconds < 0 else ""), abs(nanoseconds)

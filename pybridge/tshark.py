@@ -217,7 +217,6 @@ def columns(
     CutShortWarning
     """
     check_source(source)
-    version()
     names = [f"c{index}" for index in range(len(fields))]
     layout = ",".join(
         f'"{name}","{field if field.startswith("%") else f"%Cus:{field}:0:U"}"' for name, field in zip(names, fields, strict=True)
@@ -229,6 +228,7 @@ def columns(
         arguments += ["-2", "-R", "frame"]
     found = False
     with _Process(source, arguments, plugin=plugin) as process:
+        version()  # while tshark starts: it takes as long
         for batch in _blocks(process, names):
             found = True
             yield batch.rename_columns(list(fields))

@@ -47,16 +47,21 @@ def compare(python: Capture, plugin: Capture) -> pd.DataFrame:
     return pd.DataFrame(found, columns=list(COLUMNS)).astype({"stream": "Int64", "frame": "Int64"})
 
 
-def captures(folder: Path) -> list[Path]:
-    """The capture files below a folder, by their names' endings, in order.
+def captures(source: str) -> list[str]:
+    """The capture files below a folder, by their names' endings, in order; of anything else, itself.
 
     Raises
     ------
     CaptureError
-        The folder, or one in it, cannot be read.
+        The folder, or one in it, cannot be read, or there are none in it.
     """
-    found = (Path(place, name) for place, _, names in os.walk(folder, onerror=_unreadable) for name in names)
-    return sorted(path for path in found if path.is_file() and _is_capture(path))
+    if not os.path.isdir(source):
+        return [source]
+    paths = (Path(place, name) for place, _, names in os.walk(source, onerror=_unreadable) for name in names)
+    found = sorted(str(path) for path in paths if path.is_file() and _is_capture(path))
+    if not found:
+        raise CaptureError(f"{source} holds no capture files: name a file or another folder.")
+    return found
 
 
 def _unreadable(error: OSError) -> NoReturn:
