@@ -118,7 +118,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, "")
-from pcaps.build import pcapng
+from pcaps.build import capture
 from pcaps.listing import HERE, parse
 
 NAMES = """article-curl close-four-way-by-client ipv6 unanswered refused syn-retransmission icmp-host-unreachable refused
@@ -128,7 +128,7 @@ for number, name in enumerate(NAMES, 10):
     text = (HERE / f"{name}.listing").read_text(encoding="utf-8")
     text = re.sub(r"10\.0\.0\.1:5000", f"10.0.0.{100 + number % 4}:50{number}", text)
     text = re.sub(r"^start .*", f"start 2024-01-01T09:00:{number}Z", text, flags=re.MULTILINE)
-    Path(sys.argv[1], f"{number}.pcapng").write_bytes(pcapng(parse(name, text)))
+    Path(sys.argv[1], f"{number}.pcapng").write_bytes(capture(parse(name, text)))
 END
 mergecap -w "$work/office.pcapng" "$work"/captures/*.pcapng
 (cd "$work" && "$OLDPWD/.venv/bin/pybridge" report -o report.html office.pcapng >/dev/null)

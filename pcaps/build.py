@@ -138,7 +138,6 @@ def capture(golden: Listing) -> bytes:
     return capture_file(golden.ending, devices, records(golden), golden.byte_order)
 
 
-pcapng = capture  # as test_differential.py calls it
 
 
 def write_table(goldens: Sequence[Listing], readme: Path) -> None:

@@ -980,7 +980,8 @@ end
 --- Is a segment one that was captured before?
 -- @param compared as comparable gives it
 local function is_duplicate(connection, from, kind, identity, compared)
-    local is_weak = identity == 0 or (kind == SYN_ACK and identity ~= nil and identity >= TIMESTAMP)
+    local is_timestamp = identity ~= nil and identity >= TIMESTAMP
+    local is_weak = identity == 0 or (is_timestamp and kind ~= SYN and kind ~= FIN)
     if not compared or (is_weak and not connection.had_duplicate) then
         return false
     end
@@ -1599,7 +1600,7 @@ local function read_identity(flags)
     if identification ~= 0 then
         return identification
     end
-    local timestamp = flags % 4 >= 1 and value_of(get_timestamp()) -- a SYN or FIN
+    local timestamp = value_of(get_timestamp())
     if timestamp then
         return TIMESTAMP + timestamp
     end

@@ -169,7 +169,7 @@ def _tells(identity: int | None, kind: int, *, doubled: bool) -> bool:
     """Whether the same identity means the same segment (G8)."""
     if identity is None:
         return False
-    return doubled or 0 < identity <= IDENTIFICATIONS or (identity > IDENTIFICATIONS and kind != SYN | ACK)
+    return doubled or 0 < identity <= IDENTIFICATIONS or (identity > IDENTIFICATIONS and kind in (SYN, FIN | ACK))
 
 
 def _key(source: str, source_port: int, destination: str, destination_port: int) -> int:

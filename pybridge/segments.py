@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pybridge.model import FIN, RST, SYN, NetworkError, Offer, Segment
+from pybridge.model import RST, SYN, NetworkError, Offer, Segment
 
 HEADER = ("tcp.srcport", "tcp.dstport", "tcp.stream", "tcp.len", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw")  # G1
 ADDRESSES = ("ip.src", "ip.dst", "ipv6.src", "ipv6.dst")
@@ -62,12 +62,8 @@ def _usual(batch: pa.RecordBatch) -> Iterator[Segment]:
         whole = pc.and_(whole, pc.is_valid(batch.column(name)))
     batch = batch.filter(whole)
     flags = _flags(batch.column("tcp.flags"))
-    offers: list[Offer | None] = [None] * len(flags)
-    for row, value in enumerate(flags):
-        if value & SYN:
-            offers[row] = _offer(*(batch.column(name)[row].as_py() for name in OPTIONS))
     yield from map(
-        Segment._make,
+        partial(tuple.__new__, Segment),  # as `Segment._make`, without a call in Python
         zip(
             _integers(batch, "frame.number"),
             _times(batch),
@@ -80,7 +76,7 @@ def _usual(batch: pa.RecordBatch) -> Iterator[Segment]:
             _integers(batch, "tcp.seq_raw"),
             _integers(batch, "tcp.ack_raw"),
             _integers(batch, "tcp.len"),
-            offers,
+            _offers(batch, flags),
             _identities(batch, flags),
             strict=True,
         ),
@@ -117,6 +113,15 @@ def _addresses(batch: pa.RecordBatch, name: str) -> list[str]:
     return [names[index] for index in _list(encoded.indices)]
 
 
+def _offers(batch: pa.RecordBatch, flags: list[int]) -> list[Offer | None]:
+    offers: list[Offer | None] = [None] * len(flags)
+    rows = [row for row, value in enumerate(flags) if value & SYN]
+    taken = batch.select(OPTIONS).take(pa.array(rows, pa.int64()))
+    for row, texts in zip(rows, zip(*(_list(column) for column in taken.columns), strict=True), strict=True):
+        offers[row] = _offer(*texts)
+    return offers
+
+
 def _identities(batch: pa.RecordBatch, flags: list[int]) -> list[int | None]:
     identifications, timestamps = (_list(batch.column(name)) for name in IDENTITY)
     return list(map(_identity, identifications, flags, timestamps))
@@ -127,7 +132,7 @@ def _identity(identification: str | None, flags: int, timestamp: str | None) -> 
     value = _identification(identification) if identification else 0
     if value:
         return value
-    if timestamp and flags & (SYN | FIN):
+    if timestamp:
         return TIMESTAMP + int(timestamp.partition(",")[0])
     return 0 if flags & RST else None
 

@@ -14,7 +14,8 @@ import pybridge
 from pcaps import build, listing
 from pcaps.expected import expected_text
 from pybridge import plugin
-from pybridge.capture import Engine, PythonEngine, read_with
+from pybridge.capture import read_with
+from pybridge.engine import Engine, PythonEngine
 from pybridge.plugin_engine import PluginEngine
 
 GOLDENS = listing.load_all()

@@ -11,7 +11,7 @@ import pytest
 from lupa import lua52, lua53, lua54
 
 from pcaps import listing
-from pybridge.model import FIN, RST, SYN, NetworkError, Offer, Segment
+from pybridge.model import RST, NetworkError, Offer, Segment
 from tests.machines import ON_ROWS, LuaMachine, PythonMachine
 
 LISTINGS = {golden.name: golden for golden in listing.load_all()}
@@ -53,9 +53,7 @@ def segment(event: listing.Segment, *, alone: bool) -> Segment:
         timestamps is not None,
         None if fast_open is None else f"{fast_open[0]:016x}" if fast_open else "request",
     )
-    identity = event.ip_id or (
-        65_536 + timestamps[0] if timestamps and event.flags & (SYN | FIN) else 0 if event.flags & RST else None
-    )
+    identity = event.ip_id or (65_536 + timestamps[0] if timestamps else 0 if event.flags & RST else None)
     return Segment(
         event.frame, event.time_ns, event.stream, *ends(event), event.flags, event.seq, event.ack, event.length, offer,
         identity if alone else None,
