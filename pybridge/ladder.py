@@ -208,6 +208,8 @@ def _draw_rows(canvas: _Canvas, segments: pd.DataFrame, connection: pd.Series[An
     close = _close(segments, times, ends, connection["teardown_time"])
     _draw_initial_states(canvas, segments)
     last = int(times[0])
+    single = [start for start, stop in spans if stop - start == 1 and (start, stop) != hidden]
+    rows = dict(zip(single, _tuples(segments.iloc[single]), strict=True))  # at once: pandas takes as long for each
     for start, stop in spans:
         _draw_gap(canvas, int(times[start]) - last)
         if (start, stop) == hidden:
@@ -215,9 +217,8 @@ def _draw_rows(canvas: _Canvas, segments: pd.DataFrame, connection: pd.Series[An
         elif stop - start > 1:
             _draw_band(canvas, segments.iloc[start:stop], times[start:stop] - times[0])
         else:
-            row = _tuples(segments.iloc[start:stop])[0]
             teardown = connection["teardown_time"] if start == close else None
-            _draw_segment(canvas, row, start, ends, int(times[start] - times[0]), teardown)
+            _draw_segment(canvas, rows[start], start, ends, int(times[start] - times[0]), teardown)
         last = int(times[stop - 1])
 
 
