@@ -9,9 +9,10 @@ OUT ?= report.html
 JOBS ?= auto
 SECONDS ?= 600
 SEED ?= 1
+FRAMES ?= 500000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test fuzz lint golden verify install-plugin uninstall-plugin clean
+.PHONY: help setup report test fuzz bench lint golden verify install-plugin uninstall-plugin clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +37,9 @@ fuzz: $(READY) ## [SECONDS=600] [SEED=1]: both implementations on random convers
 	@end=$$(($$(date +%s) + $(SECONDS))); seed=$(SEED); while [ $$(date +%s) -lt $$end ]; do \
 		echo "seed $$seed"; PYBRIDGE_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest -q -n $(JOBS) --hypothesis-seed=$$seed \
 			tests/test_differential.py || exit 1; seed=$$((seed + 1)); done
+
+bench: $(READY) ## [FRAMES=500000] [BENCH="--quick"]: measure all that has a goal, beside docs/bench.json
+	@$(BIN)/python -m tests.bench --frames $(FRAMES) --compare docs/bench.json $(BENCH)
 
 lint: $(READY) ## ruff, mypy, luacheck
 	@sh .ci/system luacheck
