@@ -12,7 +12,7 @@ SEED ?= 1
 FRAMES ?= 500000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test fuzz bench lint golden verify install-plugin uninstall-plugin clean
+.PHONY: help setup report test fuzz witness bench lint golden verify install-plugin uninstall-plugin clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -52,6 +52,9 @@ golden: $(READY) ## make the captures of pcaps/ and their expected tables anew
 
 verify: $(READY) ## [PCAP=...]: annotate with both engines and compare; default: pcaps
 	@$(BIN)/pybridge verify -- "$(or $(PCAP),pcaps)"
+
+witness: $(READY) ## [CAPTURES=pcaps]: every connection against Wireshark's own completeness and initial RTT
+	@$(BIN)/python -m pcaps.witness "$(or $(CAPTURES),pcaps)"
 
 install-plugin: $(READY) ## copy the plugin into Wireshark's personal plugin folder
 	@$(BIN)/pybridge plugin install

@@ -119,7 +119,7 @@ HEADERS, ANNOTATIONS = list(SEGMENTS)[:11], list(SEGMENTS)[11:]
 def segments(block: Sequence[tuple[Segment, Annotation]]) -> pa.RecordBatch:
     """A batch with the columns `SEGMENTS`."""
     if not block:
-        return SEGMENTS.empty_table().to_batches()[0]
+        return pa.record_batch([_array(field, []) for field in SEGMENTS], schema=SEGMENTS)
     headers, said = zip(*block, strict=True)
     columns = list(zip(*headers, strict=True))[: len(HEADERS)]
     columns[7] = tuple(map(flags_text, columns[7]))

@@ -54,6 +54,11 @@ def test_text_written_in_blocks_is_the_text_written_at_once(whole: pybridge.Capt
     assert texts[0] == texts[1]
 
 
+def test_a_block_without_segments_has_all_columns() -> None:
+    assert batches.SEGMENTS == batches.segments([]).schema
+    assert 0 == len(batches.segments([]))
+
+
 def test_nothing_is_one_valid_json_document(tmp_path: Path) -> None:
     output.write(iter([]), batches.SEGMENTS, "json", tmp_path / "x")
     assert [] == json.loads((tmp_path / "x").read_text(encoding="utf-8"))
