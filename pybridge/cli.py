@@ -6,6 +6,7 @@ What needs pandas is imported by the commands that need it: it takes longer to l
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -38,6 +39,9 @@ INTERRUPTED = 128 + signal.SIGINT
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of the `pybridge` command."""
     warnings.showwarning = _show_warning
+    gc.set_threshold(
+        100_000
+    )  # a segment is a few tuples and no cycle: by default a quarter of the time goes into looking for some
     _catch_signals()
     _keep_standard_streams()
     try:

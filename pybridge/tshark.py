@@ -21,6 +21,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -40,6 +41,11 @@ LEAN = {"tcp.desegment_tcp_streams": "FALSE", "tcp.analyze_sequence_numbers": "F
 BLOCK = 1 << 20
 PLUGIN_PROTOCOL = "tcp_handshake"
 NO_CAPTURES = {"134", "175", "202", "209"}  # encapsulations of what Wireshark shows though it is none: pictures, JSON, PEM, MP4
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _Result = TypeVar("_Result")
 _config_lock = threading.RLock()
@@ -242,9 +248,11 @@ def _blocks(process: _Process, names: Sequence[str]) -> Iterator[pa.RecordBatch]
     parse = pa.csv.ParseOptions(delimiter="\t", quote_char=False, double_quote=False, ignore_empty_lines=False)
     convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True)
     try:
-        with process.call(pa.csv.open_csv, process.output, read, parse, convert) as reader:
-            while batch := process.call(_next_batch, reader):
-                yield batch
+        reader = process.call(pa.csv.open_csv, process.output, read, parse, convert)
+        ahead = process.begin(_next_batch, reader)
+        while batch := process.result(ahead):
+            ahead = process.begin(_next_batch, reader)  # read and parsed while the caller works
+            yield batch
     except pa.ArrowInvalid as error:
         if "Empty CSV" in str(error):
             return
@@ -346,7 +354,15 @@ class _Process(PysharkCapture):
 
     def wait(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Run on the loop; the caller blocks."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return self.result(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    def begin(self, function: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
+        """Call in a thread: a wait for tshark in the caller's could not be interrupted."""
+        return asyncio.run_coroutine_threadsafe(asyncio.to_thread(function, *arguments), self._loop)
+
+    @staticmethod
+    def result(future: Future[_Result]) -> _Result:
+        """What was begun comes to; the caller blocks."""
         try:
             return future.result()
         except BaseException:
@@ -354,12 +370,15 @@ class _Process(PysharkCapture):
             raise
 
     def call(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
-        """Call in a thread: a wait for tshark in the caller's could not be interrupted."""
-        return self.wait(asyncio.to_thread(function, *arguments))
+        """Call in a thread, and wait."""
+        return self.result(self.begin(function, *arguments))
 
     def __enter__(self) -> _Process:
         self._thread.start()
         read_end, write_end = os.pipe()
+        if hasattr(fcntl, "F_SETPIPE_SZ"):  # each read takes the lock of Python's interpreter: few, large ones
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, BLOCK)
         self.output.close()
         self.output = os.fdopen(read_end, "rb", buffering=BLOCK)
         try:
