@@ -33,10 +33,10 @@ report: $(READY) ## PCAP=x.pcapng [OUT=report.html]: summary on the terminal, pa
 test: $(READY) ## run the tests
 	@$(BIN)/python -m pytest -q -n $(JOBS)
 
-fuzz: $(READY) ## [SECONDS=600] [SEED=1]: both implementations on random conversations, for so long
+fuzz: $(READY) ## [SECONDS=600] [SEED=1]: both implementations on random conversations and damaged captures, for so long
 	@end=$$(($$(date +%s) + $(SECONDS))); seed=$(SEED); while [ $$(date +%s) -lt $$end ]; do \
 		echo "seed $$seed"; PYBRIDGE_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest -q -n $(JOBS) --hypothesis-seed=$$seed \
-			tests/test_differential.py || exit 1; seed=$$((seed + 1)); done
+			tests/test_differential.py tests/test_damaged.py || exit 1; seed=$$((seed + 1)); done
 
 bench: $(READY) ## [FRAMES=500000] [BENCH="--quick"]: measure all that has a goal, beside docs/bench.json
 	@$(BIN)/python -m tests.bench --frames $(FRAMES) --compare docs/bench.json $(BENCH)

@@ -1577,8 +1577,8 @@ end
 local function read_offer()
     local offer = { mss = value_of(get_mss()), window_scale = value_of(get_window_scale()) }
     local cookie = get_fast_open_cookie()
-    if cookie then
-        offer.fast_open = cookie.value:tohex(true)
+    if cookie then -- C12: RFC 7413 allows no more than 16 bytes
+        offer.fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
     elseif get_fast_open_request() then
         offer.fast_open = "request"
     end

@@ -41,6 +41,8 @@ CATEGORIES: dict[str, Sequence[str]] = {
     "conn_state": ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH"),
 }  # fmt: skip
 FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "AE")
+LATEST = (1 << 63) - 1  # nanoseconds; the least number stands for a missing time in pandas
+EARLIEST = -LATEST
 ROWS = 10_000  # of connections in a batch
 ROW_GROUP = 100_000  # of a Parquet file
 
@@ -144,7 +146,10 @@ def connections(rows: Iterable[ConnectionRow]) -> Iterator[pa.RecordBatch]:
 
 def _array(field: pa.Field, values: Sequence[Any]) -> pa.Array:
     if field.type != CATEGORY:
-        return pa.array(values, field.type)
+        try:
+            return pa.array(values, field.type)
+        except OverflowError:  # H10
+            return pa.array([None if value is None else min(max(value, EARLIEST), LATEST) for value in values], field.type)
     names = CATEGORIES[field.name]
     codes = {None: None} | {name: code for code, name in enumerate(names)}
     return pa.DictionaryArray.from_arrays(pa.array(map(codes.__getitem__, values), SMALL), pa.array(names, TEXT))

@@ -166,11 +166,11 @@ class _Gathered:
     """What the segments of one stream add up to."""
 
     stream: int
-    ends: list[tuple[str, int]] = field(default_factory=list)
-    sent: dict[tuple[str, int], list[int]] = field(default_factory=dict)  # segments and bytes by end
-    isn: dict[tuple[str, int], int] = field(default_factory=dict)
-    offers: dict[tuple[str, int], tuple[int | None, int | None, str | None]] = field(default_factory=dict)
-    client_is_first: bool = True
+    ends: list[tuple[str, int]] = field(default_factory=list)  # A and B (G5); what follows goes by their index
+    sent: tuple[list[int], list[int]] = field(default_factory=lambda: ([0, 0], [0, 0]))  # segments and bytes
+    isn: dict[int, int] = field(default_factory=dict)
+    offers: dict[int, tuple[int | None, int | None, str | None]] = field(default_factory=dict)
+    client: int = 0
     first: int = 0
     last: int = 0
     latest: Mapping[str, str | None] = field(default_factory=dict)
@@ -187,12 +187,11 @@ class _Gathered:
         if not self.ends:
             self.ends = [source, destination]
             self.first = self.last = segment.time
-        end = source if source in self.ends else self.ends[1]
-        self.client_is_first = (end == self.ends[0]) == (annotation.sender == "client")
+        end = 0 if source == self.ends[0] else 1
+        self.client = end if annotation.sender == "client" else 1 - end
         self.first, self.last = min(self.first, segment.time), max(self.last, segment.time)
-        counts = self.sent.setdefault(end, [0, 0])
-        counts[0] += 1
-        counts[1] += segment.length
+        self.sent[end][0] += 1
+        self.sent[end][1] += segment.length
         self.flags |= _completeness(segment)
         roles = (annotation.role or "").split("+")
         if "SYN" in roles or "SYN-ACK" in roles:
@@ -218,26 +217,23 @@ class _Gathered:
         self.anomalies += (value["anomaly"] or "").split(",")
 
     def row(self) -> ConnectionRow:
-        client, server = self.ends if self.client_is_first else reversed(self.ends)
-        segments_client, bytes_client = self.sent.get(client, (0, 0))
-        sent = {} if server == client else self.sent  # G5: to itself, all was sent by the client
-        segments_server, bytes_server = sent.get(server, (0, 0))
+        client, server = self.client, 1 - self.client
         unknown = (None, None, None)
         client_mss, client_window_scale, client_fast_open = self.offers.get(client, unknown)
-        server_mss, server_window_scale, server_fast_open = self.offers.get(server, unknown) if sent else unknown
+        server_mss, server_window_scale, server_fast_open = self.offers.get(server, unknown)
         latest = self.latest
         return ConnectionRow(
             stream=self.stream,
-            client=client[0],
-            client_port=client[1],
-            server=server[0],
-            server_port=server[1],
+            client=self.ends[client][0],
+            client_port=self.ends[client][1],
+            server=self.ends[server][0],
+            server_port=self.ends[server][1],
             start=self.first,
             duration=self.last - self.first,
-            segments_client=segments_client,
-            segments_server=segments_server,
-            bytes_client=bytes_client,
-            bytes_server=bytes_server,
+            segments_client=self.sent[client][0],
+            segments_server=self.sent[server][0],
+            bytes_client=self.sent[client][1],
+            bytes_server=self.sent[server][1],
             establishment=latest["establishment"] or "",
             termination=latest["termination"] or "",
             closed_by=latest["closed_by"],
@@ -248,7 +244,7 @@ class _Gathered:
             client_response_time=self.client_response_time,
             teardown_time=self.teardown_time,
             client_isn=self.isn.get(client),
-            server_isn=self.isn.get(server) if sent else None,
+            server_isn=self.isn.get(server),
             client_mss=client_mss,
             server_mss=server_mss,
             client_window_scale=client_window_scale,

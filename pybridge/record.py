@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pybridge.model import ANOMALIES, CLOSED, ESTABLISHED, LISTEN, STATES, TIME_WAIT, Annotation, ConnectionRow, Offer
@@ -37,12 +38,14 @@ def distance(a: int, b: int) -> int:
     return (a - b) % MODULO
 
 
-_shared: dict[Any, Any] = {}
+@lru_cache(maxsize=4096)
+def _shared(value: Any) -> Any:
+    return value
 
 
 def shared(value: _Value) -> _Value:
     """The same value as one object: connections are many, and what is said of them is not."""
-    known: _Value = _shared.setdefault(value, value)
+    known: _Value = _shared(value)
     return known
 
 

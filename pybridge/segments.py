@@ -23,6 +23,7 @@ ICMP = ("icmp.type", "icmp.code", "icmpv6.type")
 FIELDS = ("frame.number", "frame.time_epoch", "%us", HEADER[0], "%ud", *HEADER[1:], *OPTIONS, *IDENTITY, *ICMP, *ADDRESSES)
 """What to read of each packet (Wireshark field names). Side by side `%us` and `%ud` would get an arrow between them."""
 
+LONGEST_COOKIE = 16  # bytes
 SACK_PERMITTED, TIMESTAMPS = "4", "8"  # option kinds
 FRAGMENTATION_NEEDED = "4"
 
@@ -101,7 +102,7 @@ def _list(column: pa.Array) -> list[Any]:
 
 def _times(batch: pa.RecordBatch) -> list[int]:
     texts = pc.fill_null(batch.column("frame.time_epoch"), "")
-    if pc.all(pc.match_substring_regex(texts, r"^\d+\.\d{9}$")).as_py():
+    if pc.all(pc.match_substring_regex(texts, r"^(\d{1,9}|[1-8]\d{9})\.\d{9}$")).as_py():
         return _list(pc.cast(pc.replace_substring(texts, ".", "", max_replacements=1), pa.int64()))
     return [nanoseconds(text) for text in texts.to_pylist()]
 
@@ -150,8 +151,16 @@ def _offer(kinds: str | None, mss: str | None, window_scale: str | None, request
         window_scale=int(window_scale.partition(",")[0]) if window_scale else None,
         sack_permitted=SACK_PERMITTED in found,
         timestamps=TIMESTAMPS in found,
-        fast_open=cookie.partition(",")[0] if cookie else "request" if request else None,
+        fast_open=_fast_open(request, cookie),
     )
+
+
+def _fast_open(request: str | None, cookie: str | None) -> str | None:
+    """C12: what is longer than RFC 7413 lets a cookie be is none."""
+    if cookie:
+        first = cookie.partition(",")[0]
+        return first if len(first) <= 2 * LONGEST_COOKIE else None
+    return "request" if request else None
 
 
 def _expand(row: dict[str, str | None]) -> Iterator[Segment | NetworkError]:

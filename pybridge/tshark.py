@@ -442,8 +442,10 @@ class _Process(PysharkCapture):
         elif status < 0:
             raise TSharkError(f"tshark was ended by signal {-status} on {source}: try again, or install a newer Wireshark.")
         elif status:
-            reason = lines[-1].removeprefix("tshark: ") if lines else f"status {status}"
-            raise TSharkError(f"tshark failed on {source}: {reason}")
+            reason = lines[-1].removeprefix("tshark: ").strip("(.)") if lines else f"status {status}"
+            if "doesn't support" in said:
+                raise CaptureError(f"{source} holds what this tshark cannot read ({reason}): try a newer Wireshark.")
+            raise TSharkError(f"tshark failed on {source}: {reason}.")
 
     @staticmethod
     def _warn(text: str) -> None:

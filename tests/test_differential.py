@@ -449,6 +449,15 @@ SELDOM = {
         S FIN 301 102            ; FIN T3  TIME-WAIT ESTABLISHED
         ; establishment=simultaneous termination=reset closed_by=client conn_state=RSTO history=SsaRFf
     """,
+    "and closes in its turn before it has heard of that FIN": """
+        C SYN 100                ; SYN H1  SYN-SENT LISTEN
+        S SYN 300                ; SYN H1  SYN-RECEIVED SYN-RECEIVED  simultaneous-open
+        S ACK 301 900000         ; -  SYN-RECEIVED SYN-RECEIVED  ack-mismatch
+        C RST 900000             ; RST  SYN-RECEIVED CLOSED  handshake-aborted
+        C FIN 101 301            ; FIN T1  FIN-WAIT-1 CLOSED
+        S FIN 301 101            ; FIN T1  CLOSING ESTABLISHED  simultaneous-close
+        ; establishment=simultaneous termination=reset closed_by=both conn_state=RSTO history=SsaRFf
+    """,
     "a late SYN-ACK is known by its number, whatever it acknowledges (H8.4)": """
         C SYN 100                ; SYN H1  SYN-SENT LISTEN
         C ACK 101 301            ; HANDSHAKE-ACK H3  ESTABLISHED ESTABLISHED
