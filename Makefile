@@ -35,7 +35,7 @@ test: $(READY) ## run the tests
 
 fuzz: $(READY) ## [SECONDS=600] [SEED=1]: both implementations on random conversations and damaged captures, for so long
 	@end=$$(($$(date +%s) + $(SECONDS))); seed=$(SEED); while [ $$(date +%s) -lt $$end ]; do \
-		echo "seed $$seed"; PYBRIDGE_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest -q -n $(JOBS) --hypothesis-seed=$$seed \
+		echo "seed $$seed"; PYBRIDGE_FUZZ_EXAMPLES=500 $(BIN)/python -m pytest -q -n $(JOBS) --hypothesis-seed=$$seed \
 			tests/test_differential.py tests/test_damaged.py || exit 1; seed=$$((seed + 1)); done
 
 bench: $(READY) ## [FRAMES=500000] [BENCH="--quick"]: measure all that has a goal, beside docs/bench.json
