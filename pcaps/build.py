@@ -138,8 +138,6 @@ def capture(golden: Listing) -> bytes:
     return capture_file(golden.ending, devices, records(golden), golden.byte_order)
 
 
-
-
 def write_table(goldens: Sequence[Listing], readme: Path) -> None:
     """Replace the table of the README."""
     rows = [TABLE, "", "| golden | idea | rules | source |", "|---|---|---|---|"]
