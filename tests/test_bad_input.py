@@ -227,6 +227,8 @@ def test_ctrl_c_leaves_no_tshark_and_no_file(tmp_path: Path, pcaps: Path, signal
         text=True,
         start_new_session=True,
         env=os.environ | {"TMPDIR": str(scratch)},
+        # Where the tests run in the background, Ctrl-C is ignored, and pybridge would rightly honour that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread
     )
     deadline = time.monotonic() + 30
     while not children(path) and time.monotonic() < deadline:
