@@ -28,6 +28,8 @@ local HALF = 2147483648
 local FIRST_WINDOW = 65536
 -- G8: identities from here on are timestamps, below it identifications of an IP header; how many segments are compared.
 local TIMESTAMP, RECENT = 65536, 4
+-- Z1: the letters of plain segments: with payload and without, of the first end and the second.
+local ALL_QUIET = "DAda"
 -- Several segments of one connection in one frame (G2) are told apart by an ordinal below this.
 local ORDINALS = 65536
 
@@ -48,6 +50,9 @@ local IS_OPENED = {
 local INVALID, PLAIN = "invalid", "plain"
 local SYN, SYN_ACK, FIN, RST = "SYN", "SYN-ACK", "FIN", "RST"
 local HANDSHAKE_ACK, ACK_OF_FIN = "HANDSHAKE-ACK", "ACK-OF-FIN"
+
+-- The teardown steps as strings: formatting 1 differs between versions of Lua.
+local DIGITS = { "1", "2", "3", "4" }
 
 -- A. In the order of the table.
 local ANOMALIES = {
@@ -71,20 +76,19 @@ local function distance(a, b)
     return (a - b) % MODULUS
 end
 
---- Kind of a segment (G7).
--- @param flags value of tcp.flags
--- @return one of INVALID, PLAIN, SYN, SYN_ACK, FIN, RST
-local function kind_of(flags)
-    local fin, syn = flags % 2 >= 1, flags % 4 >= 2
-    local ack = flags % 32 >= 16
+-- G7: the kind of a segment by the lowest five of its flags, ACK 16, PSH 8, RST 4, SYN 2, FIN 1.
+local KINDS = {}
+for flags = 0, 31 do
+    local fin, syn, ack = flags % 2 >= 1, flags % 4 >= 2, flags >= 16
     if flags % 8 >= 4 then
-        return RST
+        KINDS[flags] = RST
     elseif (syn and fin) or not (syn or ack) then
-        return INVALID
+        KINDS[flags] = INVALID
     elseif syn then
-        return ack and SYN_ACK or SYN
+        KINDS[flags] = ack and SYN_ACK or SYN
+    else
+        KINDS[flags] = fin and FIN or PLAIN
     end
-    return fin and FIN or PLAIN
 end
 
 --- What is remembered of an end (X) before it sent anything.
@@ -146,14 +150,20 @@ local function end_name(connection, index)
 end
 
 -- Notes on the segment being judged: a table made by Tracker:segment with frame, time, from (index of S), to (index
--- of P), kind, flags, seq, ack, length, and what the rules say of it: roles, steps, anomalies, words.
+-- of P), kind, flags, seq, ack, length, and what the rules say of it: role and teardown_step (joined with "+"),
+-- anomalies (a set or nil) and words.
 
 local function add_role(segment, role)
-    local roles = segment.roles
-    roles[#roles + 1] = role
+    segment.role = segment.role and segment.role .. "+" .. role or role
+end
+
+local function add_teardown_step(segment, step)
+    local digit = DIGITS[step]
+    segment.teardown_step = segment.teardown_step and segment.teardown_step .. "+" .. digit or digit
 end
 
 local function add_anomaly(segment, anomaly)
+    segment.anomalies = segment.anomalies or {}
     segment.anomalies[anomaly] = true
 end
 
@@ -497,7 +507,7 @@ local function judge_ack_of_fin(connection, segment)
         return false, false
     end
     add_role(segment, ACK_OF_FIN)
-    segment.steps[#segment.steps + 1] = peer.fin_step + 1
+    add_teardown_step(segment, peer.fin_step + 1)
     if not segment.responds_to then
         answer(segment, peer.fin_frame, peer.fin_frame_time)
     end
@@ -630,7 +640,7 @@ local function judge_closing(connection, segment)
         else
             judge_first_fin(connection, segment, acknowledges_first)
         end
-        segment.steps[#segment.steps + 1] = sender.fin_step
+        add_teardown_step(segment, sender.fin_step)
         local verb = again and "closes its direction again" or "closes its direction"
         local sum = segment.length > 0 and format(" = %.0f + %.0f", segment.seq, segment.length) or ""
         explain(segment, "%s: the FIN occupies sequence number %.0f%s", verb, sender.fin_seq, sum)
@@ -812,7 +822,8 @@ local function conn_state_of(connection)
 end
 
 --- Z1: the letters that a segment gives, in their order.
-local function letters_of(kind, flags, length)
+-- @param flags the lowest five
+local function letters_of(flags, has_payload)
     local fin, syn, rst = flags % 2 >= 1, flags % 4 >= 2, flags % 8 >= 4
     if syn and (rst or fin) then
         return "Q"
@@ -821,50 +832,45 @@ local function letters_of(kind, flags, length)
     end
     local letters = ""
     if syn then
-        letters = kind == SYN and "S" or "H"
+        letters = KINDS[flags] == SYN and "S" or "H"
     end
-    if length > 0 then
+    if has_payload then
         letters = letters .. "D"
-    elseif kind == PLAIN then
+    elseif KINDS[flags] == PLAIN then
         letters = letters .. "A"
     end
     return fin and letters .. "F" or letters
 end
 
+-- Z1: those of each end by the lowest five flags, 32 more with payload; the second end's in lower case.
+local LETTERS = { {}, {} }
+for flags = 0, 31 do
+    LETTERS[1][flags], LETTERS[1][flags + 32] = letters_of(flags, false), letters_of(flags, true)
+    LETTERS[2][flags], LETTERS[2][flags + 32] = LETTERS[1][flags]:lower(), LETTERS[1][flags + 32]:lower()
+end
+
+--- Z1: records what a segment adds to the history; it is kept as if the first end were the client.
+local function note_letters(connection, segment)
+    local letters = LETTERS[segment.from][segment.flags % 32 + (segment.length > 0 and 32 or 0)]
+    for index = 1, #letters do
+        local letter = letters:sub(index, index)
+        if not connection.letters:find(letter, 1, true) then
+            connection.letters = connection.letters .. letter
+        end
+    end
+end
+
 --- Z1: by the present choice of client.
 -- @return the history, or nil if it is empty
 local function history_of(connection)
-    local parts = { connection.client == 1 and "" or "^" }
-    for index = 1, #connection.letters do
-        local letter = connection.letters[index]
-        parts[index + 1] = connection.letter_ends[index] == connection.client and letter or letter:lower()
+    local letters = connection.letters
+    if connection.client == 2 then
+        letters = "^" .. letters:gsub("%a", function(letter)
+            local upper = letter:upper()
+            return letter == upper and letter:lower() or upper
+        end)
     end
-    local history = concat(parts)
-    return history ~= "" and history or nil
-end
-
---- Z1: records what a segment adds to the history.
-local function note_letters(connection, segment)
-    local recorded, letters, ends = connection.recorded[segment.from], connection.letters, connection.letter_ends
-    local count = #letters
-    for letter in letters_of(segment.kind, segment.flags, segment.length):gmatch(".") do
-        if not recorded[letter] then
-            recorded[letter] = true
-            letters[#letters + 1], ends[#ends + 1] = letter, segment.from
-        end
-    end
-    -- The choice of client changes only by the first SYN or SYN-ACK (E1), which adds a letter.
-    if #letters > count or count == 0 then
-        connection.history = history_of(connection)
-    end
-end
-
---- Brings the connection's summary up to date.
-local function summarise(connection)
-    connection.establishment = establishment_of(connection)
-    connection.termination = termination_of(connection)
-    connection.closed_by = closed_by_of(connection)
-    connection.conn_state = conn_state_of(connection)
+    return letters ~= "" and letters or nil
 end
 
 --- Does the sender of a SYN or SYN-ACK offer ECN (C13, RFC 3168)?
@@ -960,8 +966,7 @@ local function judge(connection, segment)
     else
         judge_other(connection, segment)
     end
-    local role = segment.roles[1]
-    if segment.length > 0 and (role == SYN or role == SYN_ACK) then -- A1
+    if segment.length > 0 and (segment.role == SYN or segment.role == SYN_ACK) then -- A1
         add_anomaly(segment, "syn-with-data")
     end
     connection.fresh = false
@@ -972,21 +977,20 @@ end
 
 -- ----------------------------------------------------------------------------------------------- G8. Captured twice
 
---- What is compared of a segment with those of its sender; nil if it has no identity.
-local function comparable(identity, flags, seq, ack, length)
-    return identity and format("%.0f %.0f %.0f %.0f %.0f", identity, flags, seq, ack, length)
-end
-
 --- Is a segment one that was captured before?
--- @param compared as comparable gives it
-local function is_duplicate(connection, from, kind, identity, compared)
-    local is_timestamp = identity ~= nil and identity >= TIMESTAMP
-    local is_weak = identity == 0 or (is_timestamp and kind ~= SYN and kind ~= FIN)
-    if not compared or (is_weak and not connection.had_duplicate) then
+local function is_duplicate(connection, segment)
+    local recent, identity = connection.recent[segment.from], segment.identity
+    if not (recent and identity) then
         return false
     end
-    for _, other in ipairs(connection.recent[from]) do
-        if other == compared then
+    local tells = segment.kind == SYN or segment.kind == FIN
+    if not connection.had_duplicate and (identity == 0 or (identity >= TIMESTAMP and not tells)) then
+        return false
+    end
+    for index = 1, #recent do
+        local other = recent[index]
+        if other.identity == identity and other.flags == segment.flags and other.seq == segment.seq
+            and other.ack == segment.ack and other.length == segment.length then
             return true
         end
     end
@@ -994,15 +998,19 @@ local function is_duplicate(connection, from, kind, identity, compared)
 end
 
 --- Remembers a segment that was judged for those to come.
-local function note_recent(connection, segment, compared)
-    local recent = connection.recent[segment.from]
-    if #segment.roles > 0 then
-        recent[#recent + 1] = compared or ""
+local function note_recent(connection, segment)
+    local recent = connection.recent[segment.from] or {}
+    if segment.role then
+        recent[#recent + 1] = {
+            identity = segment.identity, flags = segment.flags, seq = segment.seq, ack = segment.ack,
+            length = segment.length,
+        }
         if #recent > RECENT then
             table.remove(recent, 1)
         end
-    elseif not segment.is_stopped and #recent > 0 then
-        connection.recent[segment.from] = {}
+        connection.recent[segment.from] = recent
+    elseif not segment.is_stopped then
+        connection.recent[segment.from] = nil
     end
 end
 
@@ -1012,6 +1020,9 @@ end
 
 --- Joins the anomalies of a set in the order of table A.
 local function join_anomalies(set)
+    if not set then
+        return nil
+    end
     local list = {}
     for index = 1, #ANOMALIES do
         if set[ANOMALIES[index]] then
@@ -1024,20 +1035,17 @@ end
 --- The situation of a connection: the same table as before if nothing in it has changed.
 local function situation_of(connection)
     local one, two, old = connection[1], connection[2], connection.situation
-    local situation = {
-        one.state, two.state, client = connection.client, over = is_over(connection),
-        fin_seq_1 = one.fin_seq or false, fin_seq_2 = two.fin_seq or false,
-        half_closed_1 = is_half_closed(one, two), half_closed_2 = is_half_closed(two, one),
-    }
-    local is_same = old ~= nil
-    for key, value in pairs(situation) do
-        is_same = is_same and old[key] == value
-    end
-    if is_same then
+    local client, over = connection.client, is_over(connection)
+    local half_closed_1, half_closed_2 = is_half_closed(one, two), is_half_closed(two, one)
+    if old and old[1] == one.state and old[2] == two.state and old.client == client and old.over == over
+        and old.fin_seq_1 == one.fin_seq and old.fin_seq_2 == two.fin_seq
+        and old.half_closed_1 == half_closed_1 and old.half_closed_2 == half_closed_2 then
         return old
     end
-    situation.remarks = { {}, {} }
-    return situation
+    return {
+        one.state, two.state, client = client, over = over, fin_seq_1 = one.fin_seq, fin_seq_2 = two.fin_seq,
+        half_closed_1 = half_closed_1, half_closed_2 = half_closed_2, remarks = { {}, {} },
+    }
 end
 
 --- Annotation with sender and states only.
@@ -1080,15 +1088,11 @@ end
 --- Annotation of a segment that was judged.
 local function annotation_of(connection, segment, situation)
     local annotation = new_annotation(situation, segment.from)
-    local roles, steps, words = segment.roles, segment.steps, segment.words
-    annotation.role = #roles > 0 and concat(roles, "+") or nil
-    annotation.handshake_step = segment.handshake_step
-    if #steps > 0 then
-        annotation.teardown_step = #steps > 1 and format("%.0f+%.0f", steps[1], steps[2]) or format("%.0f", steps[1])
-        annotation.is_simultaneous_close = connection.attempt.simultaneous_close
-    end
-    annotation.anomaly = segment.anomaly
-    for anomaly in pairs(segment.anomalies) do -- A3
+    local words = segment.words
+    annotation.role, annotation.anomaly = segment.role, segment.anomaly
+    annotation.handshake_step, annotation.teardown_step = segment.handshake_step, segment.teardown_step
+    annotation.is_simultaneous_close = segment.teardown_step and connection.attempt.simultaneous_close
+    for anomaly in pairs(segment.anomalies or {}) do -- A3
         if IS_RETRANSMISSION[anomaly] then
             annotation.retransmission = true
         end
@@ -1096,7 +1100,7 @@ local function annotation_of(connection, segment, situation)
     annotation.responds_to, annotation.response_time = segment.responds_to, segment.response_time
     annotation.handshake_time, annotation.teardown_time = segment.handshake_time, segment.teardown_time
     annotation.explanation = #words > 0 and with_unit(concat(words, "; ")) or nil
-    if roles[1] == SYN or roles[1] == SYN_ACK then
+    if segment.role == SYN or segment.role == SYN_ACK then
         note_offer(connection, segment, annotation)
     end
     return annotation
@@ -1106,7 +1110,21 @@ end
 local function is_steady(connection, from)
     local sender, peer = connection[from], connection[3 - from]
     return sender.state == ESTABLISHED and peer.state == ESTABLISHED and sender.progress == 3 and not peer.awaiting
-        and not sender.fin_seq and not peer.fin_seq and #connection.recent[from] == 0
+        and not sender.fin_seq and not peer.fin_seq and not connection.recent[from]
+end
+
+--- Which plain segments can neither change nor say anything, nor add to the history (Z1)?
+-- @return their letters, in the order of ALL_QUIET, or nil for none
+local function quiet_of(connection)
+    local quiet = ""
+    for from = 1, 2 do
+        if is_steady(connection, from) then
+            for letter in (from == 1 and "DA" or "da"):gmatch(".") do
+                quiet = quiet .. (connection.letters:match(letter) or "")
+            end
+        end
+    end
+    return quiet ~= "" and quiet or nil
 end
 
 --- Binary search: index of the last key that is not above a given one; 0 if there is none.
@@ -1168,6 +1186,7 @@ local function new(subtract, address_key)
         end,
         address_key = address_key or tostring,
         connections = {}, -- stream -> connection
+        quiet = {}, -- stream -> which plain segments need not be judged (Tracker:is_quiet)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
     }, Tracker)
@@ -1197,8 +1216,8 @@ function Tracker:open(stream, source, source_port, destination, destination_port
         fresh = true,
         attempt = {},
         offers = {},
-        recent = { {}, {} }, -- G8
-        letters = {}, letter_ends = {}, recorded = { {}, {} }, -- Z1: in order, their senders, and as sets by sender
+        recent = {}, -- G8: by end, nil if there are none
+        letters = "", -- Z1: as if the first end were the client
         keys = {}, annotations = {}, situations = {},
         new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
     }
@@ -1207,14 +1226,13 @@ function Tracker:open(stream, source, source_port, destination, destination_port
     return connection
 end
 
---- Has an end of a connection this address and port?
-local function is_end(connection, index, address, port)
-    return port == connection.ports[index] and address == connection.addresses[index]
-end
-
 --- Index of the end that sent a segment (G5).
 local function sender_of(connection, source, source_port)
-    return is_end(connection, 1, source, source_port) and 1 or 2
+    local ports = connection.ports
+    if source_port ~= ports[1] then
+        return 2
+    end
+    return (source_port ~= ports[2] or source == connection.addresses[1]) and 1 or 2
 end
 
 --- Ordinal of a segment among those of its connection in its frame (G2).
@@ -1237,32 +1255,30 @@ function Tracker:segment(stream, frame, time, source, source_port, destination, 
     end
     local from = sender_of(connection, source, source_port)
     local segment = {
-        frame = frame, time = time, from = from, to = 3 - from, kind = kind_of(flags), flags = flags,
-        seq = seq, ack = ack, length = length, offer = offer,
+        frame = frame, time = time, from = from, to = 3 - from, kind = KINDS[flags % 32], flags = flags,
+        seq = seq, ack = ack, length = length, offer = offer, identity = identity,
         subtract = self.subtract,
-        roles = {}, steps = {}, anomalies = {}, words = {},
+        words = {},
     }
     if is_first and connection.former and (segment.kind == SYN or segment.kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
     end
-    local compared = comparable(identity, flags, seq, ack, length)
-    if is_duplicate(connection, from, segment.kind, identity, compared) then
+    if is_duplicate(connection, segment) then
         connection.had_duplicate = true
         add_anomaly(segment, "duplicate")
     else
         judge(connection, segment)
         note_letters(connection, segment)
-        note_recent(connection, segment, compared)
+        note_recent(connection, segment)
     end
     segment.anomaly = join_anomalies(segment.anomalies)
-    summarise(connection)
+    self.quiet[stream] = quiet_of(connection)
 
     local ordinal = next_ordinal(connection, frame)
     local former = connection.situation
     local situation = situation_of(connection)
     connection.situation = situation
-    connection.steady = { is_steady(connection, 1), is_steady(connection, 2) }
-    if situation == former and #segment.roles == 0 then
+    if situation == former and not segment.role then
         local shared = remark(situation, from, segment.kind, seq, length)
         if shared.anomaly == segment.anomaly then
             return shared
@@ -1276,16 +1292,18 @@ function Tracker:segment(stream, frame, time, source, source_port, destination, 
     return annotation
 end
 
---- Shortcut for a plain segment, the only one of its frame, that can neither change nor say anything, nor add to the
--- history (Z1).
--- @return its annotation, or nil: then segment() must be called
-function Tracker:steady_segment(stream, source, source_port, length)
-    local connection = self.connections[stream]
-    local from = connection and sender_of(connection, source, source_port)
-    if from and connection.steady[from] and connection.recorded[from][length > 0 and "D" or "A"] then
-        return remark(connection.situation, from, PLAIN, 0, 0)
+--- May a plain segment that is the only one of its frame be passed over, because it can neither change nor say
+-- anything, nor add to the history (Z1)? If self.quiet of its stream is ALL_QUIET, it may, whoever sent it.
+function Tracker:is_quiet(stream, source, source_port, length)
+    local quiet = self.quiet[stream]
+    if not quiet then
+        return false
     end
-    return nil
+    local letter = length > 0 and "D" or "A"
+    if sender_of(self.connections[stream], source, source_port) == 2 then
+        letter = letter:lower()
+    end
+    return quiet:find(letter, 1, true) ~= nil
 end
 
 --- The annotation of a segment that was annotated before.
@@ -1306,7 +1324,7 @@ function Tracker:recall(stream, frame, ordinal, source, source_port, flags, seq,
         return connection.annotations[index], connection
     end
     local from = sender_of(connection, source, source_port)
-    return remark(connection.situations[index], from, kind_of(flags), seq, length), connection
+    return remark(connection.situations[index], from, KINDS[flags % 32], seq, length), connection
 end
 
 --- Judges a network error (N1 to N3).
@@ -1323,14 +1341,14 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
         return nil
     end
     local client, server = connection[connection.client], connection[3 - connection.client]
-    local is_from_client = is_end(connection, connection.client, source, source_port)
+    local is_from_client = source_port == connection.ports[connection.client]
+        and source == connection.addresses[connection.client]
     if client.state ~= SYN_SENT or not is_idle(server) or not is_from_client then
         return nil
     end
     client.state = CLOSED
     connection.closed_by_error = true
     connection.attempt.unreachable = true
-    summarise(connection)
     local annotation = {
         stream = connection.stream,
         client_state = client.state, server_state = server.state,
@@ -1350,20 +1368,22 @@ function Tracker:recall_error(frame)
 end
 
 --- Summary of a connection at the moment.
-function Tracker:connection(stream)
-    local connection = self.connections[stream]
-    if not connection then
-        return nil
-    end
+local function summary_of(connection)
     local client, server = connection.client, 3 - connection.client
     return {
-        establishment = connection.establishment, termination = connection.termination,
-        closed_by = connection.closed_by,
-        conn_state = connection.conn_state, history = connection.history,
+        establishment = establishment_of(connection), termination = termination_of(connection),
+        closed_by = closed_by_of(connection),
+        conn_state = conn_state_of(connection), history = history_of(connection),
         client = connection.addresses[client], client_port = connection.ports[client],
         server = connection.addresses[server], server_port = connection.ports[server],
         client_state = connection[client].state, server_state = connection[server].state,
     }
+end
+
+--- Summary of the connection of a stream at the moment, or nil.
+function Tracker:connection(stream)
+    local connection = self.connections[stream]
+    return connection and summary_of(connection)
 end
 
 if not Proto then
@@ -1508,13 +1528,13 @@ proto.experts = expert_list
 -- ------------------------------------------------------------------------------------------------------- Extractors
 
 -- G1
+local get_source_port, get_destination_port = Field.new("tcp.srcport"), Field.new("tcp.dstport")
+local get_stream, get_length, get_flags = Field.new("tcp.stream"), Field.new("tcp.len"), Field.new("tcp.flags")
+local get_seq, get_ack = Field.new("tcp.seq_raw"), Field.new("tcp.ack_raw")
 local SEGMENT = {
-    source_port = Field.new("tcp.srcport"), destination_port = Field.new("tcp.dstport"),
-    stream = Field.new("tcp.stream"), length = Field.new("tcp.len"), flags = Field.new("tcp.flags"),
-    seq = Field.new("tcp.seq_raw"), ack = Field.new("tcp.ack_raw"),
+    source_port = get_source_port, destination_port = get_destination_port, stream = get_stream, length = get_length,
+    flags = get_flags, seq = get_seq, ack = get_ack,
 }
-local get_source_port, get_destination_port = SEGMENT.source_port, SEGMENT.destination_port
-local get_stream, get_length, get_flags = SEGMENT.stream, SEGMENT.length, SEGMENT.flags
 -- G3, N1: the network layers, with the types of their network errors; fragmentation needed is none.
 local NETWORKS = {
     {
@@ -1700,10 +1720,10 @@ local function summary_text(annotation)
 end
 
 --- Text of the subtree with what is known of the connection (C17).
-local function connection_text(connection)
-    local parts = { connection.establishment }
-    parts[2] = connection.termination == "none" and "not closed" or connection.termination
-    parts[3] = connection.closed_by and "closed by " .. connection.closed_by
+local function connection_text(summary)
+    local parts = { summary.establishment }
+    parts[2] = summary.termination == "none" and "not closed" or summary.termination
+    parts[3] = summary.closed_by and "closed by " .. summary.closed_by
     return "Connection: " .. concat(parts, ", ")
 end
 
@@ -1769,40 +1789,45 @@ end
 --- Adds the subtree of what is known of the connection (C17).
 -- @param connection the tracker's record, which has the values of now
 local function show_connection(item, annotation, connection)
-    local subtree = item:add(connection_text(connection))
+    local summary = summary_of(connection)
+    local subtree = item:add(connection_text(summary))
     subtree:set_generated()
     add(subtree, "stream", annotation.stream)
-    add(subtree, "establishment", connection.establishment)
-    add(subtree, "termination", connection.termination)
-    add(subtree, "closed_by", connection.closed_by)
-    add(subtree, "conn_state", connection.conn_state)
-    add(subtree, "history", connection.history)
+    add(subtree, "establishment", summary.establishment)
+    add(subtree, "termination", summary.termination)
+    add(subtree, "closed_by", summary.closed_by)
+    add(subtree, "conn_state", summary.conn_state)
+    add(subtree, "history", summary.history)
     add(subtree, "sack_permitted", annotation.sack_permitted)
     add(subtree, "timestamps", annotation.timestamps)
     add(subtree, "ecn", annotation.ecn)
 end
 
+--- Adds the expert information on each anomaly.
+local function show_anomalies(item, joined)
+    for anomaly in (joined or ""):gmatch("[^+]+") do
+        item:add_proto_expert_info(experts[anomaly])
+    end
+end
+
 local own_dissector
 
---- Will nobody look at our items in this tree?
-local function is_unwatched(tree)
-    if tree.visible then
-        return false
-    end
+--- Does somebody look at our items in this tree? If it is visible, too.
+local function is_watched(tree)
     own_dissector = own_dissector or Dissector.get("tcp_handshake")
-    return own_dissector ~= nil and not tree:referenced(own_dissector)
+    return tree:referenced(own_dissector)
 end
 
 --- Adds the tree of a segment or network error.
 -- @param connection the tracker's record
 local function show(annotation, connection, tree)
-    local is_event = annotation.role or annotation.anomaly or annotation.explanation
-    if not is_event and is_unwatched(tree) then
+    if not is_watched(tree) then
+        show_anomalies(tree, annotation.anomaly) -- taps see expert information in a tree that nobody does
         return
     end
     local item = tree:add(proto, summary_text(annotation))
     item:set_generated()
-    if is_event then
+    if annotation.role or annotation.anomaly or annotation.explanation then
         show_event(item, annotation)
     end
     add(item, "sender", annotation.sender)
@@ -1814,9 +1839,7 @@ local function show(annotation, connection, tree)
         add(item, annotation.sender .. "_fast_open", annotation.fast_open)
     end
     show_connection(item, annotation, connection)
-    for anomaly in (annotation.anomaly or ""):gmatch("[^+]+") do
-        item:add_proto_expert_info(experts[anomaly])
-    end
+    show_anomalies(item, annotation.anomaly)
 end
 
 -- ------------------------------------------------------------------------------------------------------- Dissection
@@ -1842,16 +1865,17 @@ local function annotate(segment, number, is_new, is_single)
     return annotation, tracker.connections[segment.stream]
 end
 
---- A plain segment of a connection on which nothing is going on: most segments of most captures.
--- @param source_port that of the only header of the frame
--- @return its annotation and its connection, or nil: then the frame must be read in full
-local function annotate_steady(source_port, pinfo)
-    local stream, flags, length = get_stream(), get_flags(), get_length()
-    if not (stream and flags and length) or kind_of(flags.value) ~= PLAIN then
-        return nil, nil
+--- Is the only segment of a new frame one with which nothing happens, as most segments of most captures are?
+local function is_uneventful(stream, pinfo)
+    local quiet = tracker.quiet[stream]
+    local flags, another = get_flags()
+    if not quiet or not flags or another or KINDS[flags() % 32] ~= PLAIN then
+        return false
+    elseif quiet == ALL_QUIET then
+        return true
     end
-    local annotation = tracker:steady_segment(stream.value, pinfo.src, source_port.value, length.value)
-    return annotation, tracker.connections[stream.value]
+    local length, source_port = get_length(), get_source_port()
+    return length ~= nil and source_port ~= nil and tracker:is_quiet(stream, pinfo.src, source_port(), length())
 end
 
 --- A frame without segments: perhaps a network error (N1).
@@ -1873,27 +1897,25 @@ local function dissect_error(number, is_new, pinfo, tree)
 end
 
 function proto.dissector(_, pinfo, tree)
-    local source_port, second_port = get_source_port()
-    if not source_port then
+    local stream, another_stream = get_stream()
+    if not stream and not get_source_port() then
         return
     end
     local number = pinfo.number
     local is_new = number > last_frame
-    last_frame = max(last_frame, number)
-    -- Every header has a source port: with one of them there is one header, and nothing to count (G2).
-    local is_single = not second_port
-    if is_new and is_single then
-        local annotation, connection = annotate_steady(source_port, pinfo)
-        if annotation then
-            show(annotation, connection, tree)
+    if is_new then
+        last_frame = number
+        if stream and not another_stream and is_uneventful(stream(), pinfo) and not is_watched(tree) then
             return
         end
     end
+    local _, another_port = get_source_port()
+    -- Every header has a source port: with one of them there is one header, and nothing to count (G2).
     local segments, is_unclear
-    if is_single then
-        segments = { read_segment(pinfo) }
-    else
+    if another_port then
         segments, is_unclear = read_segments(pinfo)
+    else
+        segments = { read_segment(pinfo) }
     end
     local notes = ""
     for index = 1, #segments do

@@ -83,7 +83,7 @@ class Annotator:
                 connection.first = time
         a = connection.a
         b = connection.b
-        from_a = (source_port == a.port and source == a.address) or (a.port == b.port and a.address == b.address)  # G5
+        from_a = source_port == a.port and (source_port != b.port or source == a.address)  # G5
         sender = a if from_a else b
         sender.segments += 1
         sender.payload += length

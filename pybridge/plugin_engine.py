@@ -187,7 +187,8 @@ class _Gathered:
         if not self.ends:
             self.ends = [source, destination]
             self.first = self.last = segment.time
-        end = 0 if source == self.ends[0] else 1
+        (address, port), (_, other_port) = self.ends
+        end = 0 if segment.source_port == port and (port != other_port or segment.source == address) else 1  # G5
         self.client = end if annotation.sender == "client" else 1 - end
         self.first, self.last = min(self.first, segment.time), max(self.last, segment.time)
         self.sent[end][0] += 1
