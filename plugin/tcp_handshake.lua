@@ -51,6 +51,9 @@ local INVALID, PLAIN = "invalid", "plain"
 local SYN, SYN_ACK, FIN, RST = "SYN", "SYN-ACK", "FIN", "RST"
 local HANDSHAKE_ACK, ACK_OF_FIN = "HANDSHAKE-ACK", "ACK-OF-FIN"
 
+-- What is kept of a segment: places in a list.
+local ORDINAL, FRAME, TIME, FROM, FLAGS, SEQ, ACK, LENGTH, OFFER, IDENTITY = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+
 -- The teardown steps as strings: formatting 1 differs between versions of Lua.
 local DIGITS = { "1", "2", "3", "4" }
 
@@ -64,6 +67,12 @@ local ANOMALIES = {
 -- A3
 local IS_RETRANSMISSION = {
     ["syn-retransmission"] = true, ["syn-ack-retransmission"] = true, ["fin-retransmission"] = true,
+}
+
+-- Anomalies that a segment without a role has of the situation it was sent in; others it has of its own.
+local IS_FOLLOWING = {
+    ["invalid-flags"] = true, ["segment-after-close"] = true, ["half-close-data"] = true, ["data-after-fin"] = true,
+    ["half-close-data+data-after-fin"] = true,
 }
 
 -- ================================================================================================== state machine
@@ -91,16 +100,25 @@ for flags = 0, 31 do
     end
 end
 
---- What is remembered of an end (X) before it sent anything.
+--- What is remembered of an end (X) before it sent anything. The names with nil get their room at once.
 -- @param state its state
 local function new_end(state)
     return {
-        state = state,
-        progress = 0,
-        syn_length = 0,
-        -- syn_seen, synack_seen, isn, syn_time, syn_frame, syn_frame_time, synack_frame, synack_frame_time,
-        -- synack_ack, awaiting, first_seq, first_ack, rejected, fin_seq, fin_length, fin_frame,
-        -- fin_frame_time, fin_step, fin_acked, fin_was_acked: absent so far
+        state = state, progress = 0, syn_length = 0, awaiting = false,
+        isn = nil, syn_seen = false, syn_time = nil, syn_frame = nil, syn_frame_time = nil,
+        synack_seen = false, synack_ack = nil, synack_frame = nil, synack_frame_time = nil,
+        first_seq = nil, first_ack = nil,
+        -- rejected, fin_seq, fin_length, fin_frame, fin_frame_time, fin_step, fin_acked, fin_was_acked
+    }
+end
+
+--- What is remembered of an attempt (X) before its first segment.
+local function new_attempt()
+    return {
+        false, false, -- was a SYN or SYN-ACK of this end seen (Z2)?
+        syn_seen = false, syn_ack_seen = false, syn_ack_matched = false, third_step_seen = false, opened = false,
+        closed = false, first_fin_by = nil, first_fin_time = nil,
+        -- simultaneous_open, simultaneous_close, merged, reset_by, refused, aborted, unreachable
     }
 end
 
@@ -149,9 +167,9 @@ local function end_name(connection, index)
     return index == connection.client and "client" or "server"
 end
 
--- Notes on the segment being judged: a table made by Tracker:segment with frame, time, from (index of S), to (index
--- of P), kind, flags, seq, ack, length, and what the rules say of it: role and teardown_step (joined with "+"),
--- anomalies (a set or nil) and words.
+-- Notes on the segment being judged: the one table of a tracker with frame, time, from (index of S), to (index of P),
+-- kind, flags, seq, ack, length, and what the rules say of it: role and teardown_step (joined with "+"), anomalies (a
+-- set, or nil) and, if somebody looks, words and times.
 
 local function add_role(segment, role)
     segment.role = segment.role and segment.role .. "+" .. role or role
@@ -167,17 +185,24 @@ local function add_anomaly(segment, anomaly)
     segment.anomalies[anomaly] = true
 end
 
---- Adds a part to the explanation; numbers are formatted as such on every version of Lua.
+--- Adds a part to the explanation, if somebody looks; numbers are formatted as such on every version of Lua.
 local function explain(segment, template, ...)
     local words = segment.words
-    words[#words + 1] = format(template, ...)
+    if words then
+        words[#words + 1] = format(template, ...)
+    end
+end
+
+--- Time since an earlier one, if somebody looks.
+local function time_since(segment, earlier)
+    return segment.words and segment.subtract(segment.time, earlier)
 end
 
 --- H10: the segment answers a frame.
 local function answer(segment, frame, time)
     if frame then
         segment.responds_to = frame
-        segment.response_time = segment.subtract(segment.time, time)
+        segment.response_time = time_since(segment, time)
     end
 end
 
@@ -200,6 +225,9 @@ end
 
 --- Explains an acknowledgement of the peer's SYN or SYN-ACK.
 local function explain_ack(segment, peer, what)
+    if not segment.words then
+        return
+    end
     local data = distance(segment.ack, peer.isn + 1) > 0 and " and data" or ""
     explain(segment, "acknowledges the %s's %s%s: %s", segment.peer_name, what, data,
         sum_of_syn(segment.ack, peer.isn))
@@ -253,7 +281,7 @@ end
 local function begin_attempt(connection, segment)
     local former, sender = connection[segment.from], new_end(SYN_SENT)
     connection[segment.from], connection[segment.to] = sender, new_end(LISTEN)
-    connection.attempt = {}
+    connection.attempt = new_attempt()
     if former.syn_seen and former.isn == segment.seq then
         sender.isn, sender.syn_seen, sender.syn_time = former.isn, true, former.syn_time
         note_syn(connection, segment, true)
@@ -299,7 +327,7 @@ local function judge_syn(connection, segment)
         begin_attempt(connection, segment)
     else -- H7
         connection[segment.from] = new_end(SYN_SENT)
-        connection.attempt = {}
+        connection.attempt = new_attempt()
         forget_fin(peer)
         explain(segment, "comes on a live connection: the %s may have restarted", end_name(connection, segment.from))
         remember_syn(connection, segment)
@@ -414,7 +442,7 @@ local function note_handshake_ack(connection, segment)
     segment.handshake_step = 3
     connection.attempt.third_step_seen = true
     if sender.syn_seen then
-        segment.handshake_time = segment.subtract(segment.time, sender.syn_time)
+        segment.handshake_time = time_since(segment, sender.syn_time)
     end
 end
 
@@ -511,10 +539,12 @@ local function judge_ack_of_fin(connection, segment)
     if not segment.responds_to then
         answer(segment, peer.fin_frame, peer.fin_frame_time)
     end
-    local data = peer.fin_length > 0 and format(" + %.0f", peer.fin_length) or ""
-    local beyond = segment.ack ~= expected and format("%.0f is after ", segment.ack) or ""
-    explain(segment, "acknowledges the %s's FIN: %s%.0f = %.0f%s + 1", segment.peer_name, beyond, expected,
-        distance(peer.fin_seq, peer.fin_length), data)
+    if segment.words then
+        local data = peer.fin_length > 0 and format(" + %.0f", peer.fin_length) or ""
+        local beyond = segment.ack ~= expected and format("%.0f is after ", segment.ack) or ""
+        explain(segment, "acknowledges the %s's FIN: %s%.0f = %.0f%s + 1", segment.peer_name, beyond, expected,
+            distance(peer.fin_seq, peer.fin_length), data)
+    end
     local first = not peer.fin_was_acked
     peer.fin_acked, peer.fin_was_acked = true, true
     if peer.state == FIN_WAIT_1 then
@@ -622,7 +652,7 @@ local function judge_closing(connection, segment)
     local acknowledges, acknowledges_first = judge_ack_of_fin(connection, segment)
     if acknowledges and sender.fin_acked then -- T7
         connection.attempt.closed = true
-        segment.teardown_time = segment.subtract(segment.time, connection.attempt.first_fin_time)
+        segment.teardown_time = time_since(segment, connection.attempt.first_fin_time)
     end
     if segment.length > 0 then -- T2
         if is_half_closed(sender, peer) then
@@ -641,9 +671,11 @@ local function judge_closing(connection, segment)
             judge_first_fin(connection, segment, acknowledges_first)
         end
         add_teardown_step(segment, sender.fin_step)
-        local verb = again and "closes its direction again" or "closes its direction"
-        local sum = segment.length > 0 and format(" = %.0f + %.0f", segment.seq, segment.length) or ""
-        explain(segment, "%s: the FIN occupies sequence number %.0f%s", verb, sender.fin_seq, sum)
+        if segment.words then
+            local verb = again and "closes its direction again" or "closes its direction"
+            local sum = segment.length > 0 and format(" = %.0f + %.0f", segment.seq, segment.length) or ""
+            explain(segment, "%s: the FIN occupies sequence number %.0f%s", verb, sender.fin_seq, sum)
+        end
     end
 end
 
@@ -978,19 +1010,19 @@ end
 -- ----------------------------------------------------------------------------------------------- G8. Captured twice
 
 --- Is a segment one that was captured before?
-local function is_duplicate(connection, segment)
-    local recent, identity = connection.recent[segment.from], segment.identity
+local function is_duplicate(connection, entry, kind)
+    local recent, identity = connection.recent[entry[FROM]], entry[IDENTITY]
     if not (recent and identity) then
         return false
     end
-    local tells = segment.kind == SYN or segment.kind == FIN
+    local tells = kind == SYN or kind == FIN
     if not connection.had_duplicate and (identity == 0 or (identity >= TIMESTAMP and not tells)) then
         return false
     end
     for index = 1, #recent do
         local other = recent[index]
-        if other.identity == identity and other.flags == segment.flags and other.seq == segment.seq
-            and other.ack == segment.ack and other.length == segment.length then
+        if other[IDENTITY] == identity and other[FLAGS] == entry[FLAGS] and other[SEQ] == entry[SEQ]
+            and other[ACK] == entry[ACK] and other[LENGTH] == entry[LENGTH] then
             return true
         end
     end
@@ -998,25 +1030,27 @@ local function is_duplicate(connection, segment)
 end
 
 --- Remembers a segment that was judged for those to come.
-local function note_recent(connection, segment)
-    local recent = connection.recent[segment.from] or {}
-    if segment.role then
-        recent[#recent + 1] = {
-            identity = segment.identity, flags = segment.flags, seq = segment.seq, ack = segment.ack,
-            length = segment.length,
-        }
+local function note_recent(connection, segment, entry)
+    local recent = connection.recent[segment.from]
+    if not segment.role then
+        if not segment.is_stopped then
+            connection.recent[segment.from] = nil
+        end
+    elseif recent then
+        recent[#recent + 1] = entry
         if #recent > RECENT then
             table.remove(recent, 1)
         end
-        connection.recent[segment.from] = recent
-    elseif not segment.is_stopped then
-        connection.recent[segment.from] = nil
+    else
+        connection.recent[segment.from] = { entry }
     end
 end
 
 -- -------------------------------------------------------------------------------------------------- What is kept
--- Of every connection a sparse history: for segments that changed or said something, their annotation and the
--- situation after them. What a segment without effect gets follows from the situation in which it was sent.
+-- Of every connection the segments that changed or said something. At first they are kept in a log, as they came:
+-- hardly anybody looks at most connections of a capture. When somebody does, they are judged again from the beginning
+-- (G6), and from then on each is kept with its annotation and the situation after it. What a segment without effect
+-- gets follows from the situation in which it was sent.
 
 --- Joins the anomalies of a set in the order of table A.
 local function join_anomalies(set)
@@ -1091,7 +1125,7 @@ local function annotation_of(connection, segment, situation)
     local words = segment.words
     annotation.role, annotation.anomaly = segment.role, segment.anomaly
     annotation.handshake_step, annotation.teardown_step = segment.handshake_step, segment.teardown_step
-    annotation.is_simultaneous_close = segment.teardown_step and connection.attempt.simultaneous_close
+    annotation.is_simultaneous_close = segment.is_simultaneous_close
     for anomaly in pairs(segment.anomalies or {}) do -- A3
         if IS_RETRANSMISSION[anomaly] then
             annotation.retransmission = true
@@ -1127,6 +1161,12 @@ local function quiet_of(connection)
     return quiet ~= "" and quiet or nil
 end
 
+--- Everything that a segment without a role and an anomaly of its own can change, unless it is the first (X, G8, Z1).
+local function marks_of(connection, from)
+    local sender, peer = connection[from], connection[3 - from]
+    return sender.state, peer.state, sender.progress, connection.recent[from], connection.letters
+end
+
 --- Binary search: index of the last key that is not above a given one; 0 if there is none.
 local function last_up_to(keys, key)
     local low, high = 0, #keys
@@ -1145,18 +1185,20 @@ end
 
 --- Annotates the segments of a capture, incrementally and in their order. Interface:
 --
---   local tracker = new(subtract, address_key)
+--   local tracker = new(subtract)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
 --                   flags, seq, ack, length, offer, identity)   -> annotation
+--   tracker:take(the same)                            -> less than that, faster, when nobody looks
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
 --   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
 --                                                     -> annotation or nil (no effect)
 --   tracker:connection(stream)                        -> summary or nil
 --
--- Addresses are any values with an `==`; times any that subtract takes; offer is nil if the options are not known,
--- else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open (a string
--- or nil); identity is that of G8, or nil.
+-- Addresses are any values with an `==` and a tostring that is the same for equal ones; they may be nil where
+-- Tracker:needs_addresses says so. Times are any values that subtract takes. The offer is nil if the options are not
+-- known, else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open (a
+-- string or nil). The identity is that of G8, or nil.
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
@@ -1171,56 +1213,70 @@ Tracker.__index = Tracker
 
 --- A new tracker.
 -- @param subtract function (later, earlier) for times; without it they are plain numbers
--- @param address_key function giving a string for an address, the same for equal ones; without it tostring
-local function new(subtract, address_key)
+local function new(subtract)
     local minus = subtract or function(later, earlier)
         return later - earlier
     end
+    -- A time that the capture lacks gives none.
+    local function elapsed(later, earlier)
+        if later ~= nil and earlier ~= nil then
+            return minus(later, earlier)
+        end
+        return nil
+    end
     return setmetatable({
-        -- A time that the capture lacks gives none.
-        subtract = function(later, earlier)
-            if later ~= nil and earlier ~= nil then
-                return minus(later, earlier)
-            end
-            return nil
-        end,
-        address_key = address_key or tostring,
+        subtract = elapsed,
         connections = {}, -- stream -> connection
-        quiet = {}, -- stream -> which plain segments need not be judged (Tracker:is_quiet)
+        quiet = {}, -- stream -> which plain segments need not be taken (Tracker:is_quiet)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
+        judged = { subtract = elapsed }, -- notes on the latest segment
     }, Tracker)
+end
+
+--- Has a connection these addresses, in either direction?
+local function has_addresses(connection, one, other)
+    local addresses = connection.addresses
+    return (addresses[1] == one and addresses[2] == other) or (addresses[1] == other and addresses[2] == one)
 end
 
 --- Key of the two ends of a connection, in either direction.
 function Tracker:key_of_ends(source, source_port, destination, destination_port)
-    local one = self.address_key(source) .. " " .. format("%.0f", source_port)
-    local two = self.address_key(destination) .. " " .. format("%.0f", destination_port)
-    if two < one then
-        one, two = two, one
+    local one, two = tostring(source), tostring(destination)
+    if two < one or two == one and destination_port < source_port then
+        one, source_port, two, destination_port = two, destination_port, one, source_port
     end
-    return one .. " " .. two
+    local key = one .. " " .. source_port .. " " .. two .. " " .. destination_port
+    -- Where names are resolved, different addresses can have one name.
+    while self.latest[key] and not has_addresses(self.latest[key], source, destination) do
+        key = key .. "+"
+    end
+    return key
+end
+
+--- A connection before its first segment.
+local function new_connection(stream, frame, former, addresses, ports)
+    local client = ports[1] < ports[2] and 2 or 1 -- E2: the lower port is the server's
+    return {
+        stream = stream, first_frame = frame, former = former, -- the former one between the two ends
+        addresses = addresses, ports = ports, -- G5
+        log = {},
+        client = client, client_is_settled = false,
+        fresh = true, is_begun = false, closed_by_error = false,
+        attempt = new_attempt(),
+        recent = {}, had_duplicate = false, -- G8: recent by end, nil if there are none
+        letters = "", -- Z1: as if the first end were the client
+        new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
+        -- last_frame, last_ordinal; once somebody looked, instead of the log: keys, annotations, situations, situation,
+        -- offers
+    }
 end
 
 --- Begins a connection with its first segment.
--- @return the connection, with the former one between the two ends
-function Tracker:open(stream, source, source_port, destination, destination_port)
+function Tracker:open(stream, frame, source, source_port, destination, destination_port)
     local key = self:key_of_ends(source, source_port, destination, destination_port)
-    local former = self.latest[key]
-    -- E2: the end with the lower port is the server.
-    local client = source_port < destination_port and 2 or 1
-    local connection = {
-        stream = stream, former = former,
-        addresses = { source, destination }, ports = { source_port, destination_port }, -- G5
-        client = client,
-        fresh = true,
-        attempt = {},
-        offers = {},
-        recent = {}, -- G8: by end, nil if there are none
-        letters = "", -- Z1: as if the first end were the client
-        keys = {}, annotations = {}, situations = {},
-        new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
-    }
+    local connection = new_connection(stream, frame, self.latest[key], { source, destination },
+        { source_port, destination_port })
     self.latest[key] = connection
     self.connections[stream] = connection
     return connection
@@ -1235,6 +1291,12 @@ local function sender_of(connection, source, source_port)
     return (source_port ~= ports[2] or source == connection.addresses[1]) and 1 or 2
 end
 
+--- Do the addresses of a segment matter, or do the ports say all (G5)?
+function Tracker:needs_addresses(stream)
+    local connection = self.connections[stream]
+    return not connection or connection.ports[1] == connection.ports[2]
+end
+
 --- Ordinal of a segment among those of its connection in its frame (G2).
 local function next_ordinal(connection, frame)
     local ordinal = 0
@@ -1245,51 +1307,120 @@ local function next_ordinal(connection, frame)
     return ordinal
 end
 
---- Annotates the next segment of the capture.
-function Tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
-                         flags, seq, ack, length, offer, identity)
-    local connection = self.connections[stream]
-    local is_first = not connection
-    if is_first then
-        connection = self:open(stream, source, source_port, destination, destination_port)
-    end
-    local from = sender_of(connection, source, source_port)
-    local segment = {
-        frame = frame, time = time, from = from, to = 3 - from, kind = KINDS[flags % 32], flags = flags,
-        seq = seq, ack = ack, length = length, offer = offer, identity = identity,
-        subtract = self.subtract,
-        words = {},
-    }
-    if is_first and connection.former and (segment.kind == SYN or segment.kind == SYN_ACK) then -- A2
+--- A network error closes the client (N2).
+local function close_by_error(connection)
+    connection[connection.client].state = CLOSED
+    connection.closed_by_error = true
+    connection.attempt.unreachable = true
+end
+
+--- Judges the next segment of a connection.
+-- @param entry what is kept of it
+-- @param is_watched does somebody look
+-- @return what is said of it, until the next one is judged
+function Tracker:judge(connection, entry, is_watched)
+    local segment, from, kind = self.judged, entry[FROM], KINDS[entry[FLAGS] % 32]
+    segment.frame, segment.time, segment.from, segment.to = entry[FRAME], entry[TIME], from, 3 - from
+    segment.kind, segment.flags, segment.seq, segment.ack = kind, entry[FLAGS], entry[SEQ], entry[ACK]
+    segment.length, segment.offer = entry[LENGTH], entry[OFFER]
+    segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
+    segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
+    segment.is_stopped, segment.words = nil, is_watched and {} or nil
+    if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
     end
-    if is_duplicate(connection, segment) then
+    connection.is_begun = true
+    if is_duplicate(connection, entry, kind) then
         connection.had_duplicate = true
         add_anomaly(segment, "duplicate")
     else
         judge(connection, segment)
         note_letters(connection, segment)
-        note_recent(connection, segment)
+        note_recent(connection, segment, entry)
     end
     segment.anomaly = join_anomalies(segment.anomalies)
-    self.quiet[stream] = quiet_of(connection)
+    segment.is_simultaneous_close = segment.teardown_step and connection.attempt.simultaneous_close
+    return segment
+end
 
-    local ordinal = next_ordinal(connection, frame)
+--- Judges a segment when nobody looks, and logs it if it changes or says something.
+function Tracker:log(connection, entry)
+    local log, from = connection.log, entry[FROM]
+    local state, peer_state, progress, recent, letters = marks_of(connection, from)
+    local segment = self:judge(connection, entry, false)
+    local is_kept = #log == 0 or segment.role or segment.anomaly and not IS_FOLLOWING[segment.anomaly]
+    if not is_kept then
+        local a, b, c, d, e = marks_of(connection, from)
+        is_kept = a ~= state or b ~= peer_state or c ~= progress or d ~= recent or e ~= letters
+    end
+    if is_kept then
+        log[#log + 1] = entry
+    end
+    return segment
+end
+
+--- Judges a segment, and keeps its annotation if it changes or says something.
+-- @return its annotation
+function Tracker:annotate(connection, entry)
+    local segment = self:judge(connection, entry, true)
     local former = connection.situation
     local situation = situation_of(connection)
     connection.situation = situation
     if situation == former and not segment.role then
-        local shared = remark(situation, from, segment.kind, seq, length)
+        local shared = remark(situation, segment.from, segment.kind, segment.seq, segment.length)
         if shared.anomaly == segment.anomaly then
             return shared
         end
     end
     local annotation = annotation_of(connection, segment, situation)
     local index = #connection.keys + 1
-    connection.keys[index] = frame * ORDINALS + ordinal
+    connection.keys[index] = entry[FRAME] * ORDINALS + entry[ORDINAL]
     connection.annotations[index] = annotation
     connection.situations[index] = situation
     return annotation
+end
+
+--- Judges a connection again from its log, now that somebody looks.
+function Tracker:review(connection)
+    local log, was = connection.log, connection
+    for name, value in pairs(new_connection(was.stream, was.first_frame, was.former, was.addresses, was.ports)) do
+        connection[name] = value
+    end
+    connection.log = nil
+    connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
+    for index = 1, #log do
+        if log[index] then
+            self:annotate(connection, log[index])
+        else -- a network error
+            close_by_error(connection)
+        end
+    end
+end
+
+--- Takes the next segment of the capture when nobody looks.
+-- @return what is said of it: a table with role, handshake_step, teardown_step, is_simultaneous_close and anomaly as in
+--   an annotation, until the next segment is taken
+function Tracker:take(stream, frame, time, source, source_port, destination, destination_port,
+                      flags, seq, ack, length, offer, identity)
+    local connection = self.connections[stream]
+        or self:open(stream, frame, source, source_port, destination, destination_port)
+    local from, ordinal = sender_of(connection, source, source_port), next_ordinal(connection, frame)
+    local entry = { ordinal, frame, time, from, flags, seq, ack, length, offer, identity }
+    local said = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
+    self.quiet[stream] = quiet_of(connection)
+    return said
+end
+
+--- Annotates the next segment of the capture.
+function Tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
+                         flags, seq, ack, length, offer, identity)
+    local connection = self.connections[stream]
+        or self:open(stream, frame, source, source_port, destination, destination_port)
+    if connection.log then
+        self:review(connection)
+    end
+    return self:take(stream, frame, time, source, source_port, destination, destination_port, flags, seq, ack, length,
+        offer, identity)
 end
 
 --- May a plain segment that is the only one of its frame be passed over, because it can neither change nor say
@@ -1306,19 +1437,22 @@ function Tracker:is_quiet(stream, source, source_port, length)
     return quiet:find(letter, 1, true) ~= nil
 end
 
---- The annotation of a segment that was annotated before.
+--- The annotation of a segment that was taken before, or needed not be.
 -- @param ordinal its ordinal among the segments of its connection in its frame, from 0
 -- @return the annotation and the record of its connection, or nil
 function Tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
     local connection = self.connections[stream]
-    local key = frame * ORDINALS + ordinal
     -- Wireshark itself can put a segment into a later stream of the same ends when it dissects it again.
-    while connection and connection.keys[1] > key do
+    while connection and connection.first_frame > frame do
         connection = connection.former
     end
     if not connection then
         return nil, nil
     end
+    if connection.log then
+        self:review(connection)
+    end
+    local key = frame * ORDINALS + ordinal
     local index = last_up_to(connection.keys, key)
     if connection.keys[index] == key then
         return connection.annotations[index], connection
@@ -1346,9 +1480,10 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     if client.state ~= SYN_SENT or not is_idle(server) or not is_from_client then
         return nil
     end
-    client.state = CLOSED
-    connection.closed_by_error = true
-    connection.attempt.unreachable = true
+    close_by_error(connection)
+    if connection.log then
+        connection.log[#connection.log + 1] = false
+    end
     local annotation = {
         stream = connection.stream,
         client_state = client.state, server_state = server.state,
@@ -1527,14 +1662,12 @@ proto.experts = expert_list
 
 -- ------------------------------------------------------------------------------------------------------- Extractors
 
+-- Wireshark keeps each value of these in each frame for us, and that costs more than all else that the plugin does for
+-- most frames: what else there is in a TCP header is read from its bytes when it is needed.
+
 -- G1
-local get_source_port, get_destination_port = Field.new("tcp.srcport"), Field.new("tcp.dstport")
-local get_stream, get_length, get_flags = Field.new("tcp.stream"), Field.new("tcp.len"), Field.new("tcp.flags")
-local get_seq, get_ack = Field.new("tcp.seq_raw"), Field.new("tcp.ack_raw")
-local SEGMENT = {
-    source_port = get_source_port, destination_port = get_destination_port, stream = get_stream, length = get_length,
-    flags = get_flags, seq = get_seq, ack = get_ack,
-}
+local get_port, get_stream = Field.new("tcp.srcport"), Field.new("tcp.stream")
+local get_length, get_flags = Field.new("tcp.len"), Field.new("tcp.flags")
 -- G3, N1: the network layers, with the types of their network errors; fragmentation needed is none.
 local NETWORKS = {
     {
@@ -1548,13 +1681,12 @@ local NETWORKS = {
         errors = { [1] = true, [3] = true, [4] = true }, unreachable = 1,
     },
 }
--- C12, C13
+-- C12: options of SYNs only
 local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
-local get_option_kind = Field.new("tcp.option_kind")
 local get_fast_open_request = Field.new("tcp.options.tfo.request")
 local get_fast_open_cookie = Field.new("tcp.options.tfo.cookie")
 -- G8
-local get_identification, get_timestamp = Field.new("ip.id"), Field.new("tcp.options.timestamp.tsval")
+local get_identification = Field.new("ip.id")
 -- H10: pinfo.abs_ts is a float and has no nanoseconds.
 local get_time = Field.new("frame.time_epoch")
 
@@ -1574,55 +1706,70 @@ local function last_value(...)
     return count > 0 and (select(count, ...)).value or nil
 end
 
---- Key of an address: its bytes, since tostring gives the name where names are resolved.
-local function address_key(address)
-    for _, network in ipairs(NETWORKS) do
-        for _, get in ipairs({ network.get_source, network.get_destination }) do
-            for _, info in ipairs({ get() }) do
-                if info.value == address then
-                    return info.range:bytes():tohex()
-                end
-            end
-        end
-    end
-    return tostring(address)
-end
-
 local function reset()
-    tracker = new(nil, address_key) -- NSTime subtracts as numbers do
+    tracker = new() -- NSTime subtracts as numbers do
     last_frame = 0
 end
 
+--- The beginning of a TCP header, long enough for all its options.
+-- @param info the occurrence of its source port
+local function read_header(info)
+    local source, offset = info.source, info.offset
+    return source:raw(offset, min(60, source:len() - offset))
+end
+
+--- Ports, sequence and acknowledgement number in a TCP header.
+local function read_numbers(header)
+    local a, b, c, d, e, f, g, h, i, j, k, l = header:byte(1, 12)
+    return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
+end
+
+--- Where the options of a TCP header begin, as far as it was captured.
+-- @return a list by kind: the first byte (after kind and size) and the size of the last option of that kind
+local function find_options(header)
+    local places, sizes = {}, {}
+    local index, last = 21, floor(header:byte(13) / 16) * 4
+    while index < last do
+        local kind, size = header:byte(index, index + 1)
+        if not kind or kind == 0 then -- end of the list
+            break
+        elseif kind == 1 then -- no operation
+            size = 1
+        elseif not size or size < 2 or index + size - 1 > last then
+            break
+        end
+        places[kind], sizes[kind] = index + 2, size
+        index = index + size
+    end
+    return places, sizes
+end
+
 --- What a SYN or SYN-ACK offers (C12, C13).
-local function read_offer()
-    local offer = { mss = value_of(get_mss()), window_scale = value_of(get_window_scale()) }
+local function read_offer(header)
+    local places = find_options(header)
+    local offer = {
+        mss = value_of(get_mss()), window_scale = value_of(get_window_scale()),
+        sack_permitted = places[4] ~= nil, timestamps = places[8] ~= nil,
+    }
     local cookie = get_fast_open_cookie()
     if cookie then -- C12: RFC 7413 allows no more than 16 bytes
         offer.fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
     elseif get_fast_open_request() then
         offer.fast_open = "request"
     end
-    local kinds = { get_option_kind() }
-    for index = 1, #kinds do
-        local kind = kinds[index].value
-        if kind == 4 then
-            offer.sack_permitted = true
-        elseif kind == 8 then
-            offer.timestamps = true
-        end
-    end
     return offer
 end
 
 --- Identity of the only segment of a frame (G8).
-local function read_identity(flags)
+local function read_identity(header, flags)
     local identification = last_value(get_identification()) or 0
     if identification ~= 0 then
         return identification
     end
-    local timestamp = value_of(get_timestamp())
-    if timestamp then
-        return TIMESTAMP + timestamp
+    local places, sizes = find_options(header)
+    if sizes[8] == 10 and #header >= places[8] + 3 then
+        local a, b, c, d = header:byte(places[8], places[8] + 3)
+        return TIMESTAMP + ((a * 256 + b) * 256 + c) * 256 + d
     end
     return flags % 8 >= 4 and 0 or nil -- an RST
 end
@@ -1658,45 +1805,59 @@ local function addresses_of(count)
 end
 
 --- The segment of a frame with one header.
--- @return a table with stream, source, source_port, destination, destination_port, flags, seq, ack, length and ordinal,
---   or nil if the header is no segment (G1)
-local function read_segment(pinfo)
-    local segment = { source = pinfo.src, destination = pinfo.dst, ordinal = 0 }
-    for name, get in pairs(SEGMENT) do
-        local info = get()
-        if not info then
-            return nil
-        end
-        segment[name] = info.value
+-- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and header (its bytes),
+--   and source and destination if they matter; or nil if the header is no segment (G1)
+local function read_segment(port, pinfo)
+    local stream, length, flags = get_stream(), get_length(), get_flags()
+    if not (stream and length and flags) then
+        return nil
+    end
+    local header = read_header(port)
+    local source_port, destination_port, seq, ack = read_numbers(header)
+    local segment = {
+        stream = stream(), source_port = source_port, destination_port = destination_port, flags = flags(),
+        seq = seq, ack = ack, length = length(), ordinal = 0, header = header, source = nil, destination = nil,
+    }
+    if tracker:needs_addresses(segment.stream) then
+        segment.source, segment.destination = pinfo.src, pinfo.dst
     end
     return segment
 end
 
+--- Number in a header.
+-- @param info an occurrence of a field
+-- @param place how far behind its beginning the number stands
+-- @param size its bytes
+local function read_number(info, place, size)
+    local number = 0
+    for _, byte in ipairs({ info.source:raw(info.offset + place, size):byte(1, size) }) do
+        number = number * 256 + byte
+    end
+    return number
+end
+
 --- The segments of a frame with several headers (G1 to G3).
--- @return a list of them, and: is it empty because it cannot be told which header is quoted
+-- @return a list of tables as above, without header, and: is it empty because it cannot be told which header is quoted
 local function read_segments(pinfo)
-    local columns, least, most = {}, math.huge, 0
-    for name, get in pairs(SEGMENT) do
-        local column = { get() }
-        columns[name] = column
-        least, most = min(least, #column), max(most, #column)
+    local ports, streams, lengths, flags = { get_port() }, { get_stream() }, { get_length() }, { get_flags() }
+    local count, most = min(#ports, #streams, #lengths, #flags), max(#ports, #streams, #lengths, #flags)
+    if count == 0 or (count < most and network_error()) then
+        return {}, count > 0
     end
-    if least == 0 or (least < most and network_error()) then
-        return {}, least > 0
-    end
-    local sources, destinations = addresses_of(least)
+    local sources, destinations = addresses_of(count)
     local segments, ordinals = {}, {}
-    for index = 1, least do
-        local segment = {
+    for index = 1, count do
+        local stream, length, flag = streams[index](), lengths[index], flags[index]
+        -- The occurrences of a damaged header are those of others: each number is read next to its own.
+        segments[index] = {
+            stream = stream, length = length(), flags = flag(),
+            source_port = read_number(ports[index], 0, 2), destination_port = read_number(ports[index], 2, 2),
+            seq = read_number(length, 4, 4), ack = read_number(flag, -4, 4),
             source = sources and sources[index].value or pinfo.src,
             destination = destinations and destinations[index].value or pinfo.dst,
+            ordinal = ordinals[stream] or 0,
         }
-        for name, column in pairs(columns) do
-            segment[name] = column[index].value
-        end
-        segment.ordinal = ordinals[segment.stream] or 0
-        ordinals[segment.stream] = segment.ordinal + 1
-        segments[index] = segment
+        ordinals[stream] = segments[index].ordinal + 1
     end
     return segments, false
 end
@@ -1819,10 +1980,11 @@ local function is_watched(tree)
 end
 
 --- Adds the tree of a segment or network error.
+-- @param annotation an annotation, or if nobody looks what else is said of it
 -- @param connection the tracker's record
-local function show(annotation, connection, tree)
-    if not is_watched(tree) then
-        show_anomalies(tree, annotation.anomaly) -- taps see expert information in a tree that nobody does
+local function show(annotation, connection, tree, is_seen)
+    if not is_seen then
+        show_anomalies(tree, annotation.anomaly) -- taps see expert information where nobody looks
         return
     end
     local item = tree:add(proto, summary_text(annotation))
@@ -1844,25 +2006,32 @@ end
 
 -- ------------------------------------------------------------------------------------------------------- Dissection
 
---- Annotates one segment of a frame, or recalls its annotation.
+--- Takes one segment of a frame, or recalls it, and shows it.
 -- @param segment as read_segment gives it
 -- @param is_new was the frame not processed before
--- @param is_single is it the only segment of its frame (C12)
--- @return the annotation and the connection, or nil
-local function annotate(segment, number, is_new, is_single)
-    if not is_new then
-        return tracker:recall(segment.stream, number, segment.ordinal, segment.source, segment.source_port,
-            segment.flags, segment.seq, segment.length)
+-- @return what is said of it, or nil
+local function process(segment, number, is_new, tree)
+    local stream, flags, is_seen = segment.stream, segment.flags, is_watched(tree)
+    local said, connection
+    if is_new then
+        local offer, identity
+        if segment.header then
+            offer = flags % 4 >= 2 and read_offer(segment.header) or nil -- a SYN
+            identity = read_identity(segment.header, flags)
+        end
+        local take = is_seen and tracker.segment or tracker.take
+        said = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
+            segment.destination, segment.destination_port, flags, segment.seq, segment.ack, segment.length,
+            offer, identity)
+        connection = tracker.connections[stream]
+    else
+        said, connection = tracker:recall(stream, number, segment.ordinal, segment.source, segment.source_port, flags,
+            segment.seq, segment.length)
     end
-    local offer, identity
-    if is_single then
-        offer = segment.flags % 4 >= 2 and read_offer() or nil -- a SYN
-        identity = read_identity(segment.flags)
+    if said then
+        show(said, connection, tree, is_seen)
     end
-    local annotation = tracker:segment(segment.stream, number, value_of(get_time()), segment.source,
-        segment.source_port, segment.destination, segment.destination_port, segment.flags, segment.seq, segment.ack,
-        segment.length, offer, identity)
-    return annotation, tracker.connections[segment.stream]
+    return said
 end
 
 --- Is the only segment of a new frame one with which nothing happens, as most segments of most captures are?
@@ -1874,8 +2043,9 @@ local function is_uneventful(stream, pinfo)
     elseif quiet == ALL_QUIET then
         return true
     end
-    local length, source_port = get_length(), get_source_port()
-    return length ~= nil and source_port ~= nil and tracker:is_quiet(stream, pinfo.src, source_port(), length())
+    local length, port = get_length(), get_port()
+    local source = tracker:needs_addresses(stream) and pinfo.src or nil
+    return length ~= nil and port ~= nil and tracker:is_quiet(stream, source, port(), length())
 end
 
 --- A frame without segments: perhaps a network error (N1).
@@ -1884,21 +2054,21 @@ local function dissect_error(number, is_new, pinfo, tree)
     local annotation = tracker:recall_error(number)
     if network and is_new then
         local source, destination = last_value(network.get_source()), last_value(network.get_destination())
-        local source_port, destination_port = last_value(get_source_port()), last_value(get_destination_port())
-        if source and destination and source_port and destination_port then
-            annotation = tracker:network_error(number, value_of(get_time()), source, source_port, destination,
-                destination_port, last_value(get_stream()))
+        local ports = { get_port() }
+        if source and destination and #ports > 0 then
+            annotation = tracker:network_error(number, value_of(get_time()), source, read_number(ports[#ports], 0, 2),
+                destination, read_number(ports[#ports], 2, 2), last_value(get_stream()))
         end
     end
     if annotation then
-        show(annotation, tracker.connections[annotation.stream], tree)
+        show(annotation, tracker.connections[annotation.stream], tree, is_watched(tree))
         show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo)
     end
 end
 
 function proto.dissector(_, pinfo, tree)
     local stream, another_stream = get_stream()
-    if not stream and not get_source_port() then
+    if not stream and not get_port() then
         return
     end
     local number = pinfo.number
@@ -1909,21 +2079,18 @@ function proto.dissector(_, pinfo, tree)
             return
         end
     end
-    local _, another_port = get_source_port()
     -- Every header has a source port: with one of them there is one header, and nothing to count (G2).
+    local port, another_port = get_port()
     local segments, is_unclear
     if another_port then
         segments, is_unclear = read_segments(pinfo)
     else
-        segments = { read_segment(pinfo) }
+        segments = { read_segment(port, pinfo) }
     end
     local notes = ""
     for index = 1, #segments do
-        local annotation, connection = annotate(segments[index], number, is_new, #segments == 1)
-        if annotation then
-            show(annotation, connection, tree)
-            notes = notes .. info_note(annotation)
-        end
+        local said = process(segments[index], number, is_new, tree)
+        notes = notes .. (said and info_note(said) or "")
     end
     show_notes(notes, pinfo)
     if #segments == 0 and not is_unclear then -- N1

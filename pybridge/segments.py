@@ -182,14 +182,15 @@ def _expand(row: dict[str, str | None]) -> Iterator[Segment | NetworkError]:
         return
     if version and len(set(counts)) > 1:
         return
+    single = len(values["tcp.srcport"]) == 1  # C12, G8
     sources, destinations = [(row["%us"] or "").strip()] * count, [(row["%ud"] or "").strip()] * count
     for family in ("ipv6", "ip") if count > 1 else ():
         if len(values[f"{family}.src"]) == len(values[f"{family}.dst"]) == count:
             sources, destinations = values[f"{family}.src"], values[f"{family}.dst"]
     for index in range(count):
         source_port, destination_port, stream, length, flags, seq, ack = (values[name][index] for name in HEADER)
-        offer = _offer(*(row[name] for name in OPTIONS)) if count == 1 and int(flags, 16) & SYN else None
-        identity = _identity(row[IDENTITY[0]], int(flags, 16), row[IDENTITY[1]]) if count == 1 else None
+        offer = _offer(*(row[name] for name in OPTIONS)) if single and int(flags, 16) & SYN else None
+        identity = _identity(row[IDENTITY[0]], int(flags, 16), row[IDENTITY[1]]) if single else None
         yield Segment(
             frame, time, int(stream), sources[index], int(source_port), destinations[index], int(destination_port),
             int(flags, 16), int(seq), int(ack), int(length), offer, identity,

@@ -50,7 +50,9 @@ class PythonMachine:
 
 
 class LuaMachine:
-    """The plugin's state machine in a Lua of `lupa`."""
+    """The plugin's state machine in a Lua of `lupa`, when somebody looks at each segment."""
+
+    takes = "segment"
 
     def __init__(self, lua: Any = lua54) -> None:
         self._runtime = lua.LuaRuntime(unpack_returned_tuples=True)
@@ -64,7 +66,7 @@ class LuaMachine:
             if stream not in self._streams:
                 self._streams.append(stream)
             table = self._runtime.table_from(offer._asdict()) if offer else None
-            said = tracker.segment(tracker, stream, frame, time, *rest, table, identity)
+            said = tracker[self.takes](tracker, stream, frame, time, *rest, table, identity)
         else:
             frame, time, stream_or_none, *ends = event
             said = tracker.network_error(tracker, frame, time, *ends, stream_or_none)

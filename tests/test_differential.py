@@ -25,7 +25,7 @@ from pybridge import plugin, store
 from pybridge.batches import CATEGORIES
 from pybridge.capture import read_with
 from pybridge.engine import PythonEngine
-from pybridge.model import CLOSED, FIN, LISTEN, SYN, NetworkError, Segment
+from pybridge.model import ACK, CLOSED, FIN, LISTEN, RST, SYN, NetworkError, Segment
 from pybridge.plugin_engine import PluginEngine
 from pybridge.verification import compare
 from tests import rfc9293
@@ -393,6 +393,43 @@ def test_the_plugin_says_the_same_again_when_a_segment_is_dissected_again(conver
             for stream, frame in begins.items():  # Wireshark itself can give a later stream of the same ends
                 if stream == event.stream or event.frame < frame:
                     assert first == lua.recall(event, stream)
+
+
+class UnwatchedMachine(RecallingMachine):
+    """The plugin's, as Wireshark runs it while nobody looks at its items."""
+
+    takes = "take"
+
+    def needs(self, event: Segment) -> bool:
+        """Whether the plugin does not pass the segment over."""
+        is_plain = event.flags & (FIN | SYN | RST | ACK) == ACK
+        place = event.stream, event.source, event.source_port, event.length
+        return not (is_plain and self._tracker.is_quiet(self._tracker, *place))
+
+
+@THOROUGH
+@given(conversations, st.integers(0, 30))
+def test_the_plugin_says_the_same_when_somebody_looks_only_later(conversation: Conversation, looks_at: int) -> None:
+    with printed(golden_of([conversation])) as golden:
+        python, lua = PythonMachine(), UnwatchedMachine()
+        expected: list[tuple[Segment, Said]] = []
+        for event in events(golden):
+            said = python.take(event)
+            if isinstance(event, NetworkError):
+                assert said == lua.take(event)
+                continue
+            assert said is not None
+            expected.append((event, said))
+            if lua.needs(event):
+                glimpsed = lua.take(event)
+                assert glimpsed is not None
+                for name in ("role", "handshake_step", "teardown_step", "anomaly"):
+                    assert glimpsed[name] == said[name]
+            if len(expected) == looks_at:  # as in a live capture
+                assert said == lua.recall(event, event.stream)
+        assert python.told() == lua.told()
+        for event, said in expected:
+            assert said == lua.recall(event, event.stream)
 
 
 @pytest.mark.parametrize("make", [PythonMachine, LuaMachine])
