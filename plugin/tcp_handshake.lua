@@ -1735,8 +1735,8 @@ local function find_options(header)
             break
         elseif kind == 1 then -- no operation
             size = 1
-        elseif not size or size < 2 or index + size - 1 > last then
-            break
+        elseif not size or size < 2 or index + size - 1 > last or (kind == 5 and (size < 10 or size % 8 ~= 2)) then
+            break -- as Wireshark, which goes no further than a damaged SACK either
         end
         places[kind], sizes[kind] = index + 2, size
         index = index + size
