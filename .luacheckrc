@@ -2,7 +2,9 @@
 stds.wireshark = {
     read_globals = {
         "Proto", "ProtoField", "ProtoExpert", "Pref", "Field", "Dissector", "base", "expert", "frametype",
-        "get_version", "set_plugin_info", "report_failure", "register_postdissector",
+        "get_version", "set_plugin_info", "report_failure", "register_postdissector", "register_stat_cmd_arg", "Listener",
+        "gui_enabled", "register_menu", "MENU_TOOLS_UNSORTED", "TextWindow", "copy_to_clipboard", "set_filter",
+        "apply_filter",
     },
 }
 std = "lua52c+wireshark"

@@ -12,7 +12,7 @@ SEED ?= 1
 FRAMES ?= 500000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test fuzz witness bench lint golden verify install-plugin uninstall-plugin clean
+.PHONY: help setup report test compat fuzz witness bench lint golden verify install-plugin uninstall-plugin clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -32,6 +32,9 @@ report: $(READY) ## PCAP=x.pcapng [OUT=report.html]: summary on the terminal, pa
 
 test: $(READY) ## run the tests
 	@$(BIN)/python -m pytest -q -n $(JOBS)
+
+compat: ## [RELEASES="bookworm trixie sid"]: the tests on tshark 4.0, 4.4 and 4.6, each in a Debian of its own (as root)
+	@bash tests/compat.sh $(RELEASES)
 
 fuzz: $(READY) ## [SECONDS=600] [SEED=1]: both implementations on random conversations and damaged captures, for so long
 	@end=$$(($$(date +%s) + $(SECONDS))); seed=$(SEED); while [ $$(date +%s) -lt $$end ]; do \

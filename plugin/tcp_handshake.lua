@@ -28,8 +28,6 @@ local HALF = 2147483648
 local FIRST_WINDOW = 65536
 -- G8: identities from here on are timestamps, below it identifications of an IP header; how many segments are compared.
 local TIMESTAMP, RECENT = 65536, 4
--- Z1: the letters of plain segments: with payload and without, of the first end and the second.
-local ALL_QUIET = "DAda"
 -- Several segments of one connection in one frame (G2) are told apart by an ordinal below this.
 local ORDINALS = 65536
 
@@ -169,7 +167,7 @@ end
 
 -- Notes on the segment being judged: the one table of a tracker with frame, time, from (index of S), to (index of P),
 -- kind, flags, seq, ack, length, and what the rules say of it: role and teardown_step (joined with "+"), anomalies (a
--- set, or nil) and, if somebody looks, words and times.
+-- set, or nil) and, if somebody looks, words and response_time.
 
 local function add_role(segment, role)
     segment.role = segment.role and segment.role .. "+" .. role or role
@@ -442,7 +440,7 @@ local function note_handshake_ack(connection, segment)
     segment.handshake_step = 3
     connection.attempt.third_step_seen = true
     if sender.syn_seen then
-        segment.handshake_time = time_since(segment, sender.syn_time)
+        segment.handshake_time = segment.subtract(segment.time, sender.syn_time)
     end
 end
 
@@ -652,7 +650,7 @@ local function judge_closing(connection, segment)
     local acknowledges, acknowledges_first = judge_ack_of_fin(connection, segment)
     if acknowledges and sender.fin_acked then -- T7
         connection.attempt.closed = true
-        segment.teardown_time = time_since(segment, connection.attempt.first_fin_time)
+        segment.teardown_time = segment.subtract(segment.time, connection.attempt.first_fin_time)
     end
     if segment.length > 0 then -- T2
         if is_half_closed(sender, peer) then
@@ -1147,18 +1145,30 @@ local function is_steady(connection, from)
         and not sender.fin_seq and not peer.fin_seq and not connection.recent[from]
 end
 
---- Which plain segments can neither change nor say anything, nor add to the history (Z1)?
--- @return their letters, in the order of ALL_QUIET, or nil for none
-local function quiet_of(connection)
-    local quiet = ""
-    for from = 1, 2 do
-        if is_steady(connection, from) then
-            for letter in (from == 1 and "DA" or "da"):gmatch(".") do
-                quiet = quiet .. (connection.letters:match(letter) or "")
-            end
-        end
+-- Which plain segments can neither change nor say anything, nor add to the history (Z1): of which end those with
+-- payload and those without, 1, 2, 3 for both, or 0 for neither; one table for each of the possibilities.
+local QUIET = {}
+for with_payload = 0, 3 do
+    QUIET[with_payload] = {}
+    for without = 0, 3 do
+        QUIET[with_payload][without] = { with_payload = with_payload, without = without }
     end
-    return quiet ~= "" and quiet or nil
+end
+local ALL_QUIET, NONE_QUIET = QUIET[3][3], QUIET[0][0]
+
+--- Which plain segments are quiet now?
+-- @return a table of QUIET, or nil for none
+local function quiet_of(connection)
+    local with_payload, without, letters = 0, 0, connection.letters
+    if is_steady(connection, 1) then
+        with_payload, without = letters:find("D", 1, true) and 1 or 0, letters:find("A", 1, true) and 1 or 0
+    end
+    if is_steady(connection, 2) then
+        with_payload = with_payload + (letters:find("d", 1, true) and 2 or 0)
+        without = without + (letters:find("a", 1, true) and 2 or 0)
+    end
+    local quiet = QUIET[with_payload][without]
+    return quiet ~= NONE_QUIET and quiet or nil
 end
 
 --- Everything that a segment without a role and an anomaly of its own can change, unless it is the first (X, G8, Z1).
@@ -1204,10 +1214,11 @@ end
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
 -- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's),
 -- sack_permitted, timestamps and ecn; with a teardown_step also is_simultaneous_close (true), if it is known to be one
--- by then. That of a network error has stream and no sender.
+-- by then; once the whole capture was taken, answered_in. That of a network error has stream and no sender.
 --
 -- A summary is a read-only table of the values at the moment: establishment, termination, closed_by (or nil),
--- conn_state, history (or nil), client_state, server_state, client, client_port, server, server_port.
+-- conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state, client,
+-- client_port, server, server_port.
 local Tracker = {}
 Tracker.__index = Tracker
 
@@ -1227,7 +1238,7 @@ local function new(subtract)
     return setmetatable({
         subtract = elapsed,
         connections = {}, -- stream -> connection
-        quiet = {}, -- stream -> which plain segments need not be taken (Tracker:is_quiet)
+        quiet = {}, -- stream -> which plain segments, alone in their frame, need not be taken (QUIET)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
         judged = { subtract = elapsed }, -- notes on the latest segment
@@ -1266,9 +1277,10 @@ local function new_connection(stream, frame, former, addresses, ports)
         attempt = new_attempt(),
         recent = {}, had_duplicate = false, -- G8: recent by end, nil if there are none
         letters = "", -- Z1: as if the first end were the client
+        anomalies = {}, handshake_time = nil, teardown_time = nil,
         new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
         -- last_frame, last_ordinal; once somebody looked, instead of the log: keys, annotations, situations, situation,
-        -- offers
+        -- offers, answerable (annotations with a role by frame)
     }
 end
 
@@ -1297,6 +1309,11 @@ function Tracker:needs_addresses(stream)
     return not connection or connection.ports[1] == connection.ports[2]
 end
 
+--- Index of the end of a stream that sent a segment.
+function Tracker:sender(stream, source, source_port)
+    return sender_of(self.connections[stream], source, source_port)
+end
+
 --- Ordinal of a segment among those of its connection in its frame (G2).
 local function next_ordinal(connection, frame)
     local ordinal = 0
@@ -1305,13 +1322,6 @@ local function next_ordinal(connection, frame)
     end
     connection.last_frame, connection.last_ordinal = frame, ordinal
     return ordinal
-end
-
---- A network error closes the client (N2).
-local function close_by_error(connection)
-    connection[connection.client].state = CLOSED
-    connection.closed_by_error = true
-    connection.attempt.unreachable = true
 end
 
 --- Judges the next segment of a connection.
@@ -1338,6 +1348,11 @@ function Tracker:judge(connection, entry, is_watched)
         note_letters(connection, segment)
         note_recent(connection, segment, entry)
     end
+    for anomaly in pairs(segment.anomalies or {}) do -- C16
+        connection.anomalies[anomaly] = true
+    end
+    connection.handshake_time = connection.handshake_time or segment.handshake_time -- C8
+    connection.teardown_time = segment.teardown_time or connection.teardown_time -- C10
     segment.anomaly = join_anomalies(segment.anomalies)
     segment.is_simultaneous_close = segment.teardown_step and connection.attempt.simultaneous_close
     return segment
@@ -1359,6 +1374,15 @@ function Tracker:log(connection, entry)
     return segment
 end
 
+--- Notes in the annotation of a segment which frame answers it.
+-- @param answered the frame of the segment, or nil
+local function note_answer(connection, answered, frame)
+    local annotation = answered and connection.answerable[answered]
+    if annotation then
+        annotation.answered_in = annotation.answered_in or frame
+    end
+end
+
 --- Judges a segment, and keeps its annotation if it changes or says something.
 -- @return its annotation
 function Tracker:annotate(connection, entry)
@@ -1377,24 +1401,45 @@ function Tracker:annotate(connection, entry)
     connection.keys[index] = entry[FRAME] * ORDINALS + entry[ORDINAL]
     connection.annotations[index] = annotation
     connection.situations[index] = situation
+    if annotation.role then
+        connection.answerable[entry[FRAME]] = annotation
+        note_answer(connection, annotation.responds_to, entry[FRAME])
+    end
     return annotation
+end
+
+--- A network error closes the client (N2).
+local function close_by_error(connection, frame)
+    local client = connection[connection.client]
+    client.state = CLOSED
+    connection.closed_by_error = true
+    connection.attempt.unreachable = true
+    connection.anomalies["unreachable"] = true
+    if connection.log then
+        connection.log[#connection.log + 1] = frame
+    else
+        note_answer(connection, client.syn_frame, frame)
+    end
 end
 
 --- Judges a connection again from its log, now that somebody looks.
 function Tracker:review(connection)
-    local log, was = connection.log, connection
+    local log, anomalies, was = connection.log, connection.anomalies, connection
     for name, value in pairs(new_connection(was.stream, was.first_frame, was.former, was.addresses, was.ports)) do
         connection[name] = value
     end
     connection.log = nil
     connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
+    connection.answerable = {}
     for index = 1, #log do
-        if log[index] then
-            self:annotate(connection, log[index])
-        else -- a network error
-            close_by_error(connection)
+        local entry = log[index]
+        if type(entry) == "table" then
+            self:annotate(connection, entry)
+        else -- the frame of a network error
+            close_by_error(connection, entry)
         end
     end
+    connection.anomalies = anomalies -- also those of segments that were not logged
 end
 
 --- Takes the next segment of the capture when nobody looks.
@@ -1421,20 +1466,6 @@ function Tracker:segment(stream, frame, time, source, source_port, destination, 
     end
     return self:take(stream, frame, time, source, source_port, destination, destination_port, flags, seq, ack, length,
         offer, identity)
-end
-
---- May a plain segment that is the only one of its frame be passed over, because it can neither change nor say
--- anything, nor add to the history (Z1)? If self.quiet of its stream is ALL_QUIET, it may, whoever sent it.
-function Tracker:is_quiet(stream, source, source_port, length)
-    local quiet = self.quiet[stream]
-    if not quiet then
-        return false
-    end
-    local letter = length > 0 and "D" or "A"
-    if sender_of(self.connections[stream], source, source_port) == 2 then
-        letter = letter:lower()
-    end
-    return quiet:find(letter, 1, true) ~= nil
 end
 
 --- The annotation of a segment that was taken before, or needed not be.
@@ -1480,10 +1511,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     if client.state ~= SYN_SENT or not is_idle(server) or not is_from_client then
         return nil
     end
-    close_by_error(connection)
-    if connection.log then
-        connection.log[#connection.log + 1] = false
-    end
+    close_by_error(connection, frame)
     local annotation = {
         stream = connection.stream,
         client_state = client.state, server_state = server.state,
@@ -1509,6 +1537,8 @@ local function summary_of(connection)
         establishment = establishment_of(connection), termination = termination_of(connection),
         closed_by = closed_by_of(connection),
         conn_state = conn_state_of(connection), history = history_of(connection),
+        handshake_time = connection.handshake_time, teardown_time = connection.teardown_time,
+        anomalies = join_anomalies(connection.anomalies),
         client = connection.addresses[client], client_port = connection.ports[client],
         server = connection.addresses[server], server_port = connection.ports[server],
         client_state = connection[client].state, server_state = connection[server].state,
@@ -1549,6 +1579,8 @@ proto.prefs.info_notes = Pref.bool("Add notes to the Info column", true,
     "Put [Handshake 2/3], [Teardown 1/4], [Reset] and the like at the beginning of the Info column")
 proto.prefs.explanations = Pref.bool("Explain the steps", true,
     "Add a line to the tree that explains the sequence and acknowledgement numbers of a step")
+proto.prefs.slow_handshake = Pref.uint("Slow handshake (milliseconds)", 1000,
+    "Expert information on handshakes that take longer than this; 0 for none")
 
 -- ----------------------------------------------------------------------------------------------------------- Fields
 
@@ -1560,7 +1592,8 @@ local function new_field(name, kind, title, blurb)
     elseif kind == "relative_time" then
         return constructor(abbreviation, title, blurb)
     elseif kind == "framenum" then
-        return constructor(abbreviation, title, base.NONE, frametype.REQUEST, nil, blurb)
+        local direction = name == "responds_to" and frametype.REQUEST or frametype.RESPONSE
+        return constructor(abbreviation, title, base.NONE, direction, nil, blurb)
     end
     return constructor(abbreviation, title, kind == "bool" and base.NONE or base.DEC, nil, nil, blurb)
 end
@@ -1576,6 +1609,8 @@ local FIELDS = {
         "Step of the closing, 1 to 4; in a simultaneous close 1 and 2 of either end" },
     { "explanation", "string", "Explanation", "The sequence and acknowledgement numbers of the step, explained" },
     { "responds_to", "framenum", "Responds to", "Frame of the SYN, SYN-ACK or FIN that this one answers" },
+    { "answered_in", "framenum", "Answered in",
+        "Frame that answers this SYN, SYN-ACK or FIN; known when the packet is dissected again" },
     { "response_time", "relative_time", "Response time", "Time since the frame that this one answers" },
     { "handshake_time", "relative_time", "Handshake time",
         "Time from the first transmission of the SYN to the third step" },
@@ -1658,6 +1693,9 @@ for index = 1, #ANOMALIES do
     experts[name] = ProtoExpert.new("tcp_handshake.expert." .. name:gsub("-", "_"), sentence, group, severity)
     expert_list[index] = experts[name]
 end
+local slow_handshake = ProtoExpert.new("tcp_handshake.expert.slow_handshake",
+    "The handshake took longer than the preference allows.", SEQUENCE, NOTE)
+expert_list[#expert_list + 1] = slow_handshake
 proto.experts = expert_list
 
 -- ------------------------------------------------------------------------------------------------------- Extractors
@@ -1711,23 +1749,20 @@ local function reset()
     last_frame = 0
 end
 
---- The beginning of a TCP header, long enough for all its options.
--- @param info the occurrence of its source port
-local function read_header(info)
-    local source, offset = info.source, info.offset
-    return source:raw(offset, min(60, source:len() - offset))
-end
-
 --- Ports, sequence and acknowledgement number in a TCP header.
-local function read_numbers(header)
-    local a, b, c, d, e, f, g, h, i, j, k, l = header:byte(1, 12)
+-- @param info the occurrence of its source port
+local function read_numbers(info)
+    local a, b, c, d, e, f, g, h, i, j, k, l = info.source:raw(info.offset, 12):byte(1, 12)
     return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
 end
 
---- Where the options of a TCP header begin, as far as it was captured.
--- @return a list by kind: the first byte (after kind and size) and the size of the last option of that kind
-local function find_options(header)
-    local places, sizes = {}, {}
+--- The last option of a kind in a TCP header, as far as it was captured.
+-- @param info the occurrence of its source port
+-- @return its content and its size, or nil if there is none
+local function read_option(info, wanted)
+    local source, offset = info.source, info.offset
+    local header = source:raw(offset, min(60, source:len() - offset))
+    local content, size_of_it
     local index, last = 21, floor(header:byte(13) / 16) * 4
     while index < last do
         local kind, size = header:byte(index, index + 1)
@@ -1738,18 +1773,19 @@ local function find_options(header)
         elseif not size or size < 2 or index + size - 1 > last or (kind == 5 and (size < 10 or size % 8 ~= 2)) then
             break -- as Wireshark, which goes no further than a damaged SACK either
         end
-        places[kind], sizes[kind] = index + 2, size
+        if kind == wanted then
+            content, size_of_it = header:sub(index + 2, index + size - 1), size
+        end
         index = index + size
     end
-    return places, sizes
+    return content, size_of_it
 end
 
 --- What a SYN or SYN-ACK offers (C12, C13).
-local function read_offer(header)
-    local places = find_options(header)
+local function read_offer(port)
     local offer = {
         mss = value_of(get_mss()), window_scale = value_of(get_window_scale()),
-        sack_permitted = places[4] ~= nil, timestamps = places[8] ~= nil,
+        sack_permitted = read_option(port, 4) ~= nil, timestamps = read_option(port, 8) ~= nil,
     }
     local cookie = get_fast_open_cookie()
     if cookie then -- C12: RFC 7413 allows no more than 16 bytes
@@ -1761,14 +1797,14 @@ local function read_offer(header)
 end
 
 --- Identity of the only segment of a frame (G8).
-local function read_identity(header, flags)
+local function read_identity(port, flags)
     local identification = last_value(get_identification()) or 0
     if identification ~= 0 then
         return identification
     end
-    local places, sizes = find_options(header)
-    if sizes[8] == 10 and #header >= places[8] + 3 then
-        local a, b, c, d = header:byte(places[8], places[8] + 3)
+    local timestamps, size = read_option(port, 8)
+    if size == 10 and #timestamps >= 4 then
+        local a, b, c, d = timestamps:byte(1, 4)
         return TIMESTAMP + ((a * 256 + b) * 256 + c) * 256 + d
     end
     return flags % 8 >= 4 and 0 or nil -- an RST
@@ -1805,18 +1841,18 @@ local function addresses_of(count)
 end
 
 --- The segment of a frame with one header.
--- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and header (its bytes),
---   and source and destination if they matter; or nil if the header is no segment (G1)
+-- @param port the occurrence of its source port
+-- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and port, and source and
+--   destination if they matter; or nil if the header is no segment (G1)
 local function read_segment(port, pinfo)
     local stream, length, flags = get_stream(), get_length(), get_flags()
     if not (stream and length and flags) then
         return nil
     end
-    local header = read_header(port)
-    local source_port, destination_port, seq, ack = read_numbers(header)
+    local source_port, destination_port, seq, ack = read_numbers(port)
     local segment = {
         stream = stream(), source_port = source_port, destination_port = destination_port, flags = flags(),
-        seq = seq, ack = ack, length = length(), ordinal = 0, header = header, source = nil, destination = nil,
+        seq = seq, ack = ack, length = length(), ordinal = 0, port = port, source = nil, destination = nil,
     }
     if tracker:needs_addresses(segment.stream) then
         segment.source, segment.destination = pinfo.src, pinfo.dst
@@ -1837,7 +1873,7 @@ local function read_number(info, place, size)
 end
 
 --- The segments of a frame with several headers (G1 to G3).
--- @return a list of tables as above, without header, and: is it empty because it cannot be told which header is quoted
+-- @return a list of tables as above, without port, and: is it empty because it cannot be told which header is quoted
 local function read_segments(pinfo)
     local ports, streams, lengths, flags = { get_port() }, { get_stream() }, { get_length() }, { get_flags() }
     local count, most = min(#ports, #streams, #lengths, #flags), max(#ports, #streams, #lengths, #flags)
@@ -1940,6 +1976,7 @@ local function show_event(item, annotation)
         add(item, "explanation", annotation.explanation)
     end
     add(item, "responds_to", annotation.responds_to)
+    add(item, "answered_in", annotation.answered_in)
     add(item, "response_time", annotation.response_time)
     add(item, "handshake_time", annotation.handshake_time)
     add(item, "teardown_time", annotation.teardown_time)
@@ -1964,10 +2001,14 @@ local function show_connection(item, annotation, connection)
     add(subtree, "ecn", annotation.ecn)
 end
 
---- Adds the expert information on each anomaly.
-local function show_anomalies(item, joined)
-    for anomaly in (joined or ""):gmatch("[^+]+") do
+--- Adds the expert information on each anomaly, and on a slow handshake.
+local function show_experts(item, said)
+    for anomaly in (said.anomaly or ""):gmatch("[^+]+") do
         item:add_proto_expert_info(experts[anomaly])
+    end
+    local time, limit = said.handshake_time, proto.prefs.slow_handshake
+    if time and limit > 0 and time:tonumber() * 1000 > limit then
+        item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", time:tonumber()))
     end
 end
 
@@ -1984,7 +2025,7 @@ end
 -- @param connection the tracker's record
 local function show(annotation, connection, tree, is_seen)
     if not is_seen then
-        show_anomalies(tree, annotation.anomaly) -- taps see expert information where nobody looks
+        show_experts(tree, annotation) -- taps see expert information where nobody looks
         return
     end
     local item = tree:add(proto, summary_text(annotation))
@@ -2001,7 +2042,7 @@ local function show(annotation, connection, tree, is_seen)
         add(item, annotation.sender .. "_fast_open", annotation.fast_open)
     end
     show_connection(item, annotation, connection)
-    show_anomalies(item, annotation.anomaly)
+    show_experts(item, annotation)
 end
 
 -- ------------------------------------------------------------------------------------------------------- Dissection
@@ -2015,9 +2056,9 @@ local function process(segment, number, is_new, tree)
     local said, connection
     if is_new then
         local offer, identity
-        if segment.header then
-            offer = flags % 4 >= 2 and read_offer(segment.header) or nil -- a SYN
-            identity = read_identity(segment.header, flags)
+        if segment.port then
+            offer = flags % 4 >= 2 and read_offer(segment.port) or nil -- a SYN
+            identity = read_identity(segment.port, flags)
         end
         local take = is_seen and tracker.segment or tracker.take
         said = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
@@ -2037,15 +2078,22 @@ end
 --- Is the only segment of a new frame one with which nothing happens, as most segments of most captures are?
 local function is_uneventful(stream, pinfo)
     local quiet = tracker.quiet[stream]
+    if not quiet then
+        return false
+    end
     local flags, another = get_flags()
-    if not quiet or not flags or another or KINDS[flags() % 32] ~= PLAIN then
+    if not flags or another or KINDS[flags() % 32] ~= PLAIN then
         return false
     elseif quiet == ALL_QUIET then
         return true
     end
-    local length, port = get_length(), get_port()
-    local source = tracker:needs_addresses(stream) and pinfo.src or nil
-    return length ~= nil and port ~= nil and tracker:is_quiet(stream, source, port(), length())
+    local length = get_length()
+    local ends = length and (length() > 0 and quiet.with_payload or quiet.without) or 0
+    if ends == 1 or ends == 2 then
+        local port = get_port()
+        return port ~= nil and tracker:sender(stream, tracker:needs_addresses(stream) and pinfo.src, port()) == ends
+    end
+    return ends == 3
 end
 
 --- A frame without segments: perhaps a network error (N1).
@@ -2101,3 +2149,133 @@ end
 proto.init = reset
 reset()
 register_postdissector(proto)
+
+-- ------------------------------------------------------------------------------------------ Table of the connections
+
+--- Offers the table to tshark and to Wireshark's Tools menu. A function, since Lua allows no more than 200 local
+-- variables in one, and the rules above take as many.
+local function register_tools()
+    local HEADINGS = {
+        "stream", "frame", "client", "server", "establishment", "handshake_ms", "termination", "closed_by",
+        "teardown_ms", "conn_state", "history", "anomalies",
+    }
+    local IS_NUMBER = { stream = true, frame = true, handshake_ms = true, teardown_ms = true }
+    -- A window with more rows would take long to open.
+    local MOST_ROWS, SLOWEST = 10000, 10
+    local unpack = table.unpack or unpack
+
+    --- An address, or the name that Wireshark gives it, with a port; names come from the network and can hold anything.
+    local function end_text(address, port)
+        local text = tostring(address):gsub("%c", "?")
+        return format(text:find(":", 1, true) and "[%s]:%d" or "%s:%d", text, port)
+    end
+
+    local function milliseconds(time)
+        return time and format("%.3f", time:tonumber() * 1000)
+    end
+
+    --- The connections of the capture so far.
+    -- @param most how many at most
+    -- @return a list of lists of strings, one for each of HEADINGS, and how many connections there are
+    local function connection_rows(most)
+        local streams = {}
+        for stream in pairs(tracker.connections) do
+            streams[#streams + 1] = stream
+        end
+        table.sort(streams)
+        local rows = {}
+        for index = 1, min(#streams, most) do
+            local connection = tracker.connections[streams[index]]
+            local summary = summary_of(connection)
+            rows[index] = {
+                format("%d", connection.stream), format("%d", connection.first_frame),
+                end_text(summary.client, summary.client_port), end_text(summary.server, summary.server_port),
+                summary.establishment, milliseconds(summary.handshake_time) or "",
+                summary.termination, summary.closed_by or "", milliseconds(summary.teardown_time) or "",
+                summary.conn_state, summary.history or "", summary.anomalies or "",
+            }
+        end
+        return rows, #streams
+    end
+
+    local function csv_text(rows)
+        local lines = { concat(HEADINGS, ",") }
+        for index, row in ipairs(rows) do
+            local cells = {}
+            for column, text in ipairs(row) do
+                cells[column] = text:find('[",]') and '"' .. text:gsub('"', '""') .. '"' or text
+            end
+            lines[index + 1] = concat(cells, ",")
+        end
+        return concat(lines, "\n") .. "\n"
+    end
+
+    local function table_text(rows, count)
+        local widths, templates, lines = {}, {}, {}
+        for column, heading in ipairs(HEADINGS) do
+            widths[column] = #heading
+            for _, row in ipairs(rows) do
+                widths[column] = max(widths[column], #row[column])
+            end
+            templates[column] = "%" .. (IS_NUMBER[heading] and "" or "-") .. min(widths[column], 99) .. "s"
+        end
+        local template = concat(templates, "  ")
+        lines[1] = format(template, unpack(HEADINGS))
+        for index, row in ipairs(rows) do
+            lines[index + 1] = format(template, unpack(row))
+        end
+        if count > #rows then
+            lines[#lines + 1] = format("... and %d more: tshark -q -z tcp_handshake,connections -r FILE prints all.",
+                count - #rows)
+        end
+        return ((concat(lines, "\n") .. "\n"):gsub(" +\n", "\n"))
+    end
+
+    --- tshark -q -z tcp_handshake,connections
+    register_stat_cmd_arg("tcp_handshake,connections", function()
+        local listener = Listener.new()
+        function listener.draw()
+            io.stdout:write(table_text(connection_rows(math.huge)))
+        end
+    end)
+
+    if gui_enabled() then
+        register_menu("TCP Handshake: connections", function()
+            local rows, count = connection_rows(MOST_ROWS)
+            local window = TextWindow.new("TCP Handshake: connections")
+            window:set(table_text(rows, count))
+            window:add_button("Copy as CSV", function()
+                copy_to_clipboard(csv_text(connection_rows(math.huge)))
+            end)
+        end, MENU_TOOLS_UNSORTED)
+
+        register_menu("TCP Handshake: failed opens", function()
+            set_filter("tcp_handshake.establishment in "
+                .. '{"refused", "unanswered", "unreachable", "half-open", "aborted"}')
+            apply_filter()
+        end, MENU_TOOLS_UNSORTED)
+
+        register_menu("TCP Handshake: slowest handshakes", function()
+            local timed = {}
+            for _, connection in pairs(tracker.connections) do
+                if connection.handshake_time then
+                    timed[#timed + 1] = connection
+                end
+            end
+            table.sort(timed, function(one, other)
+                return other.handshake_time < one.handshake_time
+            end)
+            local streams = {}
+            for index = 1, min(#timed, SLOWEST) do
+                streams[index] = format("%d", timed[index].stream)
+            end
+            if #streams == 0 then
+                report_failure("TCP Handshake: the capture holds no handshake from SYN to third step.")
+                return
+            end
+            set_filter("tcp_handshake.handshake_step && tcp.stream in {" .. concat(streams, ", ") .. "}")
+            apply_filter()
+        end, MENU_TOOLS_UNSORTED)
+    end
+end
+register_tools()

@@ -39,9 +39,8 @@ INTERRUPTED = 128 + signal.SIGINT
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of the `pybridge` command."""
     warnings.showwarning = _show_warning
-    gc.set_threshold(
-        100_000
-    )  # a segment is a few tuples and no cycle: by default a quarter of the time goes into looking for some
+    # A segment is a few tuples and no cycle: by default a quarter of the time goes into looking for some.
+    gc.set_threshold(100_000)
     _catch_signals()
     _keep_standard_streams()
     try:
@@ -271,18 +270,29 @@ def plugin_group() -> None:
 
 @plugin_group.command("install")
 def plugin_install() -> None:
-    """Copy the plugin into Wireshark's personal folder of Lua plugins."""
+    """Copy the plugin and its profile into Wireshark's personal folders, and see that it is loaded."""
     click.echo(plugin.install())
+    click.echo(plugin.install_profile() or plugin.installed_profile())
+    loaded = plugin.check()
+    _say(f"tshark {tshark.version()} loads version {loaded}; for its columns and colours: wireshark -C '{plugin.PROFILE}'.")
 
 
 @plugin_group.command("uninstall")
 def plugin_uninstall() -> None:
-    """Remove the plugin from Wireshark's personal folder of Lua plugins."""
+    """Remove the plugin and its profile from Wireshark's personal folders."""
     removed = plugin.uninstall()
-    if removed:
-        click.echo(removed)
-    else:
+    for path in removed:
+        click.echo(path)
+    if not removed:
         _say("the plugin is not installed.")
+
+
+@plugin_group.command("profile")
+@click.option("-o", "--output", default=f"{plugin.PROFILE}.zip", show_default=True, type=Path, help="The file to write.")
+def plugin_profile(output: Path) -> None:
+    """Write the profile as a zip file for Edit > Configuration Profiles > Import."""
+    plugin.pack_profile(output)
+    click.echo(output)
 
 
 @plugin_group.command("path")

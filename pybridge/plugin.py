@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Lua plugin: where it is, and getting it into and out of the user's Wireshark."""
+"""The Lua plugin and its profile: where they are, and getting them into and out of the user's Wireshark."""
 
 from __future__ import annotations
 
 import filecmp
 import os
+import shutil
+import zipfile
 from pathlib import Path
 
 from pybridge import tshark
@@ -12,6 +14,7 @@ from pybridge.errors import OutputError, PluginError
 from pybridge.files import writing
 
 NAME = "tcp_handshake.lua"
+PROFILE = "TCP Handshake"
 
 
 def path() -> Path:
@@ -48,29 +51,103 @@ def install() -> Path:
     OutputError
         The folder cannot be written.
     """
+    return _copy(path(), installed())
+
+
+def check() -> str:
+    """Whether the user's tshark loads the installed plugin, and only this; returns the version that it loads.
+
+    Raises
+    ------
+    PluginError
+        It does not.
+    """
     target = installed()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{target.parent} cannot be made ({error.strerror}): check its permissions.") from None
-    with writing(target) as temporary:
-        temporary.write_bytes(path().read_bytes())
-    return target
+    for folder in tshark.plugin_folders():
+        for other in folder.rglob("*.lua"):
+            if other != target and b'Proto("tcp_handshake"' in other.read_bytes():
+                raise PluginError(f"{other} is another copy of the plugin, and Wireshark loads only one: remove it.")
+    scripts, complaints = tshark.lua_scripts()
+    if target in scripts:
+        return scripts[target]
+    reason = "as root, Wireshark 4.4 and later ignore personal plugins" if _is_root() else "its Lua is disabled"
+    reason = next(iter(complaints), reason)
+    raise PluginError(f"{target} is there, but tshark {tshark.version()} does not load it: {reason}.")
 
 
-def uninstall() -> Path | None:
-    """Remove the installed plugin; returns where it was, None if it was not installed.
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def uninstall() -> list[Path]:
+    """Remove the installed plugin and its profile; returns what was removed.
 
     Raises
     ------
     OutputError
         It cannot be removed.
     """
-    target = installed()
-    try:
-        os.remove(target)
-    except FileNotFoundError:
+    removed = []
+    for target in (installed(), installed_profile()):
+        try:
+            if target.is_dir():
+                shutil.rmtree(target)
+            elif target.is_file():
+                target.unlink()
+            else:
+                continue
+        except OSError as error:
+            raise OutputError(f"{target} cannot be removed ({error.strerror}): check its permissions.") from None
+        removed.append(target)
+    return removed
+
+
+def installed_profile() -> Path:
+    """Where the configuration profile is, or would be, installed."""
+    return tshark.personal_configuration() / "profiles" / PROFILE
+
+
+def install_profile() -> Path | None:
+    """Copy the profile to where Wireshark keeps the user's; returns where it is, None if it was there.
+
+    One that is there is left alone: Wireshark writes what its user changes into it.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    target = installed_profile()
+    if target.is_dir():
         return None
+    for file in profile():
+        _copy(file, target / file.name)
+    return target
+
+
+def profile() -> list[Path]:
+    """The files of the configuration profile that came with the package: columns, colours, filter buttons."""
+    return sorted((path().parent / "profile").iterdir())
+
+
+def pack_profile(target: Path) -> None:
+    """Write the profile as a zip file for Edit > Configuration Profiles > Import.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    with writing(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in profile():
+            archive.write(file, f"{PROFILE}/{file.name}")
+
+
+def _copy(source: Path, target: Path) -> Path:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{target} cannot be removed ({error.strerror}): check its permissions.") from None
+        raise OutputError(f"{target.parent} cannot be made ({error.strerror}): check its permissions.") from None
+    with writing(target) as temporary:
+        temporary.write_bytes(source.read_bytes())
     return target

@@ -115,15 +115,43 @@ def personal_plugins() -> Path:
     return _plugins("Personal")
 
 
+def plugin_folders() -> list[Path]:
+    """Where tshark looks for Lua plugins."""
+    return [folder for folder in (_plugins("Personal"), _plugins("Global")) if folder.is_dir()]
+
+
+def personal_configuration() -> Path:
+    """Wireshark's personal folder of preferences and profiles, as tshark names it."""
+    return _folder("Personal configuration") or Path()
+
+
 def _plugins(whose: str) -> Path:
-    version()
-    listing = os.fsdecode(subprocess.run([find(), "-G", "folders"], capture_output=True, check=False).stdout)
-    for label in (f"{whose} Lua Plugins", f"{whose} Plugins"):
-        for line in listing.splitlines():
-            name, _, folder = line.partition(":")
-            if name.strip() == label and folder.strip():
-                return Path(folder.strip())
+    folder = _folder(f"{whose} Lua Plugins") or _folder(f"{whose} Plugins")
+    if folder:
+        return folder
     raise TSharkError(f"tshark names no folder for {whose.lower()} Lua plugins: install a Wireshark with Lua support.")
+
+
+def _folder(label: str) -> Path | None:
+    for line in _tell("folders")[0]:
+        name, _, folder = line.partition(":")
+        if name.strip() == label and folder.strip():
+            return Path(folder.strip())
+    return None
+
+
+def _tell(what: str) -> tuple[list[str], list[str]]:
+    """What tshark tells of itself as the user runs it, and its complaints."""
+    version()
+    ended = subprocess.run([find(), "-G", what], capture_output=True, check=False)
+    return os.fsdecode(ended.stdout).splitlines(), os.fsdecode(ended.stderr).splitlines()
+
+
+def lua_scripts() -> tuple[dict[Path, str], list[str]]:
+    """The Lua plugins that the user's tshark loads, with their versions, and why others were not loaded."""
+    lines, complaints = _tell("plugins")
+    rows = ([cell.strip() for cell in line.split("\t")] for line in lines)
+    return {Path(row[3]): row[1] for row in rows if row[2:3] == ["lua script"]}, list(_lua_errors(complaints))
 
 
 def name(source: str) -> str:

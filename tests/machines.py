@@ -19,12 +19,14 @@ ON_ROWS = (
     "closed_by",
     "conn_state",
     "history",
+    "anomalies",
     "client_state",
     "server_state",
     "client",
     "client_port",
     "server",
 )
+TOLD = (*ON_ROWS, "handshake_time", "teardown_time")
 
 Said = dict[str, Any]
 Rows = dict[int, dict[str, Any]]
@@ -46,7 +48,7 @@ class PythonMachine:
         return {stream: connection.row() for stream, connection in self.annotator.connections.items()}
 
     def told(self) -> Rows:
-        return {stream: {name: getattr(row, name) for name in ON_ROWS} for stream, row in self.rows().items()}
+        return {stream: {name: getattr(row, name) for name in TOLD} for stream, row in self.rows().items()}
 
 
 class LuaMachine:
@@ -77,4 +79,4 @@ class LuaMachine:
 
     def told(self) -> Rows:
         found = {stream: self._tracker.connection(self._tracker, stream) for stream in self._streams}
-        return {stream: {name: row[name] for name in ON_ROWS} for stream, row in found.items()}
+        return {stream: {name: row[name] for name in TOLD} for stream, row in found.items()}

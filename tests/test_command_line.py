@@ -79,17 +79,6 @@ def test_the_report_is_a_page_and_a_summary(run: Run, pcaps: Path, tmp_path: Pat
     assert "http://" not in page.replace("http://www.w3.org/", "")
 
 
-def test_the_plugin_is_installed_found_stale_and_removed(run: Run, tmp_path: Path) -> None:
-    installed = Path(run("plugin", "install").stdout.strip())
-    assert installed.is_relative_to(tmp_path)
-    assert "" == run("plugin", "path").stderr
-    installed.write_text("-- an old version")
-    assert "is another version: run pybridge plugin install." in run("plugin", "path").stderr
-    assert str(installed) == run("plugin", "uninstall").stdout.strip()
-    assert not installed.exists()
-    assert "not installed" in run("plugin", "uninstall").stderr
-
-
 def test_version_and_help_end_well(run: Run) -> None:
     assert pybridge.__version__ in run("--version").stdout
     assert 0 == run("--help").returncode

@@ -402,9 +402,11 @@ class UnwatchedMachine(RecallingMachine):
 
     def needs(self, event: Segment) -> bool:
         """Whether the plugin does not pass the segment over."""
-        is_plain = event.flags & (FIN | SYN | RST | ACK) == ACK
-        place = event.stream, event.source, event.source_port, event.length
-        return not (is_plain and self._tracker.is_quiet(self._tracker, *place))
+        quiet = self._tracker.quiet[event.stream]
+        if quiet is None or event.flags & (FIN | SYN | RST | ACK) != ACK:
+            return True
+        sender = self._tracker.sender(self._tracker, event.stream, event.source, event.source_port)
+        return not sender & (quiet.with_payload if event.length else quiet.without)
 
 
 @THOROUGH

@@ -270,7 +270,8 @@ def test_a_long_connection_costs_the_annotator_no_more_than_a_short_one() -> Non
     assert long - short < 10_000
 
 
-def test_segments_that_say_nothing_cost_the_plugin_nothing() -> None:
+@pytest.mark.parametrize("takes", ["segment", "take"], ids=["looked at", "not looked at"])
+def test_segments_that_say_nothing_cost_the_plugin_nothing(takes: str) -> None:
     runtime = lua54.LuaRuntime()
     tracker = runtime.execute(PLUGIN.read_text(encoding="utf-8")).new()
     size = runtime.eval("function() collectgarbage() return (collectgarbage('count')) end")
@@ -279,7 +280,7 @@ def test_segments_that_say_nothing_cost_the_plugin_nothing() -> None:
     def more(count: int) -> float:
         for number in range(count):
             flags = (0, ACK)[number & 1]  # invalid, and data
-            tracker.segment(tracker, 0, number, START, *ends, flags, number, 0, 5, None, None)
+            tracker[takes](tracker, 0, number, START, *ends, flags, number, 0, 5, None, None)
         return float(size())
 
     short, long = more(1_000), more(20_000)
