@@ -12,7 +12,7 @@ SEED ?= 1
 FRAMES ?= 500000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test compat fuzz witness bench lint golden verify install-plugin uninstall-plugin clean
+.PHONY: help setup report test compat fuzz witness bench screenshots lint golden verify install-plugin uninstall-plugin clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +43,9 @@ fuzz: $(READY) ## [SECONDS=600] [SEED=1]: both implementations on random convers
 
 bench: $(READY) ## [FRAMES=500000] [BENCH="--quick"]: measure all that has a goal, beside docs/bench.json
 	@$(BIN)/python -m tests.bench --frames $(FRAMES) --compare docs/bench.json $(BENCH)
+
+screenshots: $(READY) ## make the pictures of docs/images anew, in Wireshark and a browser on a display of their own
+	@sh docs/screenshots.sh
 
 lint: $(READY) ## ruff, mypy, luacheck
 	@sh .ci/system luacheck

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Make the pictures of docs/images anew: sh docs/screenshots.sh
+# Make the pictures of docs/images anew: make screenshots
 # Wireshark runs on a display and with a profile of its own; yours is not touched.
 set -eu
 cd "$(dirname "$0")/.."
@@ -31,23 +31,46 @@ mkdir -p docs/images "$work/home" "$work/captures"
 mkdir -m 700 "$work/run"
 export HOME="$work/home" XDG_RUNTIME_DIR="$work/run" TZ=UTC LC_ALL=C.UTF-8
 
+# --- what is shown
+
+# A capture of the golden ones, with hosts and times of their own.
+.venv/bin/python - "$work/captures" <<'END'
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, "")
+from pcaps.build import capture
+from pcaps.listing import HERE, parse
+
+NAMES = """article-curl close-four-way-by-client ipv6 unanswered refused syn-retransmission icmp-host-unreachable refused
+    half-open article-wget close-simultaneous refused-retry rst-by-server icmp-time-exceeded half-close-data
+    fin-retransmission client-aborts-in-syn-sent article-ssh unanswered""".split()
+for number, name in enumerate(NAMES, 10):
+    text = (HERE / f"{name}.listing").read_text(encoding="utf-8")
+    text = re.sub(r"10\.0\.0\.1:5000", f"10.0.0.{100 + number % 4}:50{number}", text)
+    text = re.sub(r"^start .*", f"start 2024-01-01T09:00:{number}Z", text, flags=re.MULTILINE)
+    Path(sys.argv[1], f"{number}.pcapng").write_bytes(capture(parse(name, text)))
+END
+mergecap -w "$work/office.pcapng" "$work"/captures/*.pcapng
+
 # --- Wireshark
 
 width=1430 height=680
 
-profile() { # folder: Wireshark rewrites its profile, so that every run gets a new one
-    mkdir -p "$1/profiles/README"
-    cat >"$1/profiles/README/preferences" <<'END'
+profile() { # folder: the plugin's profile with a font of its own; Wireshark rewrites it, so that every run gets a new one
+    mkdir -p "$1/profiles"
+    cp -R plugin/profile "$1/profiles/TCP Handshake"
+    cat >>"$1/profiles/TCP Handshake/preferences" <<'END'
 gui.update.enabled: FALSE
 gui.qt.font_name: DejaVu Sans Mono,9,-1,5,50,0,0,0,0,0
-gui.column.format: "No.","%m","Time","%t","Source","%s","Destination","%d","Role","%Cus:tcp_handshake.role:0:R","Client","%Cus:tcp_handshake.client_state:0:R","Server","%Cus:tcp_handshake.server_state:0:R","Info","%i"
 tcp.ignore_tcp_timestamps: TRUE
 END
-    cat >"$1/profiles/README/recent" <<'END'
+    cat >"$1/profiles/TCP Handshake/recent" <<'END'
 gui.byte_view_show: FALSE
 gui.time_precision: USEC
-gui.geometry_main_upper_pane: 200
-column.width: %m, 52, %t, 74, %s, 116, %d, 116, "%Cus:tcp_handshake.role", 118, "%Cus:tcp_handshake.client_state", 96, "%Cus:tcp_handshake.server_state", 106, %i, 746
+gui.geometry_main_upper_pane: 220
+column.width: %m, 44, %t, 74, %s, 126, %d, 126, "%Cus:tcp_handshake.role", 118, "%Cus:tcp_handshake.handshake_step or tcp_handshake.teardown_step", 44, "%Cus:tcp_handshake.client_state", 96, "%Cus:tcp_handshake.server_state", 106, "%Cus:tcp_handshake.response_time", 92, %i, 672
 END
     cat >"$1/recent_common" <<END
 gui.geometry_main_x: 0
@@ -70,22 +93,27 @@ settled() { # file: take pictures of the display until two are the same
     return 1
 }
 
-wireshark_shot() { # picture capture frame
-    profile "$work/$1"
-    WIRESHARK_CONFIG_DIR="$work/$1" QT_QPA_PLATFORM=xcb QT_STYLE_OVERRIDE=Fusion \
-        wireshark -C README -X lua_script:plugin/tcp_handshake.lua -r "$2" -g "$3" 2>"$work/$1.stderr" &
+wireshark_shot() { # picture capture frame [key ...]: opens the plugin's tree, or presses keys instead
+    picture=$1 capture=$2 frame=$3
+    shift 3
+    profile "$work/$picture"
+    WIRESHARK_CONFIG_DIR="$work/$picture" QT_QPA_PLATFORM=xcb QT_STYLE_OVERRIDE=Fusion \
+        wireshark -C "TCP Handshake" -X lua_script:plugin/tcp_handshake.lua -r "$capture" -g "$frame" 2>"$work/$picture.stderr" &
     wireshark=$!
-    window=$(timeout 60 xdotool search --sync --onlyvisible --limit 1 --name "^$(basename "$2")")
+    window=$(timeout 60 xdotool search --sync --onlyvisible --limit 1 --name "^$(basename "$capture")")
     xdotool windowmove "$window" 0 0 windowsize "$window" $width $height windowfocus "$window"
     settled "$work/shot.png"
-    # Into the empty bottom of the details; the last item is the plugin's. Open it, and put the pointer away.
-    xdotool mousemove $((width / 2)) $((height - 60)) click 1 key --delay 200 ctrl+Left Home End Right mousemove $width $height
+    if [ $# -gt 0 ]; then
+        xdotool key --delay 300 "$@"
+    else # into the empty bottom of the details; the last item is the plugin's. Open it, and put the pointer away.
+        xdotool mousemove $((width / 2)) $((height - 60)) click 1 key --delay 200 ctrl+Left Home End Right mousemove $width $height
+    fi
     settled "$work/shot.png"
     kill $wireshark
     wait $wireshark 2>/dev/null || :
     wireshark=
-    if grep -i '\.lua' "$work/$1.stderr" >&2; then exit 1; fi
-    shrink "$work/shot.png" "$1"
+    if grep -i '\.lua' "$work/$picture.stderr" >&2; then exit 1; fi
+    shrink "$work/shot.png" "$picture"
 }
 
 shrink() { # file picture
@@ -102,6 +130,9 @@ export DISPLAY
 if tshark -X lua_script:plugin/tcp_handshake.lua -r pcaps/article-wget.pcapng -V 2>&1 | grep -i 'lua.*error\|\.lua:' >&2; then exit 1; fi
 wireshark_shot wireshark-handshake pcaps/article-wget.pcapng 2
 wireshark_shot wireshark-merged-close pcaps/article-wget.pcapng 9
+wireshark_shot wireshark-refused pcaps/refused.pcapng 2
+wireshark_shot wireshark-connections "$work/office.pcapng" 1 alt+t Down Down Down Return
+wireshark_shot wireshark-expert "$work/office.pcapng" 1 alt+a Up Return
 
 # --- report and ladder
 
@@ -111,26 +142,6 @@ page_shot() { # picture page width height
     shrink "$work/shot.png" "$1"
 }
 
-# A capture of the golden ones, with hosts and times of their own.
-.venv/bin/python - "$work/captures" <<'END'
-import re
-import sys
-from pathlib import Path
-
-sys.path.insert(0, "")
-from pcaps.build import capture
-from pcaps.listing import HERE, parse
-
-NAMES = """article-curl close-four-way-by-client ipv6 unanswered refused syn-retransmission icmp-host-unreachable refused
-    half-open article-wget close-simultaneous refused-retry rst-by-server icmp-time-exceeded half-close-data
-    fin-retransmission client-aborts-in-syn-sent article-ssh unanswered""".split()
-for number, name in enumerate(NAMES, 10):
-    text = (HERE / f"{name}.listing").read_text(encoding="utf-8")
-    text = re.sub(r"10\.0\.0\.1:5000", f"10.0.0.{100 + number % 4}:50{number}", text)
-    text = re.sub(r"^start .*", f"start 2024-01-01T09:00:{number}Z", text, flags=re.MULTILINE)
-    Path(sys.argv[1], f"{number}.pcapng").write_bytes(capture(parse(name, text)))
-END
-mergecap -w "$work/office.pcapng" "$work"/captures/*.pcapng
 (cd "$work" && "$OLDPWD/.venv/bin/pybridge" report -o report.html office.pcapng >/dev/null)
 page_shot report "$work/report.html" 1180 955
 

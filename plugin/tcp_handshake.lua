@@ -2162,7 +2162,6 @@ local function register_tools()
     local IS_NUMBER = { stream = true, frame = true, handshake_ms = true, teardown_ms = true }
     -- A window with more rows would take long to open.
     local MOST_ROWS, SLOWEST = 10000, 10
-    local unpack = table.unpack or unpack
 
     --- An address, or the name that Wireshark gives it, with a port; names come from the network and can hold anything.
     local function end_text(address, port)
@@ -2171,12 +2170,12 @@ local function register_tools()
     end
 
     local function milliseconds(time)
-        return time and format("%.3f", time:tonumber() * 1000)
+        return time and format("%.3f", time:tonumber() * 1000) or ""
     end
 
     --- The connections of the capture so far.
     -- @param most how many at most
-    -- @return a list of lists of strings, one for each of HEADINGS, and how many connections there are
+    -- @return a list of tables with a string for each of HEADINGS, and how many connections there are
     local function connection_rows(most)
         local streams = {}
         for stream in pairs(tracker.connections) do
@@ -2188,11 +2187,13 @@ local function register_tools()
             local connection = tracker.connections[streams[index]]
             local summary = summary_of(connection)
             rows[index] = {
-                format("%d", connection.stream), format("%d", connection.first_frame),
-                end_text(summary.client, summary.client_port), end_text(summary.server, summary.server_port),
-                summary.establishment, milliseconds(summary.handshake_time) or "",
-                summary.termination, summary.closed_by or "", milliseconds(summary.teardown_time) or "",
-                summary.conn_state, summary.history or "", summary.anomalies or "",
+                stream = format("%d", connection.stream), frame = format("%d", connection.first_frame),
+                client = end_text(summary.client, summary.client_port),
+                server = end_text(summary.server, summary.server_port),
+                establishment = summary.establishment, handshake_ms = milliseconds(summary.handshake_time),
+                termination = summary.termination, closed_by = summary.closed_by or "",
+                teardown_ms = milliseconds(summary.teardown_time),
+                conn_state = summary.conn_state, history = summary.history or "", anomalies = summary.anomalies or "",
             }
         end
         return rows, #streams
@@ -2202,7 +2203,8 @@ local function register_tools()
         local lines = { concat(HEADINGS, ",") }
         for index, row in ipairs(rows) do
             local cells = {}
-            for column, text in ipairs(row) do
+            for column, heading in ipairs(HEADINGS) do
+                local text = row[heading]
                 cells[column] = text:find('[",]') and '"' .. text:gsub('"', '""') .. '"' or text
             end
             lines[index + 1] = concat(cells, ",")
@@ -2210,32 +2212,52 @@ local function register_tools()
         return concat(lines, "\n") .. "\n"
     end
 
-    local function table_text(rows, count)
-        local widths, templates, lines = {}, {}, {}
-        for column, heading in ipairs(HEADINGS) do
-            widths[column] = #heading
+    local function table_text(rows)
+        local lines = {}
+        for index = 0, #rows do
+            lines[index + 1] = ""
+        end
+        for _, heading in ipairs(HEADINGS) do
+            local width = #heading
             for _, row in ipairs(rows) do
-                widths[column] = max(widths[column], #row[column])
+                width = max(width, #row[heading])
             end
-            templates[column] = "%" .. (IS_NUMBER[heading] and "" or "-") .. min(widths[column], 99) .. "s"
-        end
-        local template = concat(templates, "  ")
-        lines[1] = format(template, unpack(HEADINGS))
-        for index, row in ipairs(rows) do
-            lines[index + 1] = format(template, unpack(row))
-        end
-        if count > #rows then
-            lines[#lines + 1] = format("... and %d more: tshark -q -z tcp_handshake,connections -r FILE prints all.",
-                count - #rows)
+            for index = 0, #rows do
+                local text = index == 0 and heading or rows[index][heading]
+                local space = (" "):rep(width - #text)
+                lines[index + 1] = lines[index + 1] .. (IS_NUMBER[heading] and space .. text or text .. space) .. "  "
+            end
         end
         return ((concat(lines, "\n") .. "\n"):gsub(" +\n", "\n"))
+    end
+
+    --- The same for a window, which is narrow and breaks long lines.
+    local function record_text(rows, count)
+        local lines = {}
+        local function say(template, ...)
+            lines[#lines + 1] = format(template, ...)
+        end
+        for _, row in ipairs(rows) do
+            say("stream %s, frame %s: %s → %s", row.stream, row.frame, row.client, row.server)
+            say("    opening: %s%s", row.establishment,
+                row.handshake_ms ~= "" and " in " .. row.handshake_ms .. " ms" or "")
+            say("    closing: %s%s%s", row.termination, row.closed_by ~= "" and " by " .. row.closed_by or "",
+                row.teardown_ms ~= "" and " in " .. row.teardown_ms .. " ms" or "")
+            if row.anomalies ~= "" then
+                say("    unusual: %s", (row.anomalies:gsub("+", ", ")))
+            end
+        end
+        if count > #rows then
+            say("... and %d more: Copy as CSV has all of them.", count - #rows)
+        end
+        return concat(lines, "\n")
     end
 
     --- tshark -q -z tcp_handshake,connections
     register_stat_cmd_arg("tcp_handshake,connections", function()
         local listener = Listener.new()
         function listener.draw()
-            io.stdout:write(table_text(connection_rows(math.huge)))
+            io.stdout:write(table_text((connection_rows(math.huge))))
         end
     end)
 
@@ -2243,9 +2265,9 @@ local function register_tools()
         register_menu("TCP Handshake: connections", function()
             local rows, count = connection_rows(MOST_ROWS)
             local window = TextWindow.new("TCP Handshake: connections")
-            window:set(table_text(rows, count))
+            window:set(record_text(rows, count))
             window:add_button("Copy as CSV", function()
-                copy_to_clipboard(csv_text(connection_rows(math.huge)))
+                copy_to_clipboard(csv_text((connection_rows(math.huge))))
             end)
         end, MENU_TOOLS_UNSORTED)
 
