@@ -19,6 +19,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from lupa import lua54
 
 from pcaps import build, listing
 from pybridge import plugin, store
@@ -29,7 +30,7 @@ from pybridge.model import ACK, CLOSED, FIN, LISTEN, RST, SYN, NetworkError, Seg
 from pybridge.plugin_engine import PluginEngine
 from pybridge.verification import compare
 from tests import rfc9293
-from tests.machines import SAID, LuaMachine, PythonMachine, Said
+from tests.machines import PLUGIN, SAID, LuaMachine, PythonMachine, Said
 from tests.test_listings import CHECKED, expectations, network_error, segment
 
 MODULO, HALF = 1 << 32, 1 << 31
@@ -432,6 +433,20 @@ def test_the_plugin_says_the_same_when_somebody_looks_only_later(conversation: C
         assert python.told() == lua.told()
         for event, said in expected:
             assert said == lua.recall(event, event.stream)
+
+
+def test_addresses_with_one_name_are_told_apart() -> None:
+    """Where Wireshark resolves names, an address prints itself as one."""
+    lua = lua54.LuaRuntime()
+    tracker = lua.execute(PLUGIN.read_text(encoding="utf-8")).new()
+    named = lua.eval("function() return setmetatable({}, { __tostring = function() return 'host' end }) end")
+    one, other, server = named(), named(), named()
+    said = []
+    for stream, client in enumerate([one, other, one, other]):
+        said.append(tracker.segment(tracker, stream, stream + 1, 0, client, 50000, server, 80, SYN, 100, 0, 0)["anomaly"])
+    assert said == [None, None, "port-reuse", "port-reuse"]
+    assert tracker.network_error(tracker, 5, 0, server, 50000, one, 80, None) is None
+    assert tracker.network_error(tracker, 6, 0, other, 50000, server, 80, None)["stream"] == 3
 
 
 @pytest.mark.parametrize("make", [PythonMachine, LuaMachine])
