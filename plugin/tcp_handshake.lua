@@ -1732,6 +1732,9 @@ local get_time = Field.new("frame.time_epoch")
 
 local tracker
 local last_frame
+-- A read filter in two passes (tshark -2 -R) gives the number of each frame that it drops to the next one, too. By such
+-- a number and stream: the ordinal of the first segment of the frame that came last, which is the one that stays.
+local first_ordinals
 
 --- Value of the first of the occurrences given, or nil.
 local function value_of(info)
@@ -1746,7 +1749,7 @@ end
 
 local function reset()
     tracker = new() -- NSTime subtracts as numbers do
-    last_frame = 0
+    last_frame, first_ordinals = 0, {}
 end
 
 --- Ports, sequence and acknowledgement number in a TCP header.
@@ -2066,8 +2069,9 @@ local function process(segment, number, is_new, tree)
             offer, identity)
         connection = tracker.connections[stream]
     else
-        said, connection = tracker:recall(stream, number, segment.ordinal, segment.source, segment.source_port, flags,
-            segment.seq, segment.length)
+        local first = first_ordinals[number] and first_ordinals[number][stream] or 0
+        said, connection = tracker:recall(stream, number, first + segment.ordinal, segment.source, segment.source_port,
+            flags, segment.seq, segment.length)
     end
     if said then
         show(said, connection, tree, is_seen)
@@ -2114,6 +2118,19 @@ local function dissect_error(number, is_new, pinfo, tree)
     end
 end
 
+--- A frame has the number of the one before it, which a read filter dropped.
+local function take_over(number)
+    local first = first_ordinals[number] or {}
+    for _, stream in ipairs({ get_stream() }) do
+        local connection = tracker.connections[stream()]
+        if connection and connection.last_frame == number then
+            first[stream()] = connection.last_ordinal + 1
+        end
+    end
+    first_ordinals[number] = first
+    tracker.errors[number] = nil
+end
+
 function proto.dissector(_, pinfo, tree)
     local stream, another_stream = get_stream()
     if not stream and not get_port() then
@@ -2121,6 +2138,10 @@ function proto.dissector(_, pinfo, tree)
     end
     local number = pinfo.number
     local is_new = number > last_frame
+    if number == last_frame and not pinfo.visited then
+        is_new = true
+        take_over(number)
+    end
     if is_new then
         last_frame = number
         if stream and not another_stream and is_uneventful(stream(), pinfo) and not is_watched(tree) then

@@ -157,3 +157,46 @@ def test_notes_and_explanations_can_be_turned_off(tshark: Tshark, pcaps: Path) -
     assert "[Handshake 1/3]" not in tshark("-o", "tcp_handshake.info_notes:FALSE", "-r", path)
     assert "Explanation: proposes" in tshark("-V", "-r", path)
     assert "Explanation: proposes" not in tshark("-o", "tcp_handshake.explanations:FALSE", "-V", "-r", path)
+
+
+# ------------------------------------------------------------------------------------------------- However it is run
+
+WAYS = {
+    "two passes": ["-2"],
+    "read filter": ["-2", "-R", "tcp.flags.fin == 1"],
+    "display filter": ["-Y", "tcp.len > 0"],
+    "written": ["-w", os.devnull],
+    "few packets shown": ["-Y", "tcp_handshake.teardown_step == 4"],
+    "no analysis": ["-o", "tcp.analyze_sequence_numbers:FALSE", "-o", "tcp.desegment_tcp_streams:FALSE"],
+    "raw numbers": ["-o", "tcp.relative_sequence_numbers:FALSE", "-o", "tcp.calculate_timestamps:FALSE"],
+    "decode as": ["-d", "tcp.port==8080,tls"],
+    "heuristics first": ["-o", "tcp.try_heuristic_first:TRUE"],
+    "names": ["-N", "mtndv"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["article-wget", "icmp-host-unreachable"])
+def test_no_state_is_missed_however_tshark_is_run(tshark: Tshark, pcaps: Path, name: str, way: str) -> None:
+    arguments = ("-q", "-z", "tcp_handshake,connections", "-r", pcaps / f"{name}.pcapng")
+    assert tshark("-n", *arguments).split("\n") == tshark(*WAYS[way], *arguments).split("\n")
+
+
+@pytest.mark.parametrize("kept", ["tcp.flags.fin == 1", "tcp.len > 0", "tcp.flags.syn == 0"])
+def test_what_a_read_filter_leaves_is_annotated_as_it_was(tshark: Tshark, pcaps: Path, kept: str) -> None:
+    names = ("role", "teardown_step", "client_state", "server_state", "explanation", "termination")
+    fields = ("-T", "fields", *(word for name in names for word in ("-e", f"tcp_handshake.{name}")))
+    path = pcaps / "article-wget.pcapng"
+    assert tshark("-2", "-R", kept, *fields, "-r", path) == tshark("-2", "-Y", kept, *fields, "-r", path) != ""
+
+
+def test_what_goes_before_and_after_in_one_file_changes_nothing(tshark: Tshark, pcaps: Path, tmp_path: Path) -> None:
+    merged = tmp_path / "merged.pcapng"
+    parts = [pcaps / f"{name}.pcapng" for name in ("refused", "article-wget", "half-open")]
+    subprocess.run(["mergecap", "-a", "-w", merged, *parts], check=True)
+    shifted = tmp_path / "shifted.pcapng"
+    subprocess.run(["editcap", "-t", "3600", merged, shifted], check=True)
+    fields = ("-T", "fields", *(word for name in ("role", "client_state", "anomaly") for word in ("-e", f"tcp_handshake.{name}")))
+    alone = [tshark(*fields, "-r", part) for part in parts]
+    assert "".join(alone[:2]) in tshark(*fields, "-r", merged)
+    assert tshark(*fields, "-r", merged) == tshark(*fields, "-r", shifted)
