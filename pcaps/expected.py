@@ -1,18 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Write what is expected of every golden in full, NAME.expected from its capture: both tables, for reading in a diff."""
+"""Write what is expected of every golden in full, NAME.expected from its capture: both tables, for reading in a diff.
+
+Where a later tshark begins other streams (G4), run with that one this writes NAME.expected-4.4 beside it.
+"""
 
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from packaging.version import Version
 
 import pybridge
-from pcaps.listing import HERE, load_all
+from pcaps.listing import HERE, Listing, load_all
+from pybridge import tshark
 from pybridge.output import as_text
 
 MISSING = "."
+OTHER_STREAMS = Version("4.4")
+
+
+def expected_file(golden: Listing) -> Path:
+    """Where stands what is expected with the tshark that is here."""
+    later = HERE / f"{golden.name}.expected-{OTHER_STREAMS}"
+    return later if later.exists() and tshark.version() >= OTHER_STREAMS else HERE / f"{golden.name}.expected"
 
 
 def expected_text(capture: pybridge.Capture) -> str:
@@ -40,7 +53,14 @@ def main() -> None:
     goldens = load_all()
     for golden in goldens:
         text = expected_text(pybridge.read(HERE / golden.file, progress=False))
-        (HERE / f"{golden.name}.expected").write_text(text, encoding="utf-8")
+        file = HERE / f"{golden.name}.expected"
+        if tshark.version() >= OTHER_STREAMS:
+            later = HERE / f"{file.name}-{OTHER_STREAMS}"
+            later.unlink(missing_ok=True)
+            if text == file.read_text(encoding="utf-8"):
+                continue
+            file = later
+        file.write_text(text, encoding="utf-8")
     print(f"{len(goldens)} expected tables written")
 
 
