@@ -151,7 +151,9 @@ def lua_scripts() -> tuple[dict[Path, str], list[str]]:
     """The Lua plugins that the user's tshark loads, with their versions, and why others were not loaded."""
     lines, complaints = _tell("plugins")
     rows = ([cell.strip() for cell in line.split("\t")] for line in lines)
-    return {Path(row[3]): row[1] for row in rows if row[2:3] == ["lua script"]}, list(_lua_errors(complaints))
+    # Wireshark 4.6 writes it with a capital.
+    scripts = {Path(row[3]): row[1] for row in rows if len(row) > 3 and row[2].lower() == "lua script"}
+    return scripts, list(_lua_errors(complaints))
 
 
 def name(source: str) -> str:
@@ -544,12 +546,15 @@ def _is_about(plugin: Path, reason: str) -> bool:
 
 @contextlib.contextmanager
 def _child_watcher() -> Iterator[None]:
-    """Before Python 3.12, a child watcher that needs no loop of its own; the application's, if it set one, is put back.
+    """Before Python 3.14, a child watcher that needs no loop of its own; the application's, if it set one, is put back.
 
     Not by `set_child_watcher`: that would close the application's, which may only be done in its main thread.
     """
+    if sys.version_info >= (3, 14):
+        yield
+        return
     policy: Any = asyncio.get_event_loop_policy()
-    if sys.version_info >= (3, 12) or not hasattr(policy, "_watcher"):
+    if not hasattr(policy, "_watcher"):
         yield
         return
     watcher = policy._watcher

@@ -150,7 +150,7 @@ def test_a_plugin_that_fails_is_said_so(tmp_path: Path, pcaps: Path, lua: str) -
 
 
 def test_a_stale_copy_in_the_personal_folder_does_no_harm(run: Run, tmp_path: Path, pcaps: Path) -> None:
-    installed = Path(run("plugin", "install").stdout.strip())
+    installed = Path(run("plugin", "install").stdout.splitlines()[0])
     installed.write_text('local p = Proto("tcp_handshake", "stale")\nregister_postdissector(p)')
     done = run("verify", pcaps / "article-wget.pcapng")
     assert (0, "1 agree, 0 differ, 0 could not be read.\n") == (done.returncode, done.stdout)
@@ -259,6 +259,7 @@ def test_reading_works_inside_a_running_event_loop(pcaps: Path) -> None:
     assert 2 == asyncio.run(inside())
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="pyshark 0.6 by itself does not run on Python 3.14")
 def test_reading_works_beside_a_pyshark_of_the_application(tmp_path: Path, pcaps: Path) -> None:
     program = (
         "import pyshark, pybridge\n"

@@ -48,6 +48,6 @@ def test_every_rule_that_a_golden_cites_is_in_the_specification() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("script", [".ci/run", ".ci/system"])
+@pytest.mark.parametrize("script", [".ci/run", ".ci/system", "docs/screenshots.sh", "tests/compat.sh"])
 def test_set_up_scripts_parse(script: str) -> None:
     subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
