@@ -267,10 +267,10 @@ def test_reading_works_beside_a_pyshark_of_the_application(tmp_path: Path, pcaps
         "capture = pyshark.FileCapture(path)\n"
         "first = len(list(capture))\n"
         "capture.close()\n"
-        "print(first, len(pybridge.read(path).segments), pybridge.read(path).packet(2).tcp.flags_reset)\n"
+        "print(first, len(pybridge.read(path).segments), pybridge.read(path).packet(2).tcp.dstport)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert ("2 2 1\n", "") == (done.stdout, done.stderr)
+    assert ("2 2 50000\n", "") == (done.stdout, done.stderr)
 
 
 def test_a_packet_that_is_not_there_is_said_so(pcaps: Path) -> None:
