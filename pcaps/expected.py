@@ -24,8 +24,12 @@ OTHER_STREAMS = Version("4.4")
 
 def expected_file(golden: Listing) -> Path:
     """Where stands what is expected with the tshark that is here."""
-    later = HERE / f"{golden.name}.expected-{OTHER_STREAMS}"
-    return later if later.exists() and tshark.version() >= OTHER_STREAMS else HERE / f"{golden.name}.expected"
+    usual, later = _files(golden)
+    return later if later.exists() and tshark.version() >= OTHER_STREAMS else usual
+
+
+def _files(golden: Listing) -> tuple[Path, Path]:
+    return HERE / f"{golden.name}.expected", HERE / f"{golden.name}.expected-{OTHER_STREAMS}"
 
 
 def expected_text(capture: pybridge.Capture) -> str:
@@ -53,14 +57,13 @@ def main() -> None:
     goldens = load_all()
     for golden in goldens:
         text = expected_text(pybridge.read(HERE / golden.file, progress=False))
-        file = HERE / f"{golden.name}.expected"
-        if tshark.version() >= OTHER_STREAMS:
-            later = HERE / f"{file.name}-{OTHER_STREAMS}"
+        usual, later = _files(golden)
+        if tshark.version() < OTHER_STREAMS:
+            usual.write_text(text, encoding="utf-8")
+        elif text == usual.read_text(encoding="utf-8"):
             later.unlink(missing_ok=True)
-            if text == file.read_text(encoding="utf-8"):
-                continue
-            file = later
-        file.write_text(text, encoding="utf-8")
+        else:
+            later.write_text(text, encoding="utf-8")
     print(f"{len(goldens)} expected tables written")
 
 

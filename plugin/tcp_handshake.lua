@@ -1752,7 +1752,16 @@ local function reset()
     last_frame, first_ordinals = 0, {}
 end
 
---- Ports, sequence and acknowledgement number in a TCP header.
+--- Number in bytes as they are sent.
+local function number_in(bytes)
+    local number = 0
+    for index = 1, #bytes do
+        number = number * 256 + bytes:byte(index)
+    end
+    return number
+end
+
+--- Ports, sequence and acknowledgement number in a TCP header: at once, since it is done for each that is judged.
 -- @param info the occurrence of its source port
 local function read_numbers(info)
     local a, b, c, d, e, f, g, h, i, j, k, l = info.source:raw(info.offset, 12):byte(1, 12)
@@ -1807,8 +1816,7 @@ local function read_identity(port, flags)
     end
     local timestamps, size = read_option(port, 8)
     if size == 10 and #timestamps >= 4 then
-        local a, b, c, d = timestamps:byte(1, 4)
-        return TIMESTAMP + ((a * 256 + b) * 256 + c) * 256 + d
+        return TIMESTAMP + number_in(timestamps:sub(1, 4))
     end
     return flags % 8 >= 4 and 0 or nil -- an RST
 end
@@ -1868,11 +1876,7 @@ end
 -- @param place how far behind its beginning the number stands
 -- @param size its bytes
 local function read_number(info, place, size)
-    local number = 0
-    for _, byte in ipairs({ info.source:raw(info.offset + place, size):byte(1, size) }) do
-        number = number * 256 + byte
-    end
-    return number
+    return number_in(info.source:raw(info.offset + place, size))
 end
 
 --- The segments of a frame with several headers (G1 to G3).
@@ -2265,7 +2269,7 @@ local function register_tools()
             say("    closing: %s%s%s", row.termination, row.closed_by ~= "" and " by " .. row.closed_by or "",
                 row.teardown_ms ~= "" and " in " .. row.teardown_ms .. " ms" or "")
             if row.anomalies ~= "" then
-                say("    unusual: %s", (row.anomalies:gsub("+", ", ")))
+                say("    unusual: %s", (row.anomalies:gsub("%+", ", ")))
             end
         end
         if count > #rows then

@@ -272,7 +272,7 @@ def plugin_group() -> None:
 def plugin_install() -> None:
     """Copy the plugin and its profile into Wireshark's personal folders, and see that it is loaded."""
     click.echo(plugin.install())
-    click.echo(plugin.install_profile() or plugin.installed_profile())
+    click.echo(plugin.install_profile())
     loaded = plugin.check()
     _say(f"tshark {tshark.version()} loads version {loaded}; for its columns and colours: wireshark -C '{plugin.PROFILE}'.")
 

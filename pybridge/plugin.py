@@ -107,8 +107,8 @@ def installed_profile() -> Path:
     return tshark.personal_configuration() / "profiles" / PROFILE
 
 
-def install_profile() -> Path | None:
-    """Copy the profile to where Wireshark keeps the user's; returns where it is, None if it was there.
+def install_profile() -> Path:
+    """Copy the profile to where Wireshark keeps the user's; returns where it is.
 
     One that is there is left alone: Wireshark writes what its user changes into it.
 
@@ -118,10 +118,9 @@ def install_profile() -> Path | None:
         The folder cannot be written.
     """
     target = installed_profile()
-    if target.is_dir():
-        return None
-    for file in profile():
-        _copy(file, target / file.name)
+    if not target.is_dir():
+        for file in profile():
+            _copy(file, target / file.name)
     return target
 
 

@@ -122,22 +122,24 @@ def plugin_folders() -> list[Path]:
 
 def personal_configuration() -> Path:
     """Wireshark's personal folder of preferences and profiles, as tshark names it."""
-    return _folder("Personal configuration") or Path()
+    folder = _folder("Personal configuration")
+    if folder:
+        return folder
+    raise TSharkError("tshark names no folder for personal configuration: install Wireshark 4.0 or later again.")
 
 
 def _plugins(whose: str) -> Path:
-    folder = _folder(f"{whose} Lua Plugins") or _folder(f"{whose} Plugins")
+    folder = _folder(f"{whose} Lua Plugins", f"{whose} Plugins")
     if folder:
         return folder
     raise TSharkError(f"tshark names no folder for {whose.lower()} Lua plugins: install a Wireshark with Lua support.")
 
 
-def _folder(label: str) -> Path | None:
-    for line in _tell("folders")[0]:
-        name, _, folder = line.partition(":")
-        if name.strip() == label and folder.strip():
-            return Path(folder.strip())
-    return None
+def _folder(*labels: str) -> Path | None:
+    """The first of these folders that tshark names."""
+    rows = (line.partition(":") for line in _tell("folders")[0])
+    folders = {name.strip(): folder.strip() for name, _, folder in rows}
+    return next((Path(folders[label]) for label in labels if folders.get(label)), None)
 
 
 def _tell(what: str) -> tuple[list[str], list[str]]:
