@@ -9,30 +9,40 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pybridge.errors import CaptureError, CutShortWarning, OutputError, PluginError, PybridgeError, TSharkError
+from pybridge.errors import (
+    CaptureError,
+    CutShortWarning,
+    FilterError,
+    OutputError,
+    PluginError,
+    PybridgeError,
+    TSharkError,
+)
 from pybridge.version import __version__
 
 if TYPE_CHECKING:
-    from pybridge.capture import Capture, read
+    from pybridge.capture import Capture, read, read_all
     from pybridge.verification import verify
 
 __all__ = [
     "Capture",
     "CaptureError",
     "CutShortWarning",
+    "FilterError",
     "OutputError",
     "PluginError",
     "PybridgeError",
     "TSharkError",
     "__version__",
     "read",
+    "read_all",
     "verify",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """What needs pandas, when it is asked for: the command line starts without it."""
-    if name in ("Capture", "read"):
+    if name in ("Capture", "read", "read_all"):
         from pybridge import capture
 
         return getattr(capture, name)

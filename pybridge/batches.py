@@ -19,6 +19,9 @@ import pyarrow.parquet as pq
 
 from pybridge.model import STATES, Annotation, ConnectionRow, Segment
 
+SCHEMA_VERSION = "1"
+"""Of the columns, their types and categories (`docs/annotations.md`); in the metadata of Parquet and Arrow files."""
+
 INTEGER, TEXT, BOOL = pa.int64(), pa.string(), pa.bool_()
 TIME, DURATION, CATEGORY = pa.timestamp("ns", tz="UTC"), pa.duration("ns"), pa.dictionary(pa.int8(), pa.string())
 SMALL = pa.int8()
@@ -63,7 +66,7 @@ def _schema(*fields: pa.Field) -> pa.Schema:
         if (kind := pandas_dtype(field))
     ]
     about = {"index_columns": [], "column_indexes": [], "columns": columns, "pandas_version": "2.2.0"}
-    return pa.schema(fields, metadata={"pandas": json.dumps(about)})
+    return pa.schema(fields, metadata={"pandas": json.dumps(about), "pybridge.schema": SCHEMA_VERSION})
 
 
 def pandas_dtype(field: pa.Field) -> str | None:
@@ -178,6 +181,13 @@ def write_parquet(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, target: P
                 writer.write_table(pa.Table.from_batches(waiting, schema))
                 waiting = []
         writer.write_table(pa.Table.from_batches(waiting, schema))
+
+
+def write_arrow(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, target: Path | BinaryIO) -> None:
+    """Write an Arrow file (Feather 2) as the batches come."""
+    with pa.ipc.new_file(str(target) if isinstance(target, Path) else target, schema) as writer:
+        for block in blocks:
+            writer.write_batch(block)
 
 
 @cache

@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
+import pyarrow as pa
 
-from pybridge import batches, ladder, tables, tshark
+from pybridge import batches, ladder, plugin, tables, tshark
 from pybridge.engine import Engine, EngineName, annotate, engine_by_name
+from pybridge.errors import CaptureError
+from pybridge.meanings import FAILED
+from pybridge.text import endpoint
 
 if TYPE_CHECKING:
     from pyshark.packet.packet import Packet
@@ -37,6 +42,65 @@ class Capture:
     def __repr__(self) -> str:
         return f"<Capture {self.source}: {len(self.segments)} segments, {len(self.connections)} connections>"
 
+    def _repr_html_(self) -> str:
+        """In Jupyter: the verdict, charts, and the first failures."""
+        from pybridge import report  # its libraries take longer to load than most captures to read
+
+        return report.excerpt(self.segments, self.connections, title=self.source)
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """The connections that did not open, in order."""
+        return self.connections[self.connections["establishment"].isin(FAILED)]
+
+    def slowest(self, n: int = 10) -> pd.DataFrame:
+        """The connections whose handshakes took longest, slowest first."""
+        return self.connections.nlargest(n, "handshake_time")
+
+    def filter(self, display_filter: str) -> Capture:
+        """The segments in the frames that a Wireshark display filter selects, and their connections.
+
+        The annotations stay those of the whole capture. Fields of the plugin can be used, too.
+
+        Raises
+        ------
+        FilterError
+            Wireshark does not understand the filter.
+        CaptureError
+            The capture cannot be read again.
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> capture = pybridge.read("pcaps/article-wget.pcapng")
+        >>> capture.filter("tcp.flags.syn == 1").segments.role.tolist()
+        ['SYN', 'SYN-ACK']
+        """
+        frames = tshark.matching(self._again(), display_filter, plugin=plugin.path())
+        segments = self.segments[self.segments["frame"].isin(frames)]
+        return Capture(self.source, segments, self.connections[self.connections.index.isin(segments["stream"])])
+
+    def follow(self, stream: int) -> pd.DataFrame:
+        """What both ends of a connection sent, put together by Wireshark (*Follow > TCP Stream*).
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per turn: `sender` (`client` or `server`) and `data` (bytes).
+
+        Raises
+        ------
+        KeyError
+            There is no such connection.
+        CaptureError
+            The capture cannot be read again.
+        """
+        connection = self._connection(stream)
+        client = endpoint(connection["client"], connection["client_port"])
+        turns = [("client" if node == client else "server", data) for node, data in tshark.follow(self._again(), stream)]
+        senders = pd.Categorical([sender for sender, _ in turns], categories=batches.SENDERS)
+        return pd.DataFrame({"sender": senders, "data": pd.Series([data for _, data in turns], dtype=object)})
+
     def ladder(self, stream: int) -> ladder.Ladder:
         """The sequence diagram of a connection, as textbooks draw it; shows itself in Jupyter.
 
@@ -45,11 +109,8 @@ class Capture:
         KeyError
             There is no such connection.
         """
-        if stream not in self.connections.index:
-            raise KeyError(f"{self.source} has no connection {stream}.")
         rows = self.segments[self.segments["stream"] == stream]
-        connection = cast("pd.Series[Any]", self.connections.loc[stream])
-        return ladder.Ladder(ladder.ladder_svg(rows, connection))
+        return ladder.Ladder(ladder.ladder_svg(rows, self._connection(stream)))
 
     def packet(self, frame: int) -> Packet:
         """The full pyshark packet behind a row: every field that Wireshark dissects.
@@ -59,7 +120,18 @@ class Capture:
         CaptureError
             There is no such frame, or the capture was standard input.
         """
-        return tshark.packet(self.source, frame)
+        return tshark.packet(self._again(), frame)
+
+    def _connection(self, stream: int) -> pd.Series[Any]:
+        if stream not in self.connections.index:
+            raise KeyError(f"{self.source} has no connection {stream}.")
+        return cast("pd.Series[Any]", self.connections.loc[stream])
+
+    def _again(self) -> str:
+        """The capture, to be read once more."""
+        if self.source == tshark.STANDARD_INPUT:
+            raise CaptureError("Standard input can be read only once: save the capture to a file to look into it again.")
+        return self.source
 
 
 def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progress: bool | None = None) -> Capture:
@@ -103,3 +175,36 @@ def read_with(engine: Engine, source: str, *, progress: bool | None = None) -> C
     with closing(annotate(engine, source, progress=progress)) as blocks:
         segments = tables.segments(map(batches.segments, blocks))
     return Capture(source, segments, tables.connections(batches.connections(engine.rows())))
+
+
+def read_all(
+    sources: Iterable[str | os.PathLike[str]], engine: EngineName = "python", *, progress: bool | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Annotate several captures, each for itself.
+
+    Parameters
+    ----------
+    sources : iterable of path-like
+    engine, progress
+        As for `read`.
+
+    Returns
+    -------
+    segments, connections : pandas.DataFrame
+        The tables of all, with the column `capture` in front, the path; `stream` is a column of both.
+
+    Raises
+    ------
+    CaptureError, TSharkError, PluginError
+    """
+    segments: list[pa.RecordBatch] = []
+    connections: list[pa.RecordBatch] = []
+    for source in [os.fspath(source) for source in sources]:
+        judge = engine_by_name(engine)
+        with closing(annotate(judge, source, progress=progress)) as blocks:
+            segments += batches.named(source, map(batches.segments, blocks))
+        connections += batches.named(source, batches.connections(judge.rows()))
+    return (
+        tables.frame(segments, batches.with_capture(batches.SEGMENTS)),
+        tables.frame(connections, batches.with_capture(batches.CONNECTIONS)),
+    )

@@ -26,13 +26,15 @@ from tqdm import tqdm
 
 from pybridge import batches, files, plugin, tshark
 from pybridge.engine import ENGINES, Engine, EngineName, annotate, engine_by_name
-from pybridge.errors import OutputError, PybridgeError
+from pybridge.errors import CaptureError, CutShortWarning, OutputError, PybridgeError
+from pybridge.language import LANGUAGES, Language
 from pybridge.model import Annotation, Segment
 from pybridge.text import printable
 from pybridge.version import __version__
 
 FINDINGS, ERROR = 1, 2
-FORMATS = ("table", "csv", "json", "parquet")
+FORMATS = ("table", "csv", "json", "jsonl", "parquet", "arrow")
+BINARY = ("parquet", "arrow")
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -155,8 +157,8 @@ def _table_command(name: str, help_text: str, schema: pa.Schema, choose: Choose)
         if sources.count(tshark.STANDARD_INPUT) > 1:
             raise click.UsageError("Standard input can be read only once: name - once.")
         form = form or _format_of(out)
-        if out is None and form == "parquet" and sys.stdout.isatty():
-            raise OutputError("Parquet is not for a terminal: add -o FILE.parquet.")
+        if out is None and form in BINARY and sys.stdout.isatty():
+            raise OutputError(f"{form.capitalize()} is not for a terminal: add -o FILE.{form}.")
         # What is printed as it comes shows progress enough.
         progress = False if out is None and form != "table" and sys.stdout.isatty() else None
 
@@ -180,8 +182,9 @@ def _format_of(out: Path | None) -> str:
 
 
 def _write(blocks: Blocks, schema: pa.Schema, form: str, target: Path | None) -> None:
-    if form == "parquet":
-        batches.write_parquet(blocks, schema, target or sys.stdout.buffer)
+    if form in BINARY:
+        write = batches.write_parquet if form == "parquet" else batches.write_arrow
+        write(blocks, schema, target or sys.stdout.buffer)
         return
     from pybridge import output
 
@@ -243,24 +246,61 @@ def verify(sources: tuple[str, ...]) -> int:
     return ERROR if unread else FINDINGS if differing else 0
 
 
+LANGUAGE = click.option(
+    "--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of what is drawn and said."
+)
+
+
 @cli.command("report")
 @FILES
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @ENGINE
-def report_command(sources: tuple[str, ...], out: Path, engine: EngineName) -> None:
+@LANGUAGE
+def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, language: Language) -> None:
     """Summary on the terminal, and a page with every connection and its sequence diagram."""
     from pybridge import capture, output, report
+    from pybridge.summary import summary
 
     if len(sources) != 1:
         raise click.UsageError("One report is about one capture: name one FILE.")
     (source,) = sources
     with files.writing(out) as temporary:
-        read = capture.read(source, engine)
-        versions = {"pybridge": __version__, "tshark": str(tshark.version()), "engine": engine}
-        page = report.render(read.segments, read.connections, title=os.path.basename(source), versions=versions)
+        with warnings.catch_warnings(record=True) as caught:
+            read = capture.read(source, engine)
+        for warning in caught:
+            warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
+        page = report.render(
+            read.segments,
+            read.connections,
+            title=os.path.basename(tshark.name(source)),
+            versions={"pybridge": __version__, "tshark": str(tshark.version()), "engine": engine},
+            notes=[str(warning.message) for warning in caught if issubclass(warning.category, CutShortWarning)],
+            language=language,
+        )
         temporary.write_text(page, encoding="utf-8")
-    output.print_summary(report.summary(read.segments, read.connections), source)
+    output.print_summary(summary(read.segments, read.connections), source)
     _say(f"report written to {out}")
+
+
+@cli.command("ladder")
+@click.argument("source", metavar="FILE")
+@click.argument("stream", type=int)
+@click.option("-o", "--output", "out", type=click.Path(path_type=Path), help="Write to this file, not to standard output.")
+@ENGINE
+@LANGUAGE
+def ladder_command(source: str, stream: int, out: Path | None, engine: EngineName, language: Language) -> None:
+    """The sequence diagram of connection STREAM (Wireshark's tcp.stream) as SVG."""
+    from pybridge import capture
+
+    with _target(out) as target:
+        read = capture.read(source, engine)
+        if stream not in read.connections.index:
+            raise CaptureError(f"{tshark.name(source)} has no connection {stream}: pybridge connections lists them.")
+        svg = read.ladder(stream)
+        if target:
+            target.write_text(svg, encoding="utf-8")
+        else:
+            click.echo(svg)
 
 
 @cli.group("plugin")

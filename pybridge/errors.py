@@ -4,6 +4,7 @@
 PybridgeError
 ├── CaptureError         the capture cannot be read: missing, a folder, empty, no permission, not a capture
 ├── TSharkError          tshark is missing, too old, or failed
+├── FilterError          a display filter that Wireshark does not understand
 ├── PluginError          the Lua plugin was not loaded, is not the bridge's own, or failed
 └── OutputError          a result cannot be written
 
@@ -23,6 +24,10 @@ class CaptureError(PybridgeError):
 
 class TSharkError(PybridgeError):
     """tshark is missing, too old, or failed."""
+
+
+class FilterError(PybridgeError):
+    """A display filter that Wireshark does not understand."""
 
 
 class PluginError(PybridgeError):

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pybridge import tables
-from pybridge.report import FAILED, OPENED, Summary
-from pybridge.text import amount, duration_text, printable
+from pybridge.meanings import FAILED, OPENED
+from pybridge.summary import Summary
+from pybridge.text import amount, duration_text, endpoint, printable
 
 
 class _Console(Console):
@@ -34,7 +35,9 @@ NUMBERS = ("connections", "first stream", "slowest handshake", "stream", "SYNs r
 
 
 def write(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, form: str, target: Path | None) -> None:
-    """Write a table as `csv`, `json` or `table` to a file, or to standard output, as its batches come.
+    """Write a table as `csv`, `json` (one document), `jsonl` (an object a line) or `table` as its batches come.
+
+    To a file, or to standard output.
 
     Times are ISO 8601 in UTC with nanoseconds, durations seconds.
     """
@@ -51,9 +54,11 @@ def write(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, form: str, target
                     stream.write(before + json.dumps(record))
                     before = ",\n"
             stream.write("[]\n" if before == "[\n" else "\n]\n")
+        elif form == "jsonl":
+            for block in blocks:
+                stream.writelines(f"{json.dumps(record)}\n" for record in _records(tables.frame([block], schema)))
         else:
-            console = _Console(file=stream, width=None if stream.isatty() else PIPED_WIDTH, highlight=False)
-            _print_table(console, as_text(tables.frame(blocks, schema)))
+            _print_table(stream, tables.frame(blocks, schema))
     finally:
         if target:
             stream.close()
@@ -89,29 +94,60 @@ def _records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
     return plain.to_dict(orient="records")
 
 
-def _print_table(console: Console, text: pd.DataFrame) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def _print_table(stream: TextIO, table: pd.DataFrame) -> None:
+    """All columns as they are; on a terminal what people look at, folded to its width."""
+    looked_at = stream.isatty()
+    text = _glance(table) if looked_at else as_text(table)
+    grid = Table(box=None, pad_edge=False, header_style="bold")
     for name in text.columns:
-        table.add_column(name, justify="right" if pd.api.types.is_numeric_dtype(text[name].dtype) else "left", no_wrap=True)
+        right = name == "handshake" or pd.api.types.is_numeric_dtype(text[name].dtype)
+        grid.add_column(name, justify="right" if right else "left", no_wrap=not looked_at, overflow="fold")
     for row in text.itertuples(index=False):
-        table.add_row(*(Text("" if pd.isna(value) else printable(str(value))) for value in row))
-    console.print(table, soft_wrap=False)
+        grid.add_row(*(_cell(name, value) for name, value in zip(text.columns, row, strict=True)))
+    _Console(file=stream, width=None if looked_at else PIPED_WIDTH, highlight=False).print(grid, soft_wrap=False)
+
+
+def _glance(table: pd.DataFrame) -> pd.DataFrame:
+    """Fewer and narrower columns."""
+    capture = {"capture": table["capture"]} if "capture" in table else {}
+    if "establishment" not in table:
+        steps = table["handshake_step"].astype("string").str.cat(table["teardown_step"].astype("string"), sep=" ", na_rep="")
+        names = ["frame", "stream", "sender", "flags", "length", "role"]
+        rest = ["client_state", "server_state", "anomaly"]
+        return pd.DataFrame(
+            capture | {name: table[name] for name in names} | {"step": steps} | {name: table[name] for name in rest}
+        )
+    ends = {end: [endpoint(*both) for both in zip(table[end], table[f"{end}_port"], strict=True)] for end in ("client", "server")}
+    told = {
+        "opening": table["establishment"],
+        "handshake": [duration_text(time) for time in table["handshake_time"]],
+        "closing": table["termination"],
+        "by": table["closed_by"],
+        "anomalies": table["anomalies"].str.replace("+", ", "),
+    }
+    return pd.DataFrame(capture | {"stream": table["stream"]} | ends | told)
+
+
+def _cell(name: str, value: Any) -> Text:
+    wrong = name in ("anomaly", "anomalies") or (name == "opening" and value in FAILED)
+    return Text("" if pd.isna(value) else printable(str(value)), "bold red" if wrong else "")
 
 
 def print_summary(summary: Summary, source: str) -> None:
     """The verdict on a capture, for a terminal: counts, failures, slowest handshakes, anomalies."""
     console = _Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
     console.print(Text(f"{printable(source)}: {summary.size}", "bold"))
-    before, failures, after = summary.verdict
+    before, failures, after = summary.verdict()
     console.print(Text.assemble(before, (failures, "bold red"), after))
     _print_counts(console, "opened", {name: summary.establishment.get(name, 0) for name in OPENED})
     _print_counts(console, "failed", {name: summary.establishment.get(name, 0) for name in FAILED})
     _print_counts(console, "closed", summary.open_termination, f" (of the {amount(summary.were_open)} that were open)")
     _print_counts(console, "closed by", summary.open_closed_by)
     if summary.failures:
-        table = _section("failed", "connections", "client", "server", "first stream")
+        table = _section("failed", "connections", "server", "client", "first stream")
         for group in summary.failures[:SHOWN]:
-            _add(table, group.establishment, group.connections, group.client, group.server, group.first_stream)
+            clients = group.client or amount(group.clients, "client")
+            _add(table, group.establishment, group.connections, group.server, clients, group.first_stream)
         console.print(table)
     if summary.slowest:
         table = _section("slowest handshake", "stream", "client", "server", "SYNs repeated")
@@ -121,7 +157,7 @@ def print_summary(summary: Summary, source: str) -> None:
     if summary.anomalies:
         table = _section("anomaly", "count", "frames", "display filter")
         for anomaly in summary.anomalies:
-            _add(table, anomaly.name, anomaly.count, anomaly.where, anomaly.display_filter)
+            _add(table, anomaly.name, anomaly.count, anomaly.where(), anomaly.display_filter)
         console.print(table)
 
 

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The HTML report, and the facts behind its verdict."""
+"""The HTML report: one page that asks nothing of the network."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
+from importlib import metadata, resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,239 +19,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pybridge import ladder
+from pybridge.charts import charts
+from pybridge.language import Language, translator
+from pybridge.meanings import ESTABLISHMENT, FAILED, TERMINATION
+from pybridge.summary import NUMBERS_IN_FILTER, SHOWN, lasted, summary
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
-ESTABLISHMENT = {
-    "complete": "Opened; all three steps of the handshake were captured.",
-    "simultaneous": "Opened; both ends sent a SYN at the same time (rare, but allowed).",
-    "partial": "Opened, but part of the handshake is missing: only one direction was captured, or packets were lost at "
-    "the point of capture.",
-    "refused": "The server answered the SYN with a reset: usually nothing listens on that port, or a firewall rejects "
-    "instead of dropping.",
-    "unreachable": "The SYN was answered with an ICMP error: there is no route, the host is down, or a firewall rejects.",
-    "unanswered": "No valid answer to the SYN was captured: usually a firewall drops it, the host is down, or the way back "
-    "is broken.",
-    "aborted": "A reset ended the handshake before the connection was open: usually the client gave up, a port scan, "
-    "or a device between that interferes.",
-    "half-open": "The server answered but the third step never came: the client is gone, the answer does not reach "
-    "it, or its address was forged (SYN flood).",
-    "not-captured": "The opening is not in the capture: usually the connection was open before the capture began.",
-}
-"""What each value of `establishment` means, one sentence for humans."""
-
-TERMINATION = {
-    "four-way": "Both ends closed with a FIN and both FINs were acknowledged.",
-    "three-way": "Both ends closed; the second FIN carried the acknowledgement of the first, which saves a segment.",
-    "simultaneous": "Both ends sent a FIN before either had heard of the other's.",
-    "reset": "A reset ended the connection: usually an application that closes with unread data, crashes or times "
-    "out, or a device between.",
-    "unacknowledged": "Both ends sent a FIN but not both were acknowledged in the capture.",
-    "half-closed": "Only one end sent a FIN: the other was still open when the capture ended.",
-    "none": "No end of the connection was captured: it was still open, idle, or the capture stopped first.",
-}
-"""What each value of `termination` means."""
-
-ANOMALIES = {
-    "syn-retransmission": "A SYN was sent again because no answer came in time: the SYN or its answer was lost or "
-    "dropped by a firewall.",
-    "syn-ack-retransmission": "The server repeated its SYN-ACK: the client's third step, or the SYN-ACK itself, was lost.",
-    "fin-retransmission": "A FIN was sent again because its acknowledgement did not come: loss, or the other end is "
-    "already gone.",
-    "connection-refused": "A reset answered the SYN: usually nothing listens on that port, or a firewall rejects.",
-    "unreachable": "An ICMP error answered the SYN: no route, host down, or a firewall rejects.",
-    "handshake-aborted": "A reset came before the handshake was complete: a client that gave up, a port scan, or a "
-    "device between.",
-    "simultaneous-open": "Both ends sent a SYN at the same time; allowed, seen with hole punching (peer to peer).",
-    "simultaneous-close": "Both ends sent a FIN before hearing of the other's; allowed, usually two applications that "
-    "finish at once.",
-    "syn-with-data": "A SYN or SYN-ACK carries data: usually TCP Fast Open.",
-    "half-close-data": "An end still sends after the other has closed its direction; allowed, usually the rest of an answer.",
-    "data-after-fin": "Data lies beyond the sender's own FIN: a faulty stack, or injected segments.",
-    "rst-after-fin": "A reset came after a FIN: usually an application that closed without reading what still arrived.",
-    "segment-after-close": "A segment came after the connection was over: late, duplicated, or from an end that does not know.",
-    "port-reuse": "A client opened a new connection from the same port as an earlier one; allowed, trouble if the "
-    "server still remembers the earlier one.",
-    "ack-mismatch": "An answer to a SYN acknowledges a wrong number: an old connection still held, or a device between "
-    "that rewrites numbers.",
-    "invalid-flags": "A combination of flags that TCP never sends: usually a port scan or a faulty device.",
-    "syn-on-established": "A SYN or SYN-ACK came on a live connection: an end restarted, or an old or forged segment.",
-    "duplicate": "The capture holds the same segment twice, as behind a mirror port: it was not sent again.",
-}
-"""What each anomaly means and usually comes from."""
-
-OPENED = ("complete", "simultaneous", "partial")
-FAILED = ("refused", "unreachable", "unanswered", "aborted", "half-open")
-
-SLOWEST = 10
-SHOWN = 5  # so many frames or connections of an anomaly are shown
-FRAMES_IN_FILTER = 50
 GROUPS_PER_FAILURE = 50
 CONNECTION_ROWS = 10_000
+SEGMENT_ROWS = 60  # of a connection
 LADDERS_OF_A_KIND = 20
 PRINTED_PAGE = 1300  # a higher ladder takes more than a page; Chromium prints over its end unless a new page follows
 OPEN_LADDERS = 3  # so many ladders or fewer are open from the start
-
-
-@dataclass(frozen=True)
-class SlowHandshake:
-    """One of the slowest handshakes."""
-
-    stream: int
-    client: str
-    server: str
-    handshake_time: pd.Timedelta
-    server_response_time: pd.Timedelta
-    client_response_time: pd.Timedelta
-    syn_retransmissions: int
-
-
-@dataclass(frozen=True)
-class FailedGroup:
-    """Connections between two hosts, to one port, that failed in the same way."""
-
-    establishment: str
-    client: str
-    server: str
-    connections: int
-    syn_retransmissions: int
-    longest: pd.Timedelta
-    first_start: pd.Timestamp
-    first_stream: int
-
-
-@dataclass(frozen=True)
-class Anomaly:
-    """An anomaly with how often it occurs and how to find it."""
-
-    name: str
-    explanation: str
-    legal: bool
-    count: int
-    streams: tuple[int, ...]
-    frames: tuple[int, ...]
-    display_filter: str
-    fallback_filter: str
-
-    @property
-    def where(self) -> str:
-        """The first frames; the streams if it is on no segment."""
-        if self.frames:
-            return _first_of(self.frames)
-        return f"{'stream' if len(self.streams) == 1 else 'streams'} {_first_of(self.streams)}"
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The facts behind the verdict.
-
-    Attributes
-    ----------
-    connections, segments, frames, payload : int
-        Numbers of connections, TCP segments, packets that held them, and bytes of payload.
-    first, last : pandas.Timestamp or None
-        Earliest and latest time of a segment; None without any.
-    opened, failed, not_captured : int
-        Connections by what became of their opening; they add up to `connections`.
-    establishment : dict of str to int
-        Connections by value; values that do not occur are left out.
-    open_termination, open_closed_by : dict of str to int
-        The same over the connections that were open (`opened` and `not_captured`), so that a refused connection does
-        not count as closed by a reset.
-    handshake_median, handshake_p95 : pandas.Timedelta or None
-        Of the handshakes that were measured.
-    slowest : list of SlowHandshake
-    failures : list of FailedGroup
-    anomalies : list of Anomaly
-        Problems first, then what is rare but legal.
-    """
-
-    connections: int
-    segments: int
-    frames: int
-    payload: int
-    first: pd.Timestamp | None
-    last: pd.Timestamp | None
-    opened: int
-    failed: int
-    not_captured: int
-    establishment: dict[str, int]
-    open_termination: dict[str, int]
-    open_closed_by: dict[str, int]
-    handshake_median: pd.Timedelta | None
-    handshake_p95: pd.Timedelta | None
-    slowest: list[SlowHandshake]
-    failures: list[FailedGroup]
-    anomalies: list[Anomaly]
-
-    @property
-    def size(self) -> str:
-        """How much was captured: connections, segments, and packets where these hold several segments."""
-        size = f"{amount(self.connections, 'TCP connection')}, {amount(self.segments, 'TCP segment')}"
-        return size if self.frames == self.segments else f"{size} in {amount(self.frames, 'packet')}"
-
-    @property
-    def verdict(self) -> tuple[str, str, str]:
-        """The first sentence in three parts: what comes before the failures, the failures if any, what comes after."""
-        if self.connections == 0:
-            return "There is no TCP connection in this capture.", "", ""
-        if self.connections == 1 and self.failed:
-            return "", "The only connection failed", "."
-        if self.connections == 1 and self.opened:
-            return "The only connection opened.", "", ""
-        if self.connections == 1:
-            return "The opening of the only connection is not in the capture.", "", ""
-        before = f"Of {amount(self.connections)} connections, {amount(self.opened)} opened, "
-        after = f", {amount(self.not_captured)} had no opening in the capture." if self.not_captured else "."
-        return (before, f"{amount(self.failed)} failed", after) if self.failed else (f"{before}none failed", "", after)
-
-    @property
-    def were_open(self) -> int:
-        """Connections that were open at some time."""
-        return self.opened + self.not_captured
-
-    @property
-    def span(self) -> pd.Timedelta | None:
-        """Time from the earliest to the latest segment."""
-        return None if self.first is None or self.last is None else self.last - self.first
-
-
-def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
-    """Compute the facts behind the verdict.
-
-    Parameters
-    ----------
-    segments : pandas.DataFrame
-        One row per TCP segment.
-    connections : pandas.DataFrame
-        One row per connection, indexed by stream.
-
-    Returns
-    -------
-    Summary
-        Counts, failures, slowest handshakes, anomalies.
-    """
-    establishment = _counts(connections, "establishment", ESTABLISHMENT)
-    was_open = _was_open(connections)
-    handshakes = _column(connections, "handshake_time").dropna()
-    return Summary(
-        connections=len(connections),
-        segments=len(segments),
-        frames=int(_column(segments, "frame").nunique()),
-        payload=int(_column(segments, "length").sum()),
-        first=segments["time"].min() if len(segments) else None,
-        last=segments["time"].max() if len(segments) else None,
-        opened=sum(establishment.get(value, 0) for value in OPENED),
-        failed=sum(establishment.get(value, 0) for value in FAILED),
-        not_captured=establishment.get("not-captured", 0),
-        establishment=establishment,
-        open_termination=_counts(was_open, "termination", TERMINATION),
-        open_closed_by=_counts(was_open, "closed_by", ("client", "server", "both")),
-        handshake_median=_quantile(handshakes, 0.5),
-        handshake_p95=_quantile(handshakes, 0.95),
-        slowest=_slowest(connections),
-        failures=_failures(connections),
-        anomalies=_anomalies(segments, connections),
-    )
 
 
 def render(
@@ -257,8 +41,9 @@ def render(
     versions: Mapping[str, str],
     notes: Sequence[str] = (),
     max_ladders: int = 200,
+    language: Language = "en",
 ) -> str:
-    """Write the whole report as one HTML page that needs neither network nor scripts.
+    """Write the whole report as one HTML page, which asks nothing of the network and can be read without scripts.
 
     Parameters
     ----------
@@ -274,27 +59,45 @@ def render(
         Remarks that the reader must know (a capture cut short, for example).
     max_ladders : int, default 200
         Draw at most so many connections; failed and anomalous ones are chosen first.
+    language : {"en", "zh"}
+        Of what is said on the page; names of states, roles and outcomes stay as they are in the tables.
 
     Returns
     -------
     str
         The page.
     """
+    phrase = translator(language)
     drawn = _choose(connections, max_ladders)
-    template = _environment().get_template("report.html.j2")
-    return template.render(
+    rows = _table_rows(connections.head(CONNECTION_ROWS))
+    script = _script()
+    page = _environment(phrase).get_template("report.html.j2")
+    return page.render(
+        language=language,
         title=title,
         versions=versions,
         notes=notes,
         facts=summary(segments, connections),
-        rows=_table_rows(connections.head(CONNECTION_ROWS)),
-        ladders=_ladders(segments, connections, drawn),
+        charts=_charts(connections, phrase),
+        rows=rows,
+        data=_json(
+            {
+                "rows": [(*row["cells"], *row["numbers"]) for row in rows],
+                "failed": FAILED,
+                "mark": ladder.PROBLEM_MARK,
+                "words": _words(phrase),
+            }
+        ),
+        script=Markup(script),  # noqa: S704 - constants
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        table_style=Markup(_bundled("css")),  # noqa: S704 - a constant
+        ladders=_ladders(segments, connections, drawn, phrase),
         drawn=frozenset(drawn),
-        listed=frozenset(connections.index[:CONNECTION_ROWS].tolist()),
+        listed=frozenset(row["stream"] for row in rows),
         open_ladders=len(drawn) <= OPEN_LADDERS,
         shown=SHOWN,
         groups_per_failure=GROUPS_PER_FAILURE,
-        frames_in_filter=FRAMES_IN_FILTER,
+        numbers_in_filter=NUMBERS_IN_FILTER,
         establishment=ESTABLISHMENT,
         termination=TERMINATION,
         failed_values=FAILED,
@@ -302,137 +105,27 @@ def render(
     )
 
 
-# Facts
-
-
-def _column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
-    return frame[name] if name in frame else pd.Series(dtype="float64")
-
-
-def _counts(frame: pd.DataFrame, name: str, order: Mapping[str, str] | Sequence[str]) -> dict[str, int]:
-    """Count rows by value, in the given order, without zeros and missing values."""
-    found = {str(value): int(count) for value, count in _column(frame, name).value_counts().items() if count}
-    known = {value: found[value] for value in order if value in found}
-    return known | {value: count for value, count in found.items() if value not in known}
-
-
-def _quantile(durations: pd.Series[Any], share: float) -> pd.Timedelta | None:
-    value: Any = durations.quantile(share) if len(durations) else None
-    return None if value is None else pd.Timedelta(value)
-
-
-def _was_open(connections: pd.DataFrame) -> pd.DataFrame:
-    return connections if connections.empty else connections[~connections["establishment"].isin(FAILED)]
-
-
-def _lasted(connections: pd.DataFrame) -> pd.Series[Any]:
-    """How long connections lasted; missing for a single segment."""
-    return connections["duration"].where(connections["segments_client"] + connections["segments_server"] > 1)
-
-
-def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
-    if connections.empty:
-        return []
-    slow = connections[connections["handshake_time"].notna()].nlargest(SLOWEST, "handshake_time")
-    return [
-        SlowHandshake(
-            stream=int(row.Index),
-            client=endpoint(row.client, row.client_port),
-            server=endpoint(row.server, row.server_port),
-            handshake_time=row.handshake_time,
-            server_response_time=row.server_response_time,
-            client_response_time=row.client_response_time,
-            syn_retransmissions=int(row.syn_retransmissions),
+def excerpt(segments: pd.DataFrame, connections: pd.DataFrame, *, title: str) -> str:
+    """The verdict, the charts and the first failures, as a part of somebody else's page."""
+    return (
+        _environment(str)
+        .get_template("excerpt.html.j2")
+        .render(
+            title=title,
+            facts=summary(segments, connections),
+            charts=_charts(connections, str),
+            shown=SHOWN,
+            establishment=ESTABLISHMENT,
+            termination=TERMINATION,
         )
-        for row in _tuples(slow)
-    ]
-
-
-def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
-    """Failed connections, one group for each way of failing, client and server port; the most frequent first."""
-    if connections.empty:
-        return []
-    failed = connections[connections["establishment"].isin(FAILED)]
-    failed = failed.assign(stream=failed.index, lasted=_lasted(failed), establishment=failed["establishment"].astype(object))
-    keys = ["establishment", "client", "server", "server_port"]
-    groups = failed.groupby(keys, sort=False).agg(
-        connections=("stream", "size"),
-        syn_retransmissions=("syn_retransmissions", "sum"),
-        longest=("lasted", "max"),
-        first_start=("start", "min"),
-        first_stream=("stream", "first"),
-    )
-    groups = groups.reset_index()
-    rank = groups["establishment"].map(FAILED.index)
-    groups = groups.iloc[np.lexsort((groups["first_stream"], -groups["connections"], rank))]
-    return [
-        FailedGroup(
-            establishment=row.establishment,
-            client=row.client,
-            server=endpoint(row.server, row.server_port),
-            connections=int(row.connections),
-            syn_retransmissions=int(row.syn_retransmissions),
-            longest=row.longest,
-            first_start=row.first_start,
-            first_stream=int(row.first_stream),
-        )
-        for row in _tuples(groups)
-    ]
-
-
-def _anomalies(segments: pd.DataFrame, connections: pd.DataFrame) -> list[Anomaly]:
-    """Anomalies of the segments, and `unreachable`, which only the connections tell."""
-    on_segments = _exploded(segments, "anomaly", ["frame", "stream"])
-    on_connections = _exploded(connections.assign(stream=connections.index), "anomalies", ["stream"])
-    names = set(on_segments["name"]) | set(on_connections["name"])
-    order = [*ANOMALIES, *sorted(names - set(ANOMALIES))]
-    return [
-        _anomaly(name, on_segments[on_segments["name"] == name], on_connections[on_connections["name"] == name])
-        for name in sorted(names, key=lambda name: (name in ladder.LEGAL_ANOMALIES, order.index(name)))
-    ]
-
-
-def _exploded(frame: pd.DataFrame, column: str, keep: list[str]) -> pd.DataFrame:
-    """One row for each name in a column of names joined with "+"."""
-    if frame.empty or column not in frame:
-        return pd.DataFrame({"name": [], **{name: [] for name in keep}})
-    some = frame.loc[frame[column].notna(), [column, *keep]]
-    return some.assign(name=some[column].astype(str).str.split("+")).explode("name").drop(columns=column)
-
-
-def _anomaly(name: str, on_segments: pd.DataFrame, on_connections: pd.DataFrame) -> Anomaly:
-    frames = tuple(int(frame) for frame in on_segments["frame"].drop_duplicates().head(FRAMES_IN_FILTER))
-    streams = pd.concat([on_segments["stream"], on_connections["stream"]]).drop_duplicates()
-    first_streams = tuple(int(stream) for stream in streams.sort_values().head(FRAMES_IN_FILTER))
-    fallback = _members("frame.number", frames) if frames else _members("tcp.stream", first_streams)
-    return Anomaly(
-        name=name,
-        explanation=ANOMALIES.get(name, ""),
-        legal=name in ladder.LEGAL_ANOMALIES,
-        count=len(on_segments) or len(streams),
-        streams=first_streams,
-        frames=frames,
-        display_filter=f"tcp_handshake.anomaly == {_quoted(name)}",
-        fallback_filter=fallback,
     )
 
 
-def _first_of(numbers: Sequence[int]) -> str:
-    """``3, 5, 11``; with dots after the first few."""
-    return ", ".join(map(str, numbers[:SHOWN])) + ("\u00a0…" if len(numbers) > SHOWN else "")
+# What is drawn and listed
 
 
-def _members(name: str, numbers: Sequence[int]) -> str:
-    return f"{name} in {{{', '.join(map(str, numbers))}}}"
-
-
-def _quoted(text: str) -> str:
-    """Write a string of Wireshark's display filter language."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-# The page
+def _charts(connections: pd.DataFrame, phrase: Callable[[str], str]) -> list[tuple[str, Markup]]:
+    return [(chart.title, Markup(chart.svg)) for chart in charts(connections, phrase)]  # noqa: S704 - escaped there
 
 
 def _choose(connections: pd.DataFrame, limit: int) -> list[int]:
@@ -449,26 +142,50 @@ def _choose(connections: pd.DataFrame, limit: int) -> list[int]:
     return [int(stream) for stream in connections.index[chosen]]
 
 
-def _ladders(segments: pd.DataFrame, connections: pd.DataFrame, streams: list[int]) -> list[dict[str, Any]]:
-    groups = dict(list(segments[segments["stream"].isin(streams)].groupby("stream"))) if streams else {}
+def _ladders(
+    segments: pd.DataFrame, connections: pd.DataFrame, streams: list[int], phrase: Callable[[str], str]
+) -> list[dict[str, Any]]:
+    if not streams:
+        return []
+    of_streams = segments[segments["stream"].isin(streams)]
+    groups = dict(list(of_streams.groupby("stream")))
+    listed = _segment_rows(of_streams)
     nothing = segments.iloc[:0]
-    rows = connections.loc[streams].iterrows()
-    return [_ladder(groups.get(stream, nothing), row, stream) for stream, (_, row) in zip(streams, rows, strict=True)]
+    rows = zip(streams, connections.loc[streams].iterrows(), strict=True)
+    return [_ladder(groups.get(stream, nothing), row, listed.get(stream, []), phrase) for stream, (_, row) in rows]
 
 
-def _ladder(segments: pd.DataFrame, connection: pd.Series[Any], stream: int) -> dict[str, Any]:
+def _ladder(segments: pd.DataFrame, connection: pd.Series[Any], rows: list[Any], phrase: Callable[[str], str]) -> dict[str, Any]:
     svg = ladder.ladder_svg(segments, connection, with_style=False)
     return {
-        "stream": stream,
+        "stream": connection.name,
         "client": endpoint(str(connection["client"]), int(connection["client_port"])),
         "server": endpoint(str(connection["server"]), int(connection["server_port"])),
         "establishment": str(connection["establishment"]),
         "termination": str(connection["termination"]),
         "anomalies": _plain(connection["anomalies"]).replace("+", ", "),
-        "details": _details(connection),
+        "details": _details(connection, phrase),
+        "rows": rows,
+        "more": len(segments) - len(rows),
         "tall": _height(svg) > PRINTED_PAGE,
         "svg": Markup(svg),  # noqa: S704 - ladder_svg escapes all text
     }
+
+
+def _segment_rows(segments: pd.DataFrame) -> dict[int, list[tuple[str, ...]]]:
+    """By stream the first segments as text: frame, time, sender, flags, numbers, role, steps, states, answer, anomalies."""
+    shown = segments[segments.groupby("stream").cumcount() < SEGMENT_ROWS]
+    since = shown["time"] - shown.groupby("stream")["time"].transform("first")
+    steps = shown["handshake_step"].astype("string").str.cat(shown["teardown_step"].astype("string"), sep=" ", na_rep="")
+    columns = [
+        shown["frame"], since.map(duration_text), shown["sender"], shown["flags"], shown["seq"], shown["ack"], shown["length"],
+        shown["role"], steps.str.strip(), shown["client_state"], shown["server_state"], shown["responds_to"],
+        shown["response_time"].map(duration_text), shown["anomaly"],
+    ]  # fmt: skip
+    rows: dict[int, list[tuple[str, ...]]] = {}
+    for stream, *cells in zip(shown["stream"], *(column.astype(object).map(_plain) for column in columns), strict=True):
+        rows.setdefault(int(stream), []).append(tuple(cells))
+    return rows
 
 
 def _height(svg: str) -> int:
@@ -476,11 +193,10 @@ def _height(svg: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _details(connection: pd.Series[Any]) -> list[tuple[str, str]]:
+def _details(connection: pd.Series[Any], phrase: Callable[[str], str]) -> list[tuple[str, str]]:
     """List what a connection is described by beside its ladder."""
-    closed_by = _plain(connection["closed_by"])
     details = [
-        ("Closed first by", {"": "nobody", "both": "both at once"}.get(closed_by, closed_by)),
+        ("Closed first by", phrase(_plain(connection["closed_by"]) or "nobody")),
         ("Handshake", duration_text(connection["handshake_time"])),
         ("Server\u2019s answer", duration_text(connection["server_response_time"])),
         ("Client\u2019s answer", duration_text(connection["client_response_time"])),
@@ -488,12 +204,12 @@ def _details(connection: pd.Series[Any]) -> list[tuple[str, str]]:
         ("MSS", _pair(connection, "mss")),
         ("Window scale", _pair(connection, "window_scale")),
         ("Fast Open", _pair(connection, "fast_open")),
-        ("SACK", _yes_no(connection["sack_permitted"])),
-        ("Timestamps", _yes_no(connection["timestamps"])),
-        ("ECN", _yes_no(connection["ecn"])),
+        ("SACK", _yes_no(connection["sack_permitted"], phrase)),
+        ("Timestamps", _yes_no(connection["timestamps"], phrase)),
+        ("ECN", _yes_no(connection["ecn"], phrase)),
         ("States at the end", f"{connection['client_state']} / {connection['server_state']}"),
     ]
-    return [(name, value) for name, value in details if value not in (MISSING, f"{MISSING} / {MISSING}")]
+    return [(phrase(name), value) for name, value in details if value not in (MISSING, f"{MISSING} / {MISSING}")]
 
 
 def _pair(connection: pd.Series[Any], name: str) -> str:
@@ -501,18 +217,94 @@ def _pair(connection: pd.Series[Any], name: str) -> str:
     return " / ".join(_plain(connection[f"{end}_{name}"]) or MISSING for end in ("client", "server"))
 
 
-def _yes_no(value: Any) -> str:
-    return MISSING if pd.isna(value) else "yes" if value else "no"
+def _yes_no(value: Any, phrase: Callable[[str], str]) -> str:
+    return MISSING if pd.isna(value) else phrase("yes" if value else "no")
 
 
-def _table_rows(connections: pd.DataFrame) -> list[Any]:
+def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
+    """What is listed of each connection: the text of its cells, and the numbers that it is sorted and picked by."""
     if connections.empty:
         return []
-    offset = connections["start"] - connections["start"].min()
-    return _tuples(connections.assign(offset=offset, lasted=_lasted(connections)))
+    start = connections["start"] - connections["start"].min()
+    rows: Iterable[Any] = connections.assign(
+        since=start, end=start + connections["duration"], lasted=lasted(connections)
+    ).itertuples()
+    return [
+        {
+            "stream": row.Index,
+            "cells": (
+                str(row.Index),
+                endpoint(row.client, row.client_port),
+                endpoint(row.server, row.server_port),
+                duration_text(row.since),
+                duration_text(row.lasted),
+                row.establishment,
+                duration_text(row.handshake_time),
+                row.termination,
+                _plain(row.closed_by),
+                f"{amount(row.segments_client)} / {amount(row.segments_server)}",
+                f"{amount(row.bytes_client)} / {amount(row.bytes_server)}",
+                _plain(row.anomalies).replace("+", ", "),
+            ),
+            "numbers": (
+                row.since.total_seconds(),
+                row.end.total_seconds(),
+                None if pd.isna(row.handshake_time) else row.handshake_time.total_seconds(),
+                row.segments_client + row.segments_server,
+                row.bytes_client + row.bytes_server,
+            ),
+        }
+        for row in rows
+    ]
 
 
-def _environment() -> Environment:
+# The page
+
+
+def _words(phrase: Callable[[str], str]) -> dict[str, Any]:
+    """What the script says, part of it in DataTables' own form."""
+    return {
+        "table": {
+            "search": phrase("Search"),
+            "lengthMenu": phrase("_MENU_ connections a page"),
+            "info": phrase("_START_ to _END_ of _TOTAL_"),
+            "infoEmpty": phrase("none"),
+            "infoFiltered": phrase("(picked from _MAX_)"),
+            "zeroRecords": phrase("No connection is like that."),
+        },
+        "picked": phrase("Picked in the chart:"),
+        "all": phrase("Show all"),
+        "open": phrase("Open connection"),
+        "not_drawn": phrase("This connection is not drawn here. To draw it:"),
+        "copied": phrase("copied"),
+    }
+
+
+def _json(value: Any) -> Markup:
+    """JSON that can stand in a script element: no markup, nothing that steers a terminal."""
+    text = printable(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
+    return Markup(re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: S704 - escaped
+
+
+@cache
+def _script() -> str:
+    """DataTables, of the itables package, with our few lines behind it as one module."""
+    bundle = _bundled("js")
+    names = re.search(r"export\s*\{([^}]*)\};?", bundle)
+    table = re.search(r"([\w$]+) as default", names[1]) if names else None
+    if not names or not table:
+        raise ImportError("itables' bundle of DataTables is not as it was: install itables 2 again.")
+    own = (resources.files("pybridge") / "templates" / "report.js").read_text(encoding="utf-8")
+    return f"{bundle[: names.start()]}const DataTable={table[1]};\n{own}"
+
+
+@cache
+def _bundled(kind: str) -> str:
+    path = Path(str(metadata.distribution("itables").locate_file("itables"))) / "html" / f"dt_bundle.{kind}"
+    return re.sub("</(?=script|style)", r"<\\/", path.read_text(encoding="utf-8"))
+
+
+def _environment(phrase: Callable[[str], str]) -> Environment:
     environment = Environment(
         loader=PackageLoader("pybridge"),
         autoescape=True,
@@ -524,17 +316,23 @@ def _environment() -> Environment:
     environment.filters |= {
         "breakable": _breakable,
         "duration": duration_text,
-        "amount": amount,
+        "amount": partial(amount, phrase=phrase),
         "moment": _moment,
         "plain": _plain,
         "percent": _percent,
     }
     environment.globals |= {
-        "endpoint": endpoint,
+        "phrase": phrase,
+        "say": partial(_say, phrase),
         "problem_mark": ladder.PROBLEM_MARK,
         "legal_mark": ladder.LEGAL_MARK,
     }
     return environment
+
+
+def _say(phrase: Callable[[str], str], template: str, **values: Any) -> Markup:
+    """A translated phrase, filled in."""
+    return Markup(phrase(template)).format(**{name: _printable(value) for name, value in values.items()})  # noqa: S704 - ours
 
 
 def _printable(value: Any) -> Any:
@@ -556,7 +354,3 @@ def _moment(time: pd.Timestamp) -> str:
 
 def _plain(value: Any) -> str:
     return "" if value is None or pd.isna(value) else str(value)
-
-
-def _tuples(frame: pd.DataFrame) -> list[Any]:
-    return list(frame.itertuples(name="Row"))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def amount(number: int, noun: str = "") -> str:
-    """``1 packet``, ``1,234 packets``; the number alone without a noun."""
-    return f"{number:,} {noun}{'s' if noun and number != 1 else ''}".rstrip()
+def amount(number: int, noun: str = "", phrase: Callable[[str], str] = str) -> str:
+    """``1 packet``, ``1,234 packets``, the noun translated by `phrase`; the number alone without a noun."""
+    return f"{number:,} {phrase(noun if number == 1 else f'{noun}s')}" if noun else f"{number:,}"
 
 
 def endpoint(address: str, port: int) -> str:

@@ -32,7 +32,7 @@ from pyshark.capture.capture import Capture as PysharkCapture
 from pyshark.packet.packet import Packet
 from pyshark.tshark import tshark as pyshark_tshark
 
-from pybridge.errors import CaptureError, CutShortWarning, PluginError, TSharkError
+from pybridge.errors import CaptureError, CutShortWarning, FilterError, PluginError, TSharkError
 
 MINIMUM = Version("4.0.0")
 STANDARD_INPUT = "-"
@@ -309,6 +309,40 @@ def _check_kind(source: str) -> None:
         raise CaptureError(f"{name(source)} is not a capture: Wireshark knows it as another kind of file.")
 
 
+def matching(source: str, display_filter: str, *, plugin: Path) -> set[int]:
+    """Numbers of the frames that a display filter of the user's selects, dissected with Wireshark's own preferences.
+
+    Raises
+    ------
+    CaptureError, FilterError, PluginError
+    """
+    check_source(source)
+    version()
+    arguments = ["-T", "tabs", "-o", 'gui.column.format:"c0","%Cus:frame.number:0:U"', "-Y", display_filter]
+    needed = plugin if PLUGIN_PROTOCOL in display_filter else None
+    with _Process(source, arguments, plugin=needed, lean=False) as process:
+        frames = {int(number) for batch in _blocks(process, ["c0"]) for number in batch.column(0).to_pylist()}
+        process.finish(display_filter)
+    return frames
+
+
+def follow(source: str, stream: int) -> list[tuple[str, bytes]]:
+    """What *Follow > TCP Stream* shows: in turns, who sent (address and port) and what, put together by Wireshark.
+
+    Raises
+    ------
+    CaptureError
+    """
+    check_source(source)
+    version()
+    with _Process(source, ["-q", "-z", f"follow,tcp,raw,{stream}"], lean=False) as process:
+        lines = process.call(process.output.read).decode().splitlines()
+        process.finish()
+    nodes = [line.partition(": ")[2] for line in lines if line.startswith("Node ")]
+    data = [line for line in lines if re.fullmatch(r"\t?(?:[0-9a-f]{2})+", line)]
+    return [(nodes[line.startswith("\t")], bytes.fromhex(line)) for line in data]
+
+
 def packet(source: str, frame: int) -> Packet:
     """The whole packet, dissected as Wireshark does, parsed by pyshark.
 
@@ -325,8 +359,6 @@ def packet(source: str, frame: int) -> Packet:
 
 def packets(source: str, display_filter: str, *, plugin: Path | None = None, last: int = 0) -> Iterator[Packet]:
     """Whole packets that a display filter selects, parsed by pyshark; up to frame `last` if given."""
-    if source == STANDARD_INPUT:
-        raise CaptureError("Standard input can be read only once: save the capture to a file to look at single packets.")
     check_source(source)
     version()
     arguments = ["-T", "pdml", "-Y", display_filter]
@@ -453,8 +485,8 @@ class _Process(PysharkCapture):
         while self.call(self.output.read, BLOCK):
             pass
 
-    def finish(self) -> None:
-        """After the last byte: raise or warn if tshark did not end well."""
+    def finish(self, display_filter: str = "") -> None:
+        """After the last byte: raise or warn if tshark did not end well; it can be because of a filter that the user gave."""
         process = self._process
         if process is None:
             return
@@ -474,7 +506,10 @@ class _Process(PysharkCapture):
         elif status < 0:
             raise TSharkError(f"tshark was ended by signal {-status} on {source}: try again, or install a newer Wireshark.")
         elif status:
-            reason = lines[-1].removeprefix("tshark: ").strip("(.)") if lines else f"status {status}"
+            own = [line for line in lines if line.startswith("tshark: ")] or lines
+            reason = own[-1].removeprefix("tshark: ").strip("(.)") if own else f"status {status}"
+            if display_filter:
+                raise FilterError(f"{display_filter!r} is not a display filter ({reason}): try it in Wireshark's filter bar.")
             if "doesn't support" in said:
                 raise CaptureError(f"{source} holds what this tshark cannot read ({reason}): try a newer Wireshark.")
             raise TSharkError(f"tshark failed on {source}: {reason}.")

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What happened to the connections of a capture, counted: the facts behind the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pybridge.ladder import LEGAL_ANOMALIES
+from pybridge.meanings import ANOMALIES, ESTABLISHMENT, FAILED, OPENED, TERMINATION
+from pybridge.text import amount, endpoint
+
+SLOWEST = 10
+SHOWN = 5  # so many frames or connections of an anomaly are shown
+NUMBERS_IN_FILTER = 50
+
+
+@dataclass(frozen=True)
+class SlowHandshake:
+    """One of the slowest handshakes."""
+
+    stream: int
+    client: str
+    server: str
+    handshake_time: pd.Timedelta
+    server_response_time: pd.Timedelta
+    client_response_time: pd.Timedelta
+    syn_retransmissions: int
+
+
+@dataclass(frozen=True)
+class FailedGroup:
+    """Connections to one port of a server that failed in the same way; `client` if all came from one."""
+
+    establishment: str
+    server: str
+    client: str | None
+    clients: int
+    connections: int
+    syn_retransmissions: int
+    longest: pd.Timedelta
+    first_start: pd.Timestamp
+    first_stream: int
+    display_filter: str
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """An anomaly with how often it occurs and how to find it."""
+
+    name: str
+    explanation: str
+    legal: bool
+    count: int
+    streams: tuple[int, ...]
+    frames: tuple[int, ...]
+    display_filter: str
+    fallback_filter: str
+
+    def where(self, phrase: Callable[[str], str] = str) -> str:
+        """The first frames; the streams if it is on no segment."""
+        if self.frames:
+            return _first_of(self.frames)
+        return f"{phrase('stream' if len(self.streams) == 1 else 'streams')} {_first_of(self.streams)}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The facts behind the verdict.
+
+    Attributes
+    ----------
+    connections, segments, frames, payload : int
+        Numbers of connections, TCP segments, packets that held them, and bytes of payload.
+    first, last : pandas.Timestamp or None
+        Earliest and latest time of a segment; None without any.
+    opened, failed, not_captured : int
+        Connections by what became of their opening; they add up to `connections`.
+    establishment : dict of str to int
+        Connections by value; values that do not occur are left out.
+    open_termination, open_closed_by : dict of str to int
+        The same over the connections that were open (`opened` and `not_captured`), so that a refused connection does
+        not count as closed by a reset.
+    handshake_median, handshake_p95 : pandas.Timedelta or None
+        Of the handshakes that were measured.
+    slowest : list of SlowHandshake
+    failures : list of FailedGroup
+    anomalies : list of Anomaly
+        Problems first, then what is rare but legal.
+    """
+
+    connections: int
+    segments: int
+    frames: int
+    payload: int
+    first: pd.Timestamp | None
+    last: pd.Timestamp | None
+    opened: int
+    failed: int
+    not_captured: int
+    establishment: dict[str, int]
+    open_termination: dict[str, int]
+    open_closed_by: dict[str, int]
+    handshake_median: pd.Timedelta | None
+    handshake_p95: pd.Timedelta | None
+    slowest: list[SlowHandshake]
+    failures: list[FailedGroup]
+    anomalies: list[Anomaly]
+
+    @property
+    def size(self) -> str:
+        """How much was captured: connections, segments, and packets where these hold several segments."""
+        size = f"{amount(self.connections, 'TCP connection')}, {amount(self.segments, 'TCP segment')}"
+        return size if self.frames == self.segments else f"{size} in {amount(self.frames, 'packet')}"
+
+    def verdict(self, phrase: Callable[[str], str] = str) -> tuple[str, str, str]:
+        """The first sentence, translated by `phrase`, in three parts: before the failures, the failures if any, after them."""
+        if self.connections == 0:
+            return phrase("There is no TCP connection in this capture."), "", ""
+        if self.connections == 1 and self.failed:
+            return "", phrase("The only connection failed"), phrase(".")
+        if self.connections == 1 and self.opened:
+            return phrase("The only connection opened."), "", ""
+        if self.connections == 1:
+            return phrase("The opening of the only connection is not in the capture."), "", ""
+        counts = {name: amount(getattr(self, name)) for name in ("connections", "opened", "failed", "not_captured")}
+        before = phrase("Of {connections} connections, {opened} opened, ").format_map(counts)
+        after = phrase(", {not_captured} had no opening in the capture." if self.not_captured else ".").format_map(counts)
+        if self.failed:
+            return before, phrase("{failed} failed").format_map(counts), after
+        return before + phrase("none failed"), "", after
+
+    @property
+    def were_open(self) -> int:
+        """Connections that were open at some time."""
+        return self.opened + self.not_captured
+
+    @property
+    def span(self) -> pd.Timedelta | None:
+        """Time from the earliest to the latest segment."""
+        return None if self.first is None or self.last is None else self.last - self.first
+
+
+def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
+    """Compute the facts behind the verdict.
+
+    Parameters
+    ----------
+    segments : pandas.DataFrame
+        One row per TCP segment.
+    connections : pandas.DataFrame
+        One row per connection, indexed by stream.
+
+    Returns
+    -------
+    Summary
+        Counts, failures, slowest handshakes, anomalies.
+    """
+    establishment = _counts(connections, "establishment", ESTABLISHMENT)
+    was_open = _was_open(connections)
+    handshakes = _column(connections, "handshake_time").dropna()
+    return Summary(
+        connections=len(connections),
+        segments=len(segments),
+        frames=int(_column(segments, "frame").nunique()),
+        payload=int(_column(segments, "length").sum()),
+        first=segments["time"].min() if len(segments) else None,
+        last=segments["time"].max() if len(segments) else None,
+        opened=sum(establishment.get(value, 0) for value in OPENED),
+        failed=sum(establishment.get(value, 0) for value in FAILED),
+        not_captured=establishment.get("not-captured", 0),
+        establishment=establishment,
+        open_termination=_counts(was_open, "termination", TERMINATION),
+        open_closed_by=_counts(was_open, "closed_by", ("client", "server", "both")),
+        handshake_median=_quantile(handshakes, 0.5),
+        handshake_p95=_quantile(handshakes, 0.95),
+        slowest=_slowest(connections),
+        failures=_failures(connections),
+        anomalies=_anomalies(segments, connections),
+    )
+
+
+def _column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    return frame[name] if name in frame else pd.Series(dtype="float64")
+
+
+def _counts(frame: pd.DataFrame, name: str, order: Mapping[str, str] | Sequence[str]) -> dict[str, int]:
+    """Count rows by value, in the given order, without zeros and missing values."""
+    found = {str(value): int(count) for value, count in _column(frame, name).value_counts().items() if count}
+    known = {value: found[value] for value in order if value in found}
+    return known | {value: count for value, count in found.items() if value not in known}
+
+
+def _quantile(durations: pd.Series[Any], share: float) -> pd.Timedelta | None:
+    value: Any = durations.quantile(share) if len(durations) else None
+    return None if value is None else pd.Timedelta(value)
+
+
+def _was_open(connections: pd.DataFrame) -> pd.DataFrame:
+    return connections if connections.empty else connections[~connections["establishment"].isin(FAILED)]
+
+
+def lasted(connections: pd.DataFrame) -> pd.Series[Any]:
+    """How long connections lasted; missing for a single segment."""
+    return connections["duration"].where(connections["segments_client"] + connections["segments_server"] > 1)
+
+
+def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
+    if connections.empty:
+        return []
+    slow = connections[connections["handshake_time"].notna()].nlargest(SLOWEST, "handshake_time")
+    return [
+        SlowHandshake(
+            stream=int(row.Index),
+            client=endpoint(row.client, row.client_port),
+            server=endpoint(row.server, row.server_port),
+            handshake_time=row.handshake_time,
+            server_response_time=row.server_response_time,
+            client_response_time=row.client_response_time,
+            syn_retransmissions=int(row.syn_retransmissions),
+        )
+        for row in _tuples(slow)
+    ]
+
+
+def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
+    """Failed connections, one group for each way of failing and port of a server; the most frequent first."""
+    if connections.empty:
+        return []
+    failed = connections[connections["establishment"].isin(FAILED)]
+    failed = failed.assign(stream=failed.index, lasted=lasted(failed), establishment=failed["establishment"].astype(object))
+    keys = ["establishment", "server", "server_port"]
+    groups = failed.groupby(keys, sort=False).agg(
+        client=("client", "first"),
+        clients=("client", "nunique"),
+        connections=("stream", "size"),
+        syn_retransmissions=("syn_retransmissions", "sum"),
+        longest=("lasted", "max"),
+        first_start=("start", "min"),
+        first_stream=("stream", "first"),
+        streams=("stream", lambda streams: tuple(streams.head(NUMBERS_IN_FILTER + 1))),
+    )
+    groups = groups.reset_index()
+    rank = groups["establishment"].map(FAILED.index)
+    groups = groups.iloc[np.lexsort((groups["first_stream"], -groups["connections"], rank))]
+    return [
+        FailedGroup(
+            establishment=row.establishment,
+            server=endpoint(row.server, row.server_port),
+            client=row.client if row.clients == 1 else None,
+            clients=int(row.clients),
+            connections=int(row.connections),
+            syn_retransmissions=int(row.syn_retransmissions),
+            longest=row.longest,
+            first_start=row.first_start,
+            first_stream=int(row.first_stream),
+            display_filter=_of_streams(row.streams, row.server, row.server_port),
+        )
+        for row in _tuples(groups)
+    ]
+
+
+def _of_streams(streams: Sequence[int], server: str, port: int) -> str:
+    """A display filter for these connections; for all to the port if they are too many to name."""
+    if len(streams) <= NUMBERS_IN_FILTER:
+        return _members("tcp.stream", streams)
+    return f"{'ipv6' if ':' in server else 'ip'}.addr == {server} && tcp.port == {port}"
+
+
+def _anomalies(segments: pd.DataFrame, connections: pd.DataFrame) -> list[Anomaly]:
+    """Anomalies of the segments, and `unreachable`, which only the connections tell."""
+    on_segments = _exploded(segments, "anomaly", ["frame", "stream"])
+    on_connections = _exploded(connections.assign(stream=connections.index), "anomalies", ["stream"])
+    names = set(on_segments["name"]) | set(on_connections["name"])
+    order = [*ANOMALIES, *sorted(names - set(ANOMALIES))]
+    return [
+        _anomaly(name, on_segments[on_segments["name"] == name], on_connections[on_connections["name"] == name])
+        for name in sorted(names, key=lambda name: (name in LEGAL_ANOMALIES, order.index(name)))
+    ]
+
+
+def _exploded(frame: pd.DataFrame, column: str, keep: list[str]) -> pd.DataFrame:
+    """One row for each name in a column of names joined with "+"."""
+    if frame.empty or column not in frame:
+        return pd.DataFrame({"name": [], **{name: [] for name in keep}})
+    some = frame.loc[frame[column].notna(), [column, *keep]]
+    return some.assign(name=some[column].astype(str).str.split("+")).explode("name").drop(columns=column)
+
+
+def _anomaly(name: str, on_segments: pd.DataFrame, on_connections: pd.DataFrame) -> Anomaly:
+    frames = tuple(int(frame) for frame in on_segments["frame"].drop_duplicates().head(NUMBERS_IN_FILTER))
+    streams = pd.concat([on_segments["stream"], on_connections["stream"]]).drop_duplicates()
+    first_streams = tuple(int(stream) for stream in streams.sort_values().head(NUMBERS_IN_FILTER))
+    fallback = _members("frame.number", frames) if frames else _members("tcp.stream", first_streams)
+    return Anomaly(
+        name=name,
+        explanation=ANOMALIES.get(name, ""),
+        legal=name in LEGAL_ANOMALIES,
+        count=len(on_segments) or len(streams),
+        streams=first_streams,
+        frames=frames,
+        display_filter=f"tcp_handshake.anomaly == {_quoted(name)}",
+        fallback_filter=fallback,
+    )
+
+
+def _first_of(numbers: Sequence[int]) -> str:
+    """``3, 5, 11``; with dots after the first few."""
+    return ", ".join(map(str, numbers[:SHOWN])) + ("\u00a0…" if len(numbers) > SHOWN else "")
+
+
+def _members(name: str, numbers: Sequence[int]) -> str:
+    return f"{name} in {{{', '.join(map(str, numbers))}}}"
+
+
+def _quoted(text: str) -> str:
+    """Write a string of Wireshark's display filter language."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _tuples(frame: pd.DataFrame) -> list[Any]:
+    return list(frame.itertuples(name="Row"))
