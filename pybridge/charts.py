@@ -48,6 +48,7 @@ HATCHES = {
 }
 NOT_RESET = [value for value in TERMINATION if value != "reset"]
 CLOSERS = ("client", "server", "both")
+WERE_OPEN = (*OPENED, "not-captured")
 
 Phrase = Callable[[str], str]
 Pick = Mapping[str, Sequence[Any]]
@@ -146,8 +147,9 @@ def _closings(rows: pd.DataFrame, phrase: Phrase) -> Chart:
 
 
 def _closing_picks() -> dict[str, Pick]:
-    picks: dict[str, Pick] = {closer: {"closed_by": [closer], "termination": NOT_RESET} for closer in CLOSERS}
-    return picks | {"reset": {"termination": ["reset"], "closed_by": CLOSERS}}
+    kinds: dict[str, Pick] = {closer: {"closed_by": [closer], "termination": NOT_RESET} for closer in CLOSERS}
+    kinds |= {"reset": {"closed_by": CLOSERS, "termination": ["reset"]}}
+    return {kind: {**pick, "establishment": WERE_OPEN} for kind, pick in kinds.items()}
 
 
 def _stacks(drawing: _Drawing, kinds: pd.Series, seconds: pd.Series, key: str, picks: Mapping[str, Pick], phrase: Phrase) -> str:
@@ -192,7 +194,8 @@ def _closers(rows: pd.DataFrame, phrase: Phrase) -> Chart:
         )
         for bar, closer, number in zip(bars, closers, numbers, strict=True):
             label = f"{phrase(closer)}, {phrase(how)}: {amount(int(number))}"
-            drawing.pick(bar, {"closed_by": [closer], "termination": ["reset"] if reset else NOT_RESET}, label)
+            ended = ["reset"] if reset else NOT_RESET
+            drawing.pick(bar, {"closed_by": [closer], "termination": ended, "establishment": WERE_OPEN}, label)
             said += [label] if number else []
         left += numbers
     for place, number in enumerate(left):

@@ -234,8 +234,8 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
             "stream": row.Index,
             "cells": (
                 str(row.Index),
-                endpoint(row.client, row.client_port),
-                endpoint(row.server, row.server_port),
+                printable(endpoint(row.client, row.client_port)),
+                printable(endpoint(row.server, row.server_port)),
                 duration_text(row.since),
                 duration_text(row.lasted),
                 row.establishment,
@@ -244,7 +244,7 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
                 _plain(row.closed_by),
                 f"{amount(row.segments_client)} / {amount(row.segments_server)}",
                 f"{amount(row.bytes_client)} / {amount(row.bytes_server)}",
-                _plain(row.anomalies).replace("+", ", "),
+                printable(_plain(row.anomalies)).replace("+", ", "),
             ),
             "numbers": (
                 row.since.total_seconds(),
@@ -281,8 +281,8 @@ def _words(phrase: Callable[[str], str]) -> dict[str, Any]:
 
 
 def _json(value: Any) -> Markup:
-    """JSON that can stand in a script element: no markup, nothing that steers a terminal."""
-    text = printable(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
+    """JSON that can stand in a script element."""
+    text = json.dumps(value, separators=(",", ":"))
     return Markup(re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: S704 - escaped
 
 
