@@ -12,7 +12,7 @@ SEED ?= 1
 FRAMES ?= 500000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test compat fuzz witness bench screenshots lint golden verify install-plugin uninstall-plugin clean
+.PHONY: help setup report test compat fuzz witness bench screenshots lint golden notebook verify install-plugin uninstall-plugin clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,6 +31,7 @@ report: $(READY) ## PCAP=x.pcapng [OUT=report.html]: summary on the terminal, pa
 	@$(BIN)/pybridge report -o "$(OUT)" -- "$(PCAP)"
 
 test: $(READY) ## run the tests
+	@sh .ci/system chromium
 	@$(BIN)/python -m pytest -q -n $(JOBS)
 
 compat: ## [RELEASES="bookworm trixie sid"]: the tests on tshark 4.0, 4.4 and 4.6, each in a Debian of its own (as root)
@@ -55,6 +56,9 @@ lint: $(READY) ## ruff, mypy, luacheck
 
 golden: $(READY) ## make the captures of pcaps/ and their expected tables anew
 	@$(BIN)/python -m pcaps.build && $(BIN)/python -m pcaps.expected
+
+notebook: $(READY) ## explore a capture in JupyterLab
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook]' && $(BIN)/jupyter lab notebooks/explore.ipynb
 
 verify: $(READY) ## [PCAP=...]: annotate with both engines and compare; default: pcaps
 	@$(BIN)/pybridge verify -- "$(or $(PCAP),pcaps)"
