@@ -14,6 +14,7 @@ import pyarrow as pa
 from pybridge import batches, ladder, plugin, tables, tshark
 from pybridge.engine import Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError
+from pybridge.language import Language
 from pybridge.meanings import FAILED
 from pybridge.text import endpoint
 
@@ -101,16 +102,24 @@ class Capture:
         senders = pd.Categorical([sender for sender, _ in turns], categories=batches.SENDERS)
         return pd.DataFrame({"sender": senders, "data": pd.Series([data for _, data in turns], dtype=object)})
 
-    def ladder(self, stream: int) -> ladder.Ladder:
+    def ladder(self, stream: int, *, language: Language = "en") -> ladder.Ladder:
         """The sequence diagram of a connection, as textbooks draw it; shows itself in Jupyter.
+
+        Parameters
+        ----------
+        stream : int
+            Of which connection.
+        language : {"en", "zh"}, default "en"
+            English or Chinese. Flags, states, roles and anomalies are names and the same in both.
 
         Raises
         ------
         KeyError
             There is no such connection.
+        ValueError
+            There is no such language.
         """
-        rows = self.segments[self.segments["stream"] == stream]
-        return ladder.Ladder(ladder.ladder_svg(rows, self._connection(stream)))
+        return ladder.Ladder(ladder.ladder_svg(self.segments, self._connection(stream), language=language))
 
     def packet(self, frame: int) -> Packet:
         """The full pyshark packet behind a row: every field that Wireshark dissects.

@@ -18,6 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from pybridge.language import Translate
 from pybridge.meanings import FAILED, OPENED, TERMINATION
 from pybridge.text import amount, duration_text
 
@@ -50,7 +51,6 @@ NOT_RESET = [value for value in TERMINATION if value != "reset"]
 CLOSERS = ("client", "server", "both")
 WERE_OPEN = (*OPENED, "not-captured")
 
-Phrase = Callable[[str], str]
 Pick = Mapping[str, Sequence[Any]]
 """Which connections a bar stands for: by column its values; for `start`, `end` and `handshake` from and to in seconds."""
 
@@ -63,15 +63,15 @@ class Chart:
     svg: str
 
 
-def charts(connections: pd.DataFrame, phrase: Phrase = str) -> Iterator[Chart]:
+def charts(connections: pd.DataFrame, say: Translate = str) -> Iterator[Chart]:
     """Draw openings and closings over time, who closed first, and handshake times, as far as there are any.
 
     Parameters
     ----------
     connections : pandas.DataFrame
         One row per connection.
-    phrase : callable
-        Translates a phrase.
+    say : callable
+        Translates a say.
     """
     if connections.empty:
         return
@@ -85,15 +85,15 @@ def charts(connections: pd.DataFrame, phrase: Phrase = str) -> Iterator[Chart]:
     rows["ended"] = rows["seconds"] + rows["duration"].dt.total_seconds()
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has it
-        yield _openings(rows, phrase)
+        yield _openings(rows, say)
         closed = rows[rows["closed_by"].notna() & ~rows["establishment"].isin(FAILED)]
         if len(closed):
-            yield _closers(closed, phrase)
-            yield _closings(closed, phrase)
+            yield _closers(closed, say)
+            yield _closings(closed, say)
         measured = rows[rows["handshake"] > 0]
         if len(measured) > 1:
-            yield _distribution(measured, phrase)
-            yield _handshakes(measured, phrase)
+            yield _distribution(measured, say)
+            yield _handshakes(measured, say)
 
 
 class _Drawing:
@@ -133,17 +133,17 @@ class _Drawing:
         return f'<g class="pick" data-pick="{escape(json.dumps(pick))}"><title>{escape(label)}</title>'
 
 
-def _openings(rows: pd.DataFrame, phrase: Phrase) -> Chart:
-    drawing = _Drawing(phrase("Openings over time"))
+def _openings(rows: pd.DataFrame, say: Translate) -> Chart:
+    drawing = _Drawing(say("Openings over time"))
     picks: dict[str, Pick] = {"opened": {"establishment": OPENED}}
     picks |= {kind: {"establishment": [kind]} for kind in (*FAILED, "not-captured")}
-    return drawing.chart(_stacks(drawing, rows["opening"], rows["seconds"], "start", picks, phrase))
+    return drawing.chart(_stacks(drawing, rows["opening"], rows["seconds"], "start", picks, say))
 
 
-def _closings(rows: pd.DataFrame, phrase: Phrase) -> Chart:
-    drawing = _Drawing(phrase("Closings over time, by who closed first"))
+def _closings(rows: pd.DataFrame, say: Translate) -> Chart:
+    drawing = _Drawing(say("Closings over time, by who closed first"))
     picks = _closing_picks()
-    return drawing.chart(_stacks(drawing, rows["closing"], rows["ended"], "end", picks, phrase))
+    return drawing.chart(_stacks(drawing, rows["closing"], rows["ended"], "end", picks, say))
 
 
 def _closing_picks() -> dict[str, Pick]:
@@ -152,7 +152,7 @@ def _closing_picks() -> dict[str, Pick]:
     return {kind: {**pick, "establishment": WERE_OPEN} for kind, pick in kinds.items()}
 
 
-def _stacks(drawing: _Drawing, kinds: pd.Series, seconds: pd.Series, key: str, picks: Mapping[str, Pick], phrase: Phrase) -> str:
+def _stacks(drawing: _Drawing, kinds: pd.Series, seconds: pd.Series, key: str, picks: Mapping[str, Pick], say: Translate) -> str:
     """Bars over time, stacked by kind; returns the counts in words."""
     edges = _edges(seconds)
     below = np.zeros(BINS)
@@ -162,24 +162,24 @@ def _stacks(drawing: _Drawing, kinds: pd.Series, seconds: pd.Series, key: str, p
         shown = np.flatnonzero(counts)
         if not len(shown):
             continue
-        said.append(f"{amount(int(counts.sum()))} {phrase(kind)}")
+        said.append(f"{amount(int(counts.sum()))} {say(kind)}")
         bars = drawing.axes.bar(
-            edges[shown], counts[shown], np.diff(edges)[shown] * 0.9, below[shown], align="edge", label=phrase(kind),
+            edges[shown], counts[shown], np.diff(edges)[shown] * 0.9, below[shown], align="edge", label=say(kind),
             color=COLOURS[kind], hatch=HATCHES.get(kind), edgecolor="#ffffff", linewidth=0,
         )  # fmt: skip
         for bar, index in zip(bars, shown, strict=True):
             low, high = float(edges[index]), float(edges[index + 1])
-            label = f"{amount(int(counts[index]))} {phrase(kind)}, {_seconds_text(low)} – {_seconds_text(high)}"  # noqa: RUF001
+            label = f"{amount(int(counts[index]))} {say(kind)}, {_seconds_text(low)} – {_seconds_text(high)}"  # noqa: RUF001
             drawing.pick(bar, {**pick, key: [low, high]}, label)
         below += counts
     drawing.axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     drawing.legend()
-    _time_axis(drawing, phrase)
+    _time_axis(drawing, say)
     return ", ".join(said)
 
 
-def _closers(rows: pd.DataFrame, phrase: Phrase) -> Chart:
-    drawing = _Drawing(phrase("Who closed first"))
+def _closers(rows: pd.DataFrame, say: Translate) -> Chart:
+    drawing = _Drawing(say("Who closed first"))
     counts = rows.groupby(["closed_by", rows["termination"] == "reset"], observed=True).size()
     closers = [closer for closer in reversed(CLOSERS) if closer in counts.index.get_level_values(0)]
     left = np.zeros(len(closers))
@@ -190,25 +190,25 @@ def _closers(rows: pd.DataFrame, phrase: Phrase) -> Chart:
             continue
         colour, hatch = (COLOURS["reset"], HATCHES["reset"]) if reset else (BLUE, None)
         bars = drawing.axes.barh(
-            closers, numbers, 0.6, left, label=phrase(how), color=colour, hatch=hatch, edgecolor="#ffffff", linewidth=0
+            closers, numbers, 0.6, left, label=say(how), color=colour, hatch=hatch, edgecolor="#ffffff", linewidth=0
         )
         for bar, closer, number in zip(bars, closers, numbers, strict=True):
-            label = f"{phrase(closer)}, {phrase(how)}: {amount(int(number))}"
+            label = f"{say(closer)}, {say(how)}: {amount(int(number))}"
             ended = ["reset"] if reset else NOT_RESET
             drawing.pick(bar, {"closed_by": [closer], "termination": ended, "establishment": WERE_OPEN}, label)
             said += [label] if number else []
         left += numbers
     for place, number in enumerate(left):
         drawing.axes.annotate(amount(int(number)), (number, place), (3, 0), textcoords="offset points", va="center", fontsize=8)
-    drawing.axes.set_yticks(range(len(closers)), [phrase(closer) for closer in closers])
+    drawing.axes.set_yticks(range(len(closers)), [say(closer) for closer in closers])
     drawing.axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     drawing.axes.set_ylim(-0.6, len(closers) - 0.4)
     drawing.legend()
     return drawing.chart(", ".join(said))
 
 
-def _distribution(rows: pd.DataFrame, phrase: Phrase) -> Chart:
-    drawing = _Drawing(phrase("Handshake time"))
+def _distribution(rows: pd.DataFrame, say: Translate) -> Chart:
+    drawing = _Drawing(say("Handshake time"))
     times = rows["handshake"]
     edges = _edges(times, np.geomspace)
     counts = np.histogram(times, edges)[0]
@@ -219,18 +219,18 @@ def _distribution(rows: pd.DataFrame, phrase: Phrase) -> Chart:
         label = f"{amount(int(counts[index]))}, {_seconds_text(low)} – {_seconds_text(high)}"  # noqa: RUF001
         drawing.pick(bar, {"handshake": [low, high]}, label)
     median, most = times.quantile([0.5, 0.95])
-    for value, name in ((median, phrase("median")), (most, "95 %")):
+    for value, name in ((median, say("median")), (most, "95 %")):
         drawing.axes.axvline(value, color=INK, linewidth=0.8, linestyle=":")
         drawing.axes.annotate(f"{name} ", (value, 1), xycoords=("data", "axes fraction"), ha="right", va="top", fontsize=8)
     drawing.axes.set_xscale("log")
     drawing.axes.xaxis.set_major_formatter(FuncFormatter(_tick))
     drawing.axes.xaxis.set_minor_formatter("")
     drawing.axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    return drawing.chart(f"{phrase('median')} {_seconds_text(median)}, 95 % {_seconds_text(most)}")
+    return drawing.chart(f"{say('median')} {_seconds_text(median)}, 95 % {_seconds_text(most)}")
 
 
-def _handshakes(rows: pd.DataFrame, phrase: Phrase) -> Chart:
-    drawing = _Drawing(phrase("Handshake time over time"))
+def _handshakes(rows: pd.DataFrame, say: Translate) -> Chart:
+    drawing = _Drawing(say("Handshake time over time"))
     axes = drawing.axes
     if len(rows) <= POINTS:
         axes.plot(rows["seconds"], rows["handshake"], ".", color=BLUE, markersize=4)
@@ -240,14 +240,14 @@ def _handshakes(rows: pd.DataFrame, phrase: Phrase) -> Chart:
         quantiles = rows.groupby(bins)["handshake"].quantile(np.array([0.5, 0.95, 1])).unstack()
         middles = (edges[quantiles.index] + edges[quantiles.index + 1]) / 2
         for (_, values), name, style in zip(
-            quantiles.items(), (phrase("median"), "95 %", phrase("slowest")), ("-", "--", ":"), strict=True
+            quantiles.items(), (say("median"), "95 %", say("slowest")), ("-", "--", ":"), strict=True
         ):
             axes.plot(middles, values, style, color=BLUE, linewidth=1.2, label=name)
         drawing.legend()
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(_tick))
     axes.yaxis.set_minor_formatter("")
-    _time_axis(drawing, phrase)
+    _time_axis(drawing, say)
     return drawing.chart(amount(len(rows)))
 
 
@@ -259,10 +259,10 @@ def _edges(values: pd.Series[float], space: Callable[..., Any] = np.linspace) ->
     return edges
 
 
-def _time_axis(drawing: _Drawing, phrase: Phrase) -> None:
+def _time_axis(drawing: _Drawing, say: Translate) -> None:
     drawing.axes.xaxis.set_major_locator(MaxNLocator(6))
     drawing.axes.xaxis.set_major_formatter(FuncFormatter(_tick))
-    drawing.axes.set_xlabel(phrase("since the first segment"))
+    drawing.axes.set_xlabel(say("since the first segment"))
 
 
 def _tick(seconds: float, _: int) -> str:

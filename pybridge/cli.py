@@ -296,7 +296,7 @@ def ladder_command(source: str, stream: int, out: Path | None, engine: EngineNam
         read = capture.read(source, engine)
         if stream not in read.connections.index:
             raise CaptureError(f"{tshark.name(source)} has no connection {stream}: pybridge connections lists them.")
-        svg = read.ladder(stream)
+        svg = read.ladder(stream, language=language)
         if target:
             target.write_text(svg, encoding="utf-8")
         else:

@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Literal, Protocol
 
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning
 
 from pybridge import plugin, segments, tshark
 from pybridge.annotator import Annotator
 from pybridge.model import Annotation, ConnectionRow, NetworkError, Segment
 from pybridge.plugin_engine import PluginEngine
 from pybridge.text import printable
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", TqdmWarning)  # in Jupyter without ipywidgets it draws with characters
+    from tqdm.auto import tqdm
 
 EngineName = Literal["python", "plugin"]
 ENGINES: tuple[EngineName, ...] = ("python", "plugin")

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from importlib import metadata, resources
 from pathlib import Path
@@ -20,8 +20,8 @@ from markupsafe import Markup
 
 from pybridge import ladder
 from pybridge.charts import charts
-from pybridge.language import Language, translator
-from pybridge.meanings import ESTABLISHMENT, FAILED, TERMINATION
+from pybridge.language import TAGS, Language, Translate, translator
+from pybridge.meanings import ESTABLISHMENT, FAILED, LEGAL_MARK, PROBLEM_MARK, TERMINATION
 from pybridge.summary import NUMBERS_IN_FILTER, SHOWN, lasted, summary
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
@@ -67,31 +67,31 @@ def render(
     str
         The page.
     """
-    phrase = translator(language)
+    say = translator(language)
     drawn = _choose(connections, max_ladders)
     rows = _table_rows(connections.head(CONNECTION_ROWS))
     script = _script()
-    page = _environment(phrase).get_template("report.html.j2")
+    page = _environment(say).get_template("report.html.j2")
     return page.render(
-        language=language,
+        language=TAGS[language],
         title=title,
         versions=versions,
         notes=notes,
         facts=summary(segments, connections),
-        charts=_charts(connections, phrase),
+        charts=_charts(connections, say),
         rows=rows,
         data=_json(
             {
                 "rows": [(*row["cells"], *row["numbers"]) for row in rows],
                 "failed": FAILED,
-                "mark": ladder.PROBLEM_MARK,
-                "words": _words(phrase),
+                "mark": PROBLEM_MARK,
+                "words": _words(say),
             }
         ),
         script=Markup(script),  # noqa: S704 - constants
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         table_style=Markup(_bundled("css")),  # noqa: S704 - a constant
-        ladders=_ladders(segments, connections, drawn, phrase),
+        ladders=_ladders(segments, connections, drawn, language, say) if drawn else [],
         drawn=frozenset(drawn),
         listed=frozenset(row["stream"] for row in rows),
         open_ladders=len(drawn) <= OPEN_LADDERS,
@@ -124,8 +124,8 @@ def excerpt(segments: pd.DataFrame, connections: pd.DataFrame, *, title: str) ->
 # What is drawn and listed
 
 
-def _charts(connections: pd.DataFrame, phrase: Callable[[str], str]) -> list[tuple[str, Markup]]:
-    return [(chart.title, Markup(chart.svg)) for chart in charts(connections, phrase)]  # noqa: S704 - escaped there
+def _charts(connections: pd.DataFrame, say: Translate) -> list[tuple[str, Markup]]:
+    return [(chart.title, Markup(chart.svg)) for chart in charts(connections, say)]  # noqa: S704 - escaped there
 
 
 def _choose(connections: pd.DataFrame, limit: int) -> list[int]:
@@ -143,20 +143,18 @@ def _choose(connections: pd.DataFrame, limit: int) -> list[int]:
 
 
 def _ladders(
-    segments: pd.DataFrame, connections: pd.DataFrame, streams: list[int], phrase: Callable[[str], str]
+    segments: pd.DataFrame, connections: pd.DataFrame, streams: list[int], language: Language, say: Translate
 ) -> list[dict[str, Any]]:
-    if not streams:
-        return []
-    of_streams = segments[segments["stream"].isin(streams)]
-    groups = dict(list(of_streams.groupby("stream")))
-    listed = _segment_rows(of_streams)
-    nothing = segments.iloc[:0]
-    rows = zip(streams, connections.loc[streams].iterrows(), strict=True)
-    return [_ladder(groups.get(stream, nothing), row, listed.get(stream, []), phrase) for stream, (_, row) in rows]
+    drawn = ladder.ladders(segments, connections, streams, language=language)
+    rows = (row for _, row in connections.loc[streams].iterrows())
+    counts, listed = segments["stream"].value_counts(), _segment_rows(segments, streams)
+    return [
+        _ladder(svg, row, listed.get(stream, []), int(counts.get(stream, 0)), say)
+        for svg, stream, row in zip(drawn, streams, rows, strict=True)
+    ]
 
 
-def _ladder(segments: pd.DataFrame, connection: pd.Series[Any], rows: list[Any], phrase: Callable[[str], str]) -> dict[str, Any]:
-    svg = ladder.ladder_svg(segments, connection, with_style=False)
+def _ladder(svg: str, connection: pd.Series[Any], rows: list[tuple[str, ...]], count: int, say: Translate) -> dict[str, Any]:
     return {
         "stream": connection.name,
         "client": endpoint(str(connection["client"]), int(connection["client_port"])),
@@ -164,17 +162,18 @@ def _ladder(segments: pd.DataFrame, connection: pd.Series[Any], rows: list[Any],
         "establishment": str(connection["establishment"]),
         "termination": str(connection["termination"]),
         "anomalies": _plain(connection["anomalies"]).replace("+", ", "),
-        "details": _details(connection, phrase),
+        "details": _details(connection, say),
         "rows": rows,
-        "more": len(segments) - len(rows),
+        "more": count - len(rows),
         "tall": _height(svg) > PRINTED_PAGE,
-        "svg": Markup(svg),  # noqa: S704 - ladder_svg escapes all text
+        "svg": Markup(svg),  # noqa: S704 - ladders escapes all text
     }
 
 
-def _segment_rows(segments: pd.DataFrame) -> dict[int, list[tuple[str, ...]]]:
+def _segment_rows(segments: pd.DataFrame, streams: list[int]) -> dict[int, list[tuple[str, ...]]]:
     """By stream the first segments as text: frame, time, sender, flags, numbers, role, steps, states, answer, anomalies."""
-    shown = segments[segments.groupby("stream").cumcount() < SEGMENT_ROWS]
+    shown = segments[segments["stream"].isin(streams)]
+    shown = shown[shown.groupby("stream").cumcount() < SEGMENT_ROWS]
     since = shown["time"] - shown.groupby("stream")["time"].transform("first")
     steps = shown["handshake_step"].astype("string").str.cat(shown["teardown_step"].astype("string"), sep=" ", na_rep="")
     columns = [
@@ -193,10 +192,10 @@ def _height(svg: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _details(connection: pd.Series[Any], phrase: Callable[[str], str]) -> list[tuple[str, str]]:
+def _details(connection: pd.Series[Any], say: Translate) -> list[tuple[str, str]]:
     """List what a connection is described by beside its ladder."""
     details = [
-        ("Closed first by", phrase(_plain(connection["closed_by"]) or "nobody")),
+        ("Closed first by", say(_plain(connection["closed_by"]) or "nobody")),
         ("Handshake", duration_text(connection["handshake_time"])),
         ("Server\u2019s answer", duration_text(connection["server_response_time"])),
         ("Client\u2019s answer", duration_text(connection["client_response_time"])),
@@ -204,12 +203,12 @@ def _details(connection: pd.Series[Any], phrase: Callable[[str], str]) -> list[t
         ("MSS", _pair(connection, "mss")),
         ("Window scale", _pair(connection, "window_scale")),
         ("Fast Open", _pair(connection, "fast_open")),
-        ("SACK", _yes_no(connection["sack_permitted"], phrase)),
-        ("Timestamps", _yes_no(connection["timestamps"], phrase)),
-        ("ECN", _yes_no(connection["ecn"], phrase)),
+        ("SACK", _yes_no(connection["sack_permitted"], say)),
+        ("Timestamps", _yes_no(connection["timestamps"], say)),
+        ("ECN", _yes_no(connection["ecn"], say)),
         ("States at the end", f"{connection['client_state']} / {connection['server_state']}"),
     ]
-    return [(phrase(name), value) for name, value in details if value not in (MISSING, f"{MISSING} / {MISSING}")]
+    return [(say(name), value) for name, value in details if value not in (MISSING, f"{MISSING} / {MISSING}")]
 
 
 def _pair(connection: pd.Series[Any], name: str) -> str:
@@ -217,8 +216,8 @@ def _pair(connection: pd.Series[Any], name: str) -> str:
     return " / ".join(_plain(connection[f"{end}_{name}"]) or MISSING for end in ("client", "server"))
 
 
-def _yes_no(value: Any, phrase: Callable[[str], str]) -> str:
-    return MISSING if pd.isna(value) else phrase("yes" if value else "no")
+def _yes_no(value: Any, say: Translate) -> str:
+    return MISSING if pd.isna(value) else say("yes" if value else "no")
 
 
 def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
@@ -261,22 +260,22 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
 # The page
 
 
-def _words(phrase: Callable[[str], str]) -> dict[str, Any]:
+def _words(say: Translate) -> dict[str, Any]:
     """What the script says, part of it in DataTables' own form."""
     return {
         "table": {
-            "search": phrase("Search"),
-            "lengthMenu": phrase("_MENU_ connections a page"),
-            "info": phrase("_START_ to _END_ of _TOTAL_"),
-            "infoEmpty": phrase("none"),
-            "infoFiltered": phrase("(picked from _MAX_)"),
-            "zeroRecords": phrase("No connection is like that."),
+            "search": say("Search"),
+            "lengthMenu": say("_MENU_ connections a page"),
+            "info": say("_START_ to _END_ of _TOTAL_"),
+            "infoEmpty": say("none"),
+            "infoFiltered": say("(picked from _MAX_)"),
+            "zeroRecords": say("No connection is like that."),
         },
-        "picked": phrase("Picked in the chart:"),
-        "all": phrase("Show all"),
-        "open": phrase("Open connection"),
-        "not_drawn": phrase("This connection is not drawn here. To draw it:"),
-        "copied": phrase("copied"),
+        "picked": say("Picked in the chart:"),
+        "all": say("Show all"),
+        "open": say("Open connection"),
+        "not_drawn": say("This connection is not drawn here. To draw it:"),
+        "copied": say("copied"),
     }
 
 
@@ -304,7 +303,7 @@ def _bundled(kind: str) -> str:
     return re.sub("</(?=script|style)", r"<\\/", path.read_text(encoding="utf-8"))
 
 
-def _environment(phrase: Callable[[str], str]) -> Environment:
+def _environment(say: Translate) -> Environment:
     environment = Environment(
         loader=PackageLoader("pybridge"),
         autoescape=True,
@@ -316,23 +315,23 @@ def _environment(phrase: Callable[[str], str]) -> Environment:
     environment.filters |= {
         "breakable": _breakable,
         "duration": duration_text,
-        "amount": partial(amount, phrase=phrase),
+        "amount": partial(amount, say=say),
         "moment": _moment,
         "plain": _plain,
         "percent": _percent,
     }
     environment.globals |= {
-        "phrase": phrase,
-        "say": partial(_say, phrase),
-        "problem_mark": ladder.PROBLEM_MARK,
-        "legal_mark": ladder.LEGAL_MARK,
+        "translate": say,
+        "say": partial(_say, say),
+        "problem_mark": PROBLEM_MARK,
+        "legal_mark": LEGAL_MARK,
     }
     return environment
 
 
-def _say(phrase: Callable[[str], str], template: str, **values: Any) -> Markup:
-    """A translated phrase, filled in."""
-    return Markup(phrase(template)).format(**{name: _printable(value) for name, value in values.items()})  # noqa: S704 - ours
+def _say(say: Translate, template: str, **values: Any) -> Markup:
+    """A translated say, filled in."""
+    return Markup(say(template)).format(**{name: _printable(value) for name, value in values.items()})  # noqa: S704 - ours
 
 
 def _printable(value: Any) -> Any:

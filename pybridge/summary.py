@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pybridge.ladder import LEGAL_ANOMALIES
-from pybridge.meanings import ANOMALIES, ESTABLISHMENT, FAILED, OPENED, TERMINATION
+from pybridge.language import Translate
+from pybridge.meanings import ANOMALIES, ESTABLISHMENT, FAILED, LEGAL_ANOMALIES, OPENED, TERMINATION
 from pybridge.text import amount, endpoint
 
 SLOWEST = 10
@@ -61,11 +61,11 @@ class Anomaly:
     display_filter: str
     fallback_filter: str
 
-    def where(self, phrase: Callable[[str], str] = str) -> str:
+    def where(self, say: Translate = str) -> str:
         """The first frames; the streams if it is on no segment."""
         if self.frames:
             return _first_of(self.frames)
-        return f"{phrase('stream' if len(self.streams) == 1 else 'streams')} {_first_of(self.streams)}"
+        return f"{say('stream' if len(self.streams) == 1 else 'streams')} {_first_of(self.streams)}"
 
 
 @dataclass(frozen=True)
@@ -117,22 +117,22 @@ class Summary:
         size = f"{amount(self.connections, 'TCP connection')}, {amount(self.segments, 'TCP segment')}"
         return size if self.frames == self.segments else f"{size} in {amount(self.frames, 'packet')}"
 
-    def verdict(self, phrase: Callable[[str], str] = str) -> tuple[str, str, str]:
-        """The first sentence, translated by `phrase`, in three parts: before the failures, the failures if any, after them."""
+    def verdict(self, say: Translate = str) -> tuple[str, str, str]:
+        """The first sentence, translated by `say`, in three parts: before the failures, the failures if any, after them."""
         if self.connections == 0:
-            return phrase("There is no TCP connection in this capture."), "", ""
+            return say("There is no TCP connection in this capture."), "", ""
         if self.connections == 1 and self.failed:
-            return "", phrase("The only connection failed"), phrase(".")
+            return "", say("The only connection failed"), say(".")
         if self.connections == 1 and self.opened:
-            return phrase("The only connection opened."), "", ""
+            return say("The only connection opened."), "", ""
         if self.connections == 1:
-            return phrase("The opening of the only connection is not in the capture."), "", ""
+            return say("The opening of the only connection is not in the capture."), "", ""
         counts = {name: amount(getattr(self, name)) for name in ("connections", "opened", "failed", "not_captured")}
-        before = phrase("Of {connections} connections, {opened} opened, ").format_map(counts)
-        after = phrase(", {not_captured} had no opening in the capture." if self.not_captured else ".").format_map(counts)
+        before = say("Of {connections} connections, {opened} opened, ").format_map(counts)
+        after = say(", {not_captured} had no opening in the capture." if self.not_captured else ".").format_map(counts)
         if self.failed:
-            return before, phrase("{failed} failed").format_map(counts), after
-        return before + phrase("none failed"), "", after
+            return before, say("{failed} failed").format_map(counts), after
+        return before + say("none failed"), "", after
 
     @property
     def were_open(self) -> int:

@@ -5,13 +5,17 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 
-from pybridge.ladder import ladder_svg
+import pybridge
+from pybridge.ladder import ladder_svg, ladders
+from pybridge.language import LANGUAGES, Language
 from pybridge.text import amount, duration_text, endpoint, printable
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -241,6 +245,35 @@ def simultaneous_close() -> tuple[list[dict[str, Any]], dict[str, Any]]:
         "ends": (("2001:db8:85a3:1111:2222:8a2e:370:7334", 65535), ("2001:db8::1", 443))}  # fmt: skip
 
 
+def simultaneous_open() -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    opening: dict[str, Any] = {"role": "SYN", "handshake_step": 1}
+    answer: dict[str, Any] = {"role": "SYN-ACK", "handshake_step": 2}
+    return [
+        seg(0, "S", "SYN", 300, 0, "LISTEN SYN-SENT", **opening),
+        seg(0.001, "C", "SYN", 100, 0, "SYN-RECEIVED SYN-RECEIVED", **opening, anomaly="simultaneous-open"),
+        seg(0.002, "C", "SYN, ACK", 100, 301, "SYN-RECEIVED ESTABLISHED", **answer, responds_to=1),
+        seg(0.003, "S", "SYN, ACK", 300, 101, "ESTABLISHED ESTABLISHED", **answer, responds_to=2),
+    ], {"establishment": "simultaneous", "termination": "none", "anomalies": "simultaneous-open"}  # fmt: skip
+
+
+def half_open() -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    return handshake()[:2], {"establishment": "half-open", "termination": "none"}
+
+
+def four_way(rows: int = 4) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """A close by the client, or its first rows."""
+    outcome = ("none", "half-closed", "half-closed", "unacknowledged", "four-way")[rows]
+    return [
+        *handshake(100, 300),
+        *[
+            seg(1, "C", "FIN, ACK", 101, 301, "FIN-WAIT-1 CLOSE-WAIT", role="FIN", teardown_step="1"),
+            seg(1.1, "S", "ACK", 301, 102, "FIN-WAIT-2 CLOSE-WAIT", role="ACK-OF-FIN", teardown_step="2", responds_to=4),
+            seg(1.2, "S", "FIN, ACK", 301, 102, "TIME-WAIT LAST-ACK", role="FIN", teardown_step="3"),
+            seg(1.3, "C", "ACK", 102, 302, "TIME-WAIT CLOSED", role="ACK-OF-FIN", teardown_step="4", responds_to=6),
+        ][:rows],
+    ], {"establishment": "complete", "termination": outcome, "closed_by": "client"}  # fmt: skip
+
+
 def midstream() -> tuple[list[dict[str, Any]], dict[str, Any]]:
     up = "ESTABLISHED ESTABLISHED"
     return [
@@ -276,11 +309,32 @@ def transfer(count: int = 300, marked: int = 0) -> tuple[list[dict[str, Any]], d
                   **({"anomalies": "invalid-flags"} if marked else {})}  # fmt: skip
 
 
-def draw(scenario: tuple[list[dict[str, Any]], dict[str, Any]]) -> tuple[str, list[str]]:
+def draw(scenario: tuple[list[dict[str, Any]], dict[str, Any]], language: Language = "en") -> tuple[str, list[str]]:
     """The drawing, and its texts from top to bottom as a parser of XML sees them."""
     segments, connections = tables(scenario)
-    svg = ladder_svg(segments, connections.iloc[0])
+    svg = ladder_svg(segments, connections.iloc[0], language=language)
     return svg, [element.text or "" for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def states(svg: str) -> tuple[list[str], list[str]]:
+    """The states beside the life lines of client and server."""
+    found: tuple[list[str], list[str]] = ([], [])
+    for element in ElementTree.fromstring(svg).iter(f"{SVG}text"):
+        classes = (element.get("class") or "").split()
+        if "s" in classes:
+            found["e" not in classes].append(element.text or "")
+    return found
+
+
+MISSING = {
+    "SYN not captured", "SYN-ACK not captured", "third step not captured",
+    "no answer to the SYN", "no third step", "no acknowledgement of the FIN",
+}  # fmt: skip
+
+
+def missing(*scenario: Any) -> list[str]:
+    """What is drawn as missing."""
+    return [text for text in draw(scenario)[1] if text in MISSING]
 
 
 def test_normal_connection_with_merged_close() -> None:
@@ -302,28 +356,30 @@ def test_normal_connection_with_merged_close() -> None:
 
 
 def test_states_are_written_where_they_change_only() -> None:
-    svg, _ = draw(normal())
-    elements = [e for e in ElementTree.fromstring(svg).iter(f"{SVG}text") if "s" in (e.get("class") or "").split()]
-    client = [e.text for e in elements if "e" in (e.get("class") or "").split()]
-    server = [e.text for e in elements if "e" not in (e.get("class") or "").split()]
+    client, server = states(draw(normal())[0])
     assert client == ["CLOSED", "SYN-SENT", "ESTABLISHED", "FIN-WAIT-1", "TIME-WAIT"]
     assert server == ["LISTEN", "SYN-RECEIVED", "ESTABLISHED", "CLOSE-WAIT", "LAST-ACK", "CLOSED"]
 
 
-def test_nothing_is_drawn_over_something_else() -> None:
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_nothing_is_drawn_over_something_else(language: Language) -> None:
     """Texts of one column have room: no two baselines closer than 12, and all within the picture."""
     for scenario in (
         normal(),
         refused(),
         unanswered(),
+        simultaneous_open(),
         simultaneous_close(),
+        half_open(),
+        four_way(),
+        four_way(1),
         midstream(),
         mismatch(),
         transfer(),
         transfer(300, 200),
         unreachable(),
     ):
-        svg, _ = draw(scenario)
+        svg, _ = draw(scenario, language)
         root = ElementTree.fromstring(svg)
         height = float(root.get("height", "0"))
         columns: dict[str, list[float]] = {}
@@ -332,16 +388,18 @@ def test_nothing_is_drawn_over_something_else() -> None:
         for baselines in columns.values():
             assert all(later - earlier >= 12 for earlier, later in zip(sorted(baselines), sorted(baselines)[1:], strict=False))
             assert max(baselines) < height
-        assert "time / s" not in [e.text for e in root.iter(f"{SVG}text") if e.get("y") == "32"], "long addresses reach there"
+        assert not {"time / s", "时间 / s"} & {e.text for e in root.iter(f"{SVG}text") if e.get("y") == "32"}, (
+            "long addresses reach there"
+        )
 
 
 def test_the_row_that_completes_the_close_says_how_long_it_took() -> None:
     _, texts = draw(normal())
-    assert texts[-1] == "teardown took 12.1 ms"
+    assert "teardown took 12.1 ms" in texts[texts.index("0.052100") :]
     assert not any("teardown took" in text for text in draw(simultaneous_close())[1]), "no time is known"
     rows, about = simultaneous_close()
     _, texts = draw((rows, about | {"teardown_time": 0.003}))
-    assert texts[-1] == "teardown took 3.00 ms"
+    assert "teardown took 3.00 ms" in texts[texts.index("0.503000") :]
     again = {**rows[-1], "time": rows[-1]["time"] + pd.Timedelta(1, "s"), "role": None, "teardown_step": None}
     _, texts = draw(([*rows, again], about | {"teardown_time": 0.003}))
     assert texts.index("teardown took 3.00 ms") < texts.index("1.503000")
@@ -371,6 +429,122 @@ def test_simultaneous_close_is_no_problem_and_numbers_wrap() -> None:
     assert "seq 102 · ack 11 = 10 + 1" in texts, "a FIN with payload occupies the number after it"
     assert "[FIN, ACK] Seq=1 Ack=1 Len=10" in texts
     assert "[2001:db8:85a3:1111:2222:8a2e:370:7334]:65535" in texts
+
+
+def arrows(svg: str) -> list[tuple[float, float, float, float]]:
+    """Both ends of each arrow, from its tail."""
+    paths = [element.get("d") or "" for element in ElementTree.fromstring(svg).iter(f"{SVG}path")]
+    found = [re.match(r"M(\d+) (\d+)L(\d+) (\d+)M", path) for path in paths]
+    return [(float(one[1]), float(one[2]), float(one[3]), float(one[4])) for one in found if one]
+
+
+@pytest.mark.parametrize(("scenario", "first"), [(simultaneous_open(), 0), (simultaneous_close(), 3)])
+def test_segments_that_passed_each_other_cross(scenario: tuple[list[dict[str, Any]], dict[str, Any]], first: int) -> None:
+    crossing, crossed = arrows(draw(scenario)[0])[first : first + 2]
+    assert crossing[0] == crossed[2]
+    assert crossing[2] == crossed[0]
+    assert crossing[1] < crossed[1] < crossing[3], "the second leaves before the first arrives"
+    assert crossing[1] < crossed[3]
+
+
+def test_others_do_not_cross() -> None:
+    drawn = arrows(draw(four_way())[0])
+    assert len(drawn) == 7
+    assert all(earlier[3] < later[1] for earlier, later in pairwise(drawn))
+
+
+def test_in_a_simultaneous_close_both_wait_for_the_other() -> None:
+    client, server = states(draw(simultaneous_close())[0])
+    assert client[-3:] == ["FIN-WAIT-1", "CLOSING", "TIME-WAIT"]
+    assert server[-3:] == ["FIN-WAIT-1", "CLOSING", "TIME-WAIT"], "CLOSE-WAIT was said before the second FIN was seen"
+
+
+def test_in_a_simultaneous_open_both_sent_a_syn() -> None:
+    client, server = states(draw(simultaneous_open())[0])
+    assert client == ["SYN-SENT", "SYN-RECEIVED", "ESTABLISHED"]
+    assert server == ["SYN-SENT", "SYN-RECEIVED", "ESTABLISHED"]
+
+
+def test_a_fin_long_after_the_other_does_not_cross_it() -> None:
+    rows, about = simultaneous_close()
+    for row in rows[4:]:
+        row["time"] += pd.Timedelta(1, "s")
+    drawn = arrows(draw((rows, about))[0])
+    assert drawn[3][3] < drawn[4][1]
+
+
+def test_what_never_came_is_drawn_where_the_connection_stopped() -> None:
+    svg, texts = draw(unanswered())
+    assert missing(*unanswered()) == ["no answer to the SYN"]
+    assert texts.index("no answer to the SYN") > texts.index("7.100000")
+    assert len(re.findall(r'class="x n"', svg)) == 1
+    assert missing(*half_open()) == ["no third step"]
+    assert missing(*four_way(1)) == missing(*four_way(3)) == ["no acknowledgement of the FIN"]
+
+
+def test_what_was_not_captured_is_drawn_where_it_must_have_been() -> None:
+    syn, syn_ack, third = handshake(100, 300)
+    server_data = seg(0.02, "S", "PSH, ACK", 301, 101, "ESTABLISHED ESTABLISHED", 20)
+    partial = {"establishment": "partial", "termination": "none"}
+    for rows, label, following in (
+        ([syn_ack, third], "SYN not captured", "[SYN, ACK] Seq=0 Ack=0 Len=0"),
+        ([syn, third], "SYN-ACK not captured", "[ACK] Seq=1 Ack=0 Len=0"),
+        ([syn, server_data], "SYN-ACK not captured", "[PSH, ACK] Seq=0 Ack=1 Len=20"),
+        ([syn, syn_ack, server_data], "third step not captured", "[PSH, ACK] Seq=1 Ack=1 Len=20"),
+    ):
+        given = [{name: value for name, value in row.items() if name != "responds_to"} for row in rows]
+        svg, texts = draw((given, partial))
+        assert missing(given, partial) == [label]
+        assert texts.index(label) < texts.index(following)
+        assert label in (ElementTree.fromstring(svg).findtext(f"{SVG}desc") or "")
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [normal(), refused(), unreachable(), simultaneous_open(), simultaneous_close(), midstream(), mismatch(), transfer(),
+     four_way(), four_way(2)],
+)  # fmt: skip
+def test_nothing_is_missing_that_need_not_be_there(scenario: tuple[list[dict[str, Any]], dict[str, Any]]) -> None:
+    assert missing(*scenario) == []
+
+
+def test_what_was_captured_late_is_not_missing() -> None:
+    syn, syn_ack, third = handshake(100, 300)
+    third = {name: value for name, value in third.items() if name != "responds_to"}
+    up = {"client_state": "ESTABLISHED", "server_state": "ESTABLISHED"}
+    about = {"establishment": "complete", "termination": "none"}
+    assert missing([syn_ack, syn | {"client_state": "ESTABLISHED", "server_state": "SYN-RECEIVED"}, third], about) == []
+    assert missing([syn, third, syn_ack | up], about) == []
+    data = seg(0.011, "S", "PSH, ACK", 301, 101, "ESTABLISHED ESTABLISHED", 20)
+    assert missing([syn, syn_ack, data, third], about) == []
+
+
+def test_a_fin_that_was_acknowledged_once_is_not_missing_it() -> None:
+    rows, about = four_way()
+    again = seg(2, "S", "FIN, ACK", 301, 102, "TIME-WAIT LAST-ACK", role="FIN", teardown_step="3",
+                retransmission=True, anomaly="fin-retransmission")  # fmt: skip
+    assert missing([*rows, again], about) == []
+
+
+def test_what_is_not_drawn_is_not_called_missing() -> None:
+    rows, about = transfer(0, 200)
+    syn, syn_ack, third = (dict(row) for row in rows[:3])
+    late = syn_ack | {"client_state": "ESTABLISHED", "server_state": "ESTABLISHED"}
+    del third["responds_to"]
+    assert missing([syn, third, *rows[3:100], late, *rows[100:]], about) == []
+
+
+def test_phases_are_marked() -> None:
+    _, texts = draw(four_way())
+    assert {"three-way handshake", "four-way close", "active close", "passive close"} <= set(texts)
+    assert "half-close: server can still send" in texts
+    assert "simultaneous open" in draw(simultaneous_open())[1]
+    assert not {"three-way handshake", "close"} & set(draw(midstream())[1])
+
+
+def test_an_opening_before_the_capture_is_said() -> None:
+    assert "the opening was not captured" in draw(midstream())[1]
+    assert "the opening was not captured" not in draw(normal())[1]
 
 
 def test_mismatch_shows_what_was_expected() -> None:
@@ -457,6 +631,52 @@ def test_can_be_put_into_one_page_many_times() -> None:
     selectors = re.findall(r"(?:^|[{}])\s*([^{}@]+)\{", style)
     assert selectors
     assert all(".tcp-ladder" in selector for selector in selectors), "no rule may reach the page around it"
+
+
+def test_braces_in_names_are_no_places_for_values() -> None:
+    for language in LANGUAGES:
+        given = (normal()[0], normal()[1] | {"ends": (("{stream}", 1), ("{0}{x", 2))})
+        assert "{stream}:1" in draw(given, language)[1]
+
+
+def test_many_at_once_are_the_same_as_one_by_one() -> None:
+    segments, connections = tables(normal(), refused(), transfer(300, 200), midstream(), unreachable())
+    shuffled = segments.sort_values("time", kind="stable")  # connections take turns in a capture
+    streams = [3, 0, 2, 4, 1]
+    for language in LANGUAGES:
+        drawn = list(ladders(shuffled, connections, streams, language=language))
+        assert drawn == [
+            ladder_svg(segments[segments["stream"] == stream], connections.loc[stream], with_style=False, language=language)
+            for stream in streams
+        ]
+
+
+def test_none_at_once() -> None:
+    assert list(ladders(*tables(), [])) == []
+    assert list(ladders(pd.DataFrame(), pd.DataFrame(), [])) == []
+
+
+def test_in_chinese_only_names_stay() -> None:
+    _, texts = draw(four_way(), "zh")
+    assert {"SYN · 三次握手 1/3", "FIN · 四次挥手 1/4", "主动关闭", "被动关闭", "三次握手", "四次挥手"} <= set(texts)
+    assert "半关闭：服务器仍可发送数据" in texts
+    assert {"[SYN, ACK] Seq=0 Ack=1 Len=0", "FIN-WAIT-2"} <= set(texts)
+    assert "▲ connection-refused" in draw(refused(), "zh")[1]
+    names = {"SYN", "ACK", "FIN", "RST", "PSH", "HANDSHAKE", "OF"}
+    for scenario in (normal(), four_way(3), unanswered(), half_open(), midstream(), transfer(300, 200), unreachable()):
+        svg, texts = draw(scenario, "zh")
+        notes = [text for text in texts if re.search("[\u4e00-\u9fff]", text)]
+        words = {word for text in notes for word in re.findall("[A-Za-z]{2,}", text)}
+        assert words <= names | {"ICMP", "TCP", "Wireshark", "tcp", "stream", "frame", "number", "in", "ms", "µs"}
+        assert 'lang="zh-Hans"' in svg
+
+
+def test_a_capture_draws_in_either_language(pcaps: Path) -> None:
+    capture = pybridge.read(pcaps / "article-wget.pcapng")
+    assert "three-way handshake" in capture.ladder(0)
+    assert "三次握手" in capture.ladder(0, language="zh")
+    with pytest.raises(ValueError, match="one of en, zh"):
+        capture.ladder(0, language="fr")  # type: ignore[arg-type]
 
 
 def test_for_screen_readers() -> None:

@@ -13,7 +13,7 @@ import pytest
 from pybridge import meanings, output, report, summary
 from pybridge.annotator import ANOMALIES
 from pybridge.batches import CATEGORIES
-from pybridge.ladder import LEGAL_ANOMALIES
+from pybridge.meanings import LEGAL_ANOMALIES
 from tests.test_ladder import (
     handshake,
     midstream,

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Steps that the capture does not hold, where the tables prove it: the states jump over them, or end before them.
+
+What is not proven is not said: an answer that was captured late, or may lie in a part that is not drawn, is not missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+from pybridge.ladder_rows import Row, Run, Story
+from pybridge.model import CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT
+from pybridge.record import SYNCHRONISED
+
+UNACKNOWLEDGED = frozenset((FIN_WAIT_1, CLOSING, LAST_ACK))
+"""States of an end whose FIN has not been acknowledged."""
+
+
+class Missing(NamedTuple):
+    """A step that was not captured, or (not `came`) that as far as the capture goes never came."""
+
+    sender: str
+    label: str
+    phase: Literal["open", "close"]
+    came: bool
+
+
+def with_missing(story: Story) -> list[Row | Run | Missing]:
+    """The items of a story, with the missing steps where they belong."""
+    items, about = story.items, story.connection
+    rows = [item for item in items if isinstance(item, Row)]
+    if not rows or (about.client, about.client_port) == (about.server, about.server_port):  # who sent what is not known
+        return [*items]
+    if any(isinstance(item, Run) and item.hidden for item in items):
+        return [*items, *_never_came(story, rows)]
+    roles = {(row.sender, role) for row in rows for role in row.roles}
+    told: list[Row | Run | Missing] = []
+    if rows[0] is items[0] and "SYN-ACK" in rows[0].roles and (_peer(rows[0].sender), "SYN") not in roles:
+        told.append(Missing(_peer(rows[0].sender), "SYN not captured", "open", came=True))
+    told.append(items[0])
+    for before, item in pairwise(items):
+        if isinstance(item, Row):
+            told += _jumped(before, item, roles)
+        told.append(item)
+    return [*told, *_never_came(story, rows)]
+
+
+def _jumped(before: Row | Run, row: Row, roles: set[tuple[str, str]]) -> Iterator[Missing]:
+    """Steps without which the states before a segment could not have become those after it."""
+    if row.has("SYN") or row.has("RST"):
+        return
+    for end, earlier, later in (
+        ("client", before.client_state, row.client_state),
+        ("server", before.server_state, row.server_state),
+    ):
+        if later not in SYNCHRONISED:
+            continue
+        peer = _peer(end)
+        if earlier == SYN_SENT and not {(peer, "SYN-ACK"), (peer, "SYN")} & roles:  # a split handshake has none
+            yield Missing(peer, "SYN-ACK not captured", "open", came=True)
+        third_step = (peer, "HANDSHAKE-ACK") in roles or (end, "SYN") in roles  # a simultaneous open has none
+        if earlier == SYN_RECEIVED and row.sender == end and not third_step:
+            yield Missing(peer, "third step not captured", "open", came=True)
+
+
+def _never_came(story: Story, rows: list[Row]) -> Iterator[Missing]:
+    """What the states at the end still wait for."""
+    states = {"client": story.connection.client_state, "server": story.connection.server_state}
+    last = next((row for row in reversed(rows) if row.role), None)
+    if last is not None and not _sent_after(story, last):
+        if last.role == "SYN" and states[last.sender] == SYN_SENT:
+            yield Missing(_peer(last.sender), "no answer to the SYN", "open", came=False)
+        if last.role == "SYN-ACK" and story.connection.establishment == "half-open":
+            yield Missing(_peer(last.sender), "no third step", "open", came=False)
+    for end, state in states.items():
+        if state in UNACKNOWLEDGED and story.connection.termination in ("half-closed", "unacknowledged"):
+            yield Missing(_peer(end), "no acknowledgement of the FIN", "close", came=False)
+
+
+def _sent_after(story: Story, last: Row) -> bool:
+    """Whether the peer sent anything after a segment."""
+    after = story.items[story.items.index(last) + 1 :]
+    return any(isinstance(item, Run) or item.sender != last.sender for item in after)
+
+
+def _peer(end: str) -> str:
+    return "server" if end == "client" else "client"

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a ladder is drawn from: plain values, taken from the tables for all ladders at once.
+
+Pandas takes as long for a dozen rows as for a million, hence one pass over the columns for many connections; only the
+segments that are drawn become Python objects, so that a long transfer costs no more than its few rows.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+Record = TypeVar("Record", bound=NamedTuple)
+
+SHORT_CONNECTION = 12  # up to so many segments, nothing is folded
+ROWS_BEFORE_CAP, ROWS_AFTER_CAP = 40, 20
+
+
+class Row(NamedTuple):
+    """A segment: columns of `segments`, times in nanoseconds; `position` counts the segments of the connection from 0."""
+
+    position: int
+    frame: int
+    time: int
+    flags: str
+    seq: int
+    ack: int
+    length: int
+    sender: str
+    role: str | None
+    handshake_step: int | None
+    teardown_step: str | None
+    client_state: str
+    server_state: str
+    retransmission: bool
+    responds_to: int | None
+    response_time: int | None
+    handshake_time: int | None
+    anomaly: str | None
+
+    @property
+    def roles(self) -> list[str]:
+        """The role taken apart."""
+        return self.role.split("+") if self.role else []
+
+    @property
+    def anomalies(self) -> list[str]:
+        """The anomaly taken apart."""
+        return self.anomaly.split("+") if self.anomaly else []
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The state of each end."""
+        return {"client": self.client_state, "server": self.server_state}
+
+    def has(self, flag: str) -> bool:
+        """Whether the flag is set."""
+        return flag in self.flags.split(", ")
+
+
+class Run(NamedTuple):
+    """Segments that are drawn as one: plain ones in a row, or all between those before and after the cap (`hidden`).
+
+    Numbers of segments and bytes are those of the client and of the server; `pause` is the longest, in nanoseconds. The
+    states are those after its first segment, and of plain ones after all.
+    """
+
+    hidden: bool
+    first_frame: int
+    last_frame: int
+    time: int
+    last_time: int
+    pause: int
+    segments: tuple[int, int]
+    payload: tuple[int, int]
+    client_state: str
+    server_state: str
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The state of each end."""
+        return {"client": self.client_state, "server": self.server_state}
+
+
+class End(NamedTuple):
+    """Positions (in the connection) and values of an end's ISNs and FINs, and the base of its relative numbers."""
+
+    isn_at: list[int]
+    isn: list[int]
+    fin_at: list[int]
+    fin: list[int]
+    fin_times: list[int]
+    fallback: int | None
+
+    def base(self, position: int) -> int | None:
+        """ISN that applies at a position: the latest seen, else the next one, else the first number seen."""
+        if not self.isn:
+            return self.fallback
+        return self.isn[max(bisect_left(self.isn_at, position + 1) - 1, 0)]
+
+    def isn_before(self, position: int) -> int | None:
+        """The latest ISN before a position."""
+        index = bisect_left(self.isn_at, position)
+        return self.isn[index - 1] if index else None
+
+    def fin_before(self, position: int) -> int | None:
+        """The number that the latest FIN before a position occupies."""
+        index = bisect_left(self.fin_at, position)
+        return self.fin[index - 1] if index else None
+
+
+class Connection(NamedTuple):
+    """A row of `connections`, as far as it is drawn, times in nanoseconds."""
+
+    client: str
+    client_port: int
+    server: str
+    server_port: int
+    establishment: str
+    termination: str
+    closed_by: str | None
+    client_state: str
+    server_state: str
+    teardown_time: int | None
+    anomalies: str | None
+
+
+class Story(NamedTuple):
+    """A connection with what is drawn of it, in the order of the capture."""
+
+    stream: int
+    connection: Connection
+    segments: int
+    start: int
+    items: list[Row | Run]
+    client: End
+    server: End
+
+    def ends(self, row: Row) -> tuple[End, End]:
+        """The sender of a segment and its peer."""
+        return (self.client, self.server) if row.sender == "client" else (self.server, self.client)
+
+
+class _Span(NamedTuple):
+    """Positions in the sorted table, half-open, that are one item of a story."""
+
+    start: int
+    stop: int
+    hidden: bool
+
+    @property
+    def single(self) -> bool:
+        return self.stop - self.start == 1 and not self.hidden
+
+
+def stories(segments: pd.DataFrame, connections: pd.DataFrame, streams: Sequence[int]) -> Iterator[Story]:
+    """The stories of these connections, in the order of `streams`."""
+    if not streams:  # the tables may then be without columns
+        return
+    table = segments.loc[segments["stream"].isin(streams), ["stream", *Row._fields[1:]]]
+    table = table.iloc[np.argsort(table["stream"].to_numpy(), kind="stable")]
+    starts, stops = (np.searchsorted(table["stream"].to_numpy(), list(streams), side).tolist() for side in ("left", "right"))
+    columns = _Columns(table, starts)
+    plans = [list(columns.spans(start, stop)) for start, stop in zip(starts, stops, strict=True)]
+    singles = [(span.start, start) for start, spans in zip(starts, plans, strict=True) for span in spans if span.single]
+    drawn = table.iloc[[at for at, _ in singles]]
+    rows = _records(drawn.assign(position=[at - start for at, start in singles]), Row)
+    known = _records(connections.loc[list(streams)], Connection)
+    for stream, connection, start, stop, spans in zip(streams, known, starts, stops, plans, strict=True):
+        yield Story(
+            stream=stream,
+            connection=connection,
+            segments=stop - start,
+            start=int(columns.time[start]) if start < stop else 0,
+            items=[next(rows) if span.single else columns.run(span) for span in spans],
+            client=columns.end(start, stop, columns.client[start:stop]),
+            server=columns.end(start, stop, ~columns.client[start:stop]),
+        )
+
+
+class _Columns:
+    """The columns as arrays, and what they say of ranges of segments."""
+
+    def __init__(self, table: pd.DataFrame, starts: Sequence[int]) -> None:
+        self.frame, self.seq, self.ack, self.length = (table[name].to_numpy() for name in ("frame", "seq", "ack", "length"))
+        self.time = _nanoseconds(table["time"])
+        self.states = [np.asarray(table[name], dtype=object) for name in ("client_state", "server_state")]
+        self.client = _where(table["sender"], lambda sender: sender == "client")
+        self.opening = _where(table["role"], lambda role: role in ("SYN", "SYN-ACK"))
+        self.closing = _where(table["role"], lambda role: "FIN" in role.split("+"))
+        self.reset = _where(table["flags"], lambda flags: "RST" in flags)
+        self.acknowledges = _where(table["flags"], lambda flags: "ACK" in flags)
+        self.begins = _begins(table, starts)
+
+    def spans(self, start: int, stop: int) -> Iterator[_Span]:
+        """The items of a connection; if there are too many, those in the middle are one."""
+        short = stop - start <= SHORT_CONNECTION
+        at = np.arange(start, stop) if short else np.flatnonzero(self.begins[start:stop]) + start
+        at = np.append(at, stop)
+        capped = len(at) - 1 > ROWS_BEFORE_CAP + ROWS_AFTER_CAP
+        if capped:
+            at = np.concatenate((at[: ROWS_BEFORE_CAP + 1], at[-ROWS_AFTER_CAP - 1 :]))
+        for number, (begin, end) in enumerate(pairwise(at.tolist())):
+            yield _Span(begin, end, capped and number == ROWS_BEFORE_CAP)
+
+    def run(self, span: _Span) -> Run:
+        """Several segments as one item."""
+        here = slice(span.start, span.stop)
+        time, length, client = self.time[here], self.length[here], self.client[here]
+        client_segments, client_bytes = int(client.sum()), int(length[client].sum())
+        return Run(
+            hidden=span.hidden,
+            first_frame=int(self.frame[span.start]),
+            last_frame=int(self.frame[span.stop - 1]),
+            time=int(time[0]),
+            last_time=int(time[-1]),
+            pause=int(np.diff(time).max(initial=0)),
+            segments=(client_segments, len(client) - client_segments),
+            payload=(client_bytes, int(length.sum()) - client_bytes),
+            client_state=self.states[0][span.start],
+            server_state=self.states[1][span.start],
+        )
+
+    def end(self, start: int, stop: int, own: Mask) -> End:
+        """One end of a connection: what its numbers are relative to, and where its SYNs and FINs are."""
+        opening = np.flatnonzero(own & self.opening[start:stop])
+        closing = np.flatnonzero(own & self.closing[start:stop])
+        fins = closing + start
+        return End(
+            isn_at=opening.tolist(),
+            isn=self.seq[opening + start].tolist(),
+            fin_at=closing.tolist(),
+            fin=((self.seq[fins] + self.length[fins]) % 2**32).tolist(),
+            fin_times=self.time[fins].tolist(),
+            fallback=None if len(opening) else self._first_number(start, stop, own),
+        )
+
+    def _first_number(self, start: int, stop: int, own: Mask) -> int | None:
+        """First sequence number of an end, else the first acknowledgement it got, else None."""
+        sent = np.flatnonzero(own & ~self.reset[start:stop])
+        if len(sent):
+            return int(self.seq[start + sent[0]])
+        received = np.flatnonzero(~own & self.acknowledges[start:stop])
+        return int(self.ack[start + received[0]]) if len(received) else None
+
+
+def _begins(table: pd.DataFrame, starts: Sequence[int]) -> Mask:
+    """Where an item begins: at each segment that must not be folded, and after it.
+
+    Such are those with a role, an anomaly, SYN, FIN or RST, or a change of state.
+    """
+    notable = (table["role"].notna() | table["anomaly"].notna() | table["retransmission"]).to_numpy(dtype=bool, copy=True)
+    notable |= _where(table["flags"], lambda flags: any(name in flags for name in ("SYN", "FIN", "RST")))
+    for column in ("client_state", "server_state"):
+        codes = pd.factorize(table[column])[0]
+        notable[1:] |= codes[1:] != codes[:-1]
+    begins = notable.copy()
+    begins[1:] |= notable[:-1]
+    begins[[start for start in starts if start < len(begins)]] = True
+    at = np.append(np.flatnonzero(begins), len(begins))
+    begins[at[:-1][np.diff(at) == 2] + 1] = True  # folding two would save nothing
+    return begins
+
+
+def _where(column: pd.Series[Any], test: Callable[[str], bool]) -> Mask:
+    """Which values are there and pass a test; it is asked once for each that occurs."""
+    codes, values = pd.factorize(column)
+    return np.array([*map(test, values), False])[codes]  # the code of a missing value is -1
+
+
+def _records(table: pd.DataFrame, kind: type[Record]) -> Iterator[Record]:
+    columns = [_plain(table[name]) for name in kind._fields]
+    return map(kind._make, zip(*columns, strict=True))
+
+
+def _plain(column: pd.Series[Any]) -> list[Any]:
+    """The values as Python's own, times as nanoseconds, None where one is missing."""
+    present = column.notna()
+    values: pd.Series[Any] = column if column.dtype.kind not in "mM" else pd.Series(_nanoseconds(column), column.index)
+    return values.astype(object).where(present, None).tolist()
+
+
+def _nanoseconds(column: pd.Series[Any]) -> Integers:
+    kind = "datetime64[ns]" if column.dtype.kind == "M" else "timedelta64[ns]"
+    values: Integers = column.dt.as_unit("ns").to_numpy(dtype=kind).view(np.int64)
+    return values
