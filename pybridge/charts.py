@@ -101,7 +101,8 @@ class _Drawing:
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self.figure = Figure(figsize=SIZE, layout="constrained")
+        self.figure = Figure(figsize=SIZE)
+        self.figure.subplots_adjust(0.1, 0.17, 0.97, 0.82)  # a layout that is found by drawing takes twice as long
         self.axes = self.figure.subplots()
         self.axes.tick_params(length=2)
         self._picks: list[tuple[Pick, str]] = []

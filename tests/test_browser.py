@@ -175,7 +175,7 @@ def test_it_is_dark_where_the_reader_likes_it_dark(show: Open, office_page: Path
 
 def test_it_speaks_chinese(show: Open, office: pybridge.Capture, tmp_path: Path) -> None:
     page = show(written(tmp_path / "zh.html", office.segments, office.connections, language="zh"))
-    assert page.locator("html").get_attribute("lang") == "zh"
+    assert page.locator("html").get_attribute("lang") == "zh-Hans"
     assert page.get_by_label("搜索").is_visible()
     assert "失败的连接" in page.locator("#failures h2").inner_text()
 
