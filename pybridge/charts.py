@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pybridge.language import Translate
 from pybridge.meanings import FAILED, OPENED, TERMINATION
+from pybridge.summary import since_first
 from pybridge.text import amount, duration_text
 
 INK = "#010203"  # stands for the colour of the page's text
@@ -75,11 +76,10 @@ def charts(connections: pd.DataFrame, say: Translate = str) -> Iterator[Chart]:
     """
     if connections.empty:
         return
-    first = connections["start"].min()
     rows = connections.assign(
         opening=connections["establishment"].astype(object).where(~connections["establishment"].isin(OPENED), "opened"),
         closing=connections["closed_by"].astype(object).where(connections["termination"] != "reset", "reset"),
-        seconds=(connections["start"] - first).dt.total_seconds(),
+        seconds=since_first(connections).dt.total_seconds(),
         handshake=connections["handshake_time"].dt.total_seconds(),
     )
     rows["ended"] = rows["seconds"] + rows["duration"].dt.total_seconds()

@@ -259,26 +259,26 @@ LANGUAGE = click.option(
 def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, language: Language) -> None:
     """Summary on the terminal, and a page with every connection and its sequence diagram."""
     from pybridge import capture, output, report
-    from pybridge.summary import summary
+    from pybridge.summary import numbered, summary
 
-    if len(sources) != 1:
-        raise click.UsageError("One report is about one capture: name one FILE.")
-    (source,) = sources
     with files.writing(out) as temporary:
         with warnings.catch_warnings(record=True) as caught:
-            read = capture.read(source, engine)
+            if len(sources) == 1:
+                read = capture.read(sources[0], engine)
+                title, tables = os.path.basename(tshark.name(sources[0])), (read.segments, read.connections)
+            else:
+                title, tables = f"{len(sources)} captures", numbered(*capture.read_all(sources, engine))
         for warning in caught:
             warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
         page = report.render(
-            read.segments,
-            read.connections,
-            title=os.path.basename(tshark.name(source)),
+            *tables,
+            title=title,
             versions={"pybridge": __version__, "tshark": str(tshark.version()), "engine": engine},
             notes=[str(warning.message) for warning in caught if issubclass(warning.category, CutShortWarning)],
             language=language,
         )
         temporary.write_text(page, encoding="utf-8")
-    output.print_summary(summary(read.segments, read.connections), source)
+    output.print_summary(summary(*tables), title)
     _say(f"report written to {out}")
 
 

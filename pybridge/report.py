@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
@@ -22,7 +23,7 @@ from pybridge import ladder
 from pybridge.charts import charts
 from pybridge.language import TAGS, Language, Translate, translator
 from pybridge.meanings import ESTABLISHMENT, FAILED, LEGAL_MARK, PROBLEM_MARK, TERMINATION
-from pybridge.summary import NUMBERS_IN_FILTER, SHOWN, lasted, summary
+from pybridge.summary import NUMBERS_IN_FILTER, SHOWN, lasted, since_first, summary
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
 GROUPS_PER_FAILURE = 50
@@ -51,7 +52,7 @@ def render(
     segments : pandas.DataFrame
         One row per TCP segment.
     connections : pandas.DataFrame
-        One row per connection, indexed by stream.
+        One row per connection, indexed by stream; of several captures see `summary.numbered`.
     title : str
         What was captured, usually the name of the file.
     versions : mapping of str to str
@@ -94,6 +95,7 @@ def render(
         table_style=Markup(_bundled("css")),  # noqa: S704 - a constant
         ladders=_ladders(segments, connections, drawn, language, say) if drawn else [],
         plain_row=partial(_plain_row, drawn=frozenset(drawn)),
+        several="capture" in connections,
         drawn=frozenset(drawn),
         listed=frozenset(row["stream"] for row in rows),
         open_ladders=len(drawn) <= OPEN_LADDERS,
@@ -159,6 +161,8 @@ def _ladders(
 def _ladder(svg: str, connection: pd.Series[Any], rows: list[tuple[str, ...]], count: int, say: Translate) -> dict[str, Any]:
     return {
         "stream": connection.name,
+        "tcp_stream": connection.get("tcp_stream", connection.name),
+        "capture": connection.get("capture", ""),
         "client": endpoint(str(connection["client"]), int(connection["client_port"])),
         "server": endpoint(str(connection["server"]), int(connection["server_port"])),
         "establishment": str(connection["establishment"]),
@@ -226,7 +230,8 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
     """What is listed of each connection: the text of its cells, and the numbers that it is sorted and picked by."""
     if connections.empty:
         return []
-    start = connections["start"] - connections["start"].min()
+    several = "capture" in connections
+    start = since_first(connections)
     rows: Iterable[Any] = connections.assign(
         since=start, end=start + connections["duration"], lasted=lasted(connections)
     ).itertuples()
@@ -246,6 +251,7 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
                 f"{amount(row.segments_client)} / {amount(row.segments_server)}",
                 f"{amount(row.bytes_client)} / {amount(row.bytes_server)}",
                 printable(_plain(row.anomalies)).replace("+", ", "),
+                *([printable(f"{os.path.basename(row.capture)}: {row.tcp_stream}")] if several else []),
             ),
             "numbers": (
                 row.since.total_seconds(),

@@ -43,7 +43,7 @@ class FailedGroup:
     connections: int
     syn_retransmissions: int
     longest: pd.Timedelta
-    first_start: pd.Timestamp
+    first_after: pd.Timedelta
     first_stream: int
     display_filter: str
 
@@ -153,7 +153,7 @@ def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
     segments : pandas.DataFrame
         One row per TCP segment.
     connections : pandas.DataFrame
-        One row per connection, indexed by stream.
+        One row per connection, indexed by stream; of several captures see `numbered`.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
     return Summary(
         connections=len(connections),
         segments=len(segments),
-        frames=int(_column(segments, "frame").nunique()),
+        frames=_frames(segments),
         payload=int(_column(segments, "length").sum()),
         first=segments["time"].min() if len(segments) else None,
         last=segments["time"].max() if len(segments) else None,
@@ -182,6 +182,18 @@ def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
         failures=_failures(connections),
         anomalies=_anomalies(segments, connections),
     )
+
+
+def numbered(segments: pd.DataFrame, connections: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of several captures (`read_all`) with connections numbered through; `tcp_stream` keeps Wireshark's number."""
+    number = connections.index.to_series(index=pd.MultiIndex.from_frame(connections[["capture", "stream"]]))
+    streams = number.loc[pd.MultiIndex.from_frame(segments[["capture", "stream"]])].to_numpy()
+    return segments.assign(stream=streams), connections.rename(columns={"stream": "tcp_stream"}).rename_axis("stream")
+
+
+def _frames(segments: pd.DataFrame) -> int:
+    columns = [name for name in ("capture", "frame") if name in segments]
+    return len(segments[columns].drop_duplicates()) if columns else 0
 
 
 def _column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
@@ -202,6 +214,12 @@ def _quantile(durations: pd.Series[Any], share: float) -> pd.Timedelta | None:
 
 def _was_open(connections: pd.DataFrame) -> pd.DataFrame:
     return connections if connections.empty else connections[~connections["establishment"].isin(FAILED)]
+
+
+def since_first(connections: pd.DataFrame) -> pd.Series[Any]:
+    """How long after the first connection of its capture each begins."""
+    start = connections["start"]
+    return start - (start.groupby(connections["capture"]).transform("min") if "capture" in connections else start.min())
 
 
 def lasted(connections: pd.DataFrame) -> pd.Series[Any]:
@@ -231,8 +249,9 @@ def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
     """Failed connections, one group for each way of failing and port of a server; the most frequent first."""
     if connections.empty:
         return []
-    failed = connections[connections["establishment"].isin(FAILED)]
-    failed = failed.assign(stream=failed.index, lasted=lasted(failed), establishment=failed["establishment"].astype(object))
+    rows = connections.assign(since=since_first(connections), lasted=lasted(connections), stream=connections.index)
+    failed = rows[rows["establishment"].isin(FAILED)]
+    failed = failed.assign(establishment=failed["establishment"].astype(object))
     keys = ["establishment", "server", "server_port"]
     groups = failed.groupby(keys, sort=False).agg(
         client=("client", "first"),
@@ -240,7 +259,7 @@ def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
         connections=("stream", "size"),
         syn_retransmissions=("syn_retransmissions", "sum"),
         longest=("lasted", "max"),
-        first_start=("start", "min"),
+        first_after=("since", "min"),
         first_stream=("stream", "first"),
         streams=("stream", lambda streams: tuple(streams.head(NUMBERS_IN_FILTER + 1))),
     )
@@ -256,17 +275,17 @@ def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
             connections=int(row.connections),
             syn_retransmissions=int(row.syn_retransmissions),
             longest=row.longest,
-            first_start=row.first_start,
+            first_after=row.first_after,
             first_stream=int(row.first_stream),
-            display_filter=_of_streams(row.streams, row.server, row.server_port),
+            display_filter=_of_streams(() if "capture" in connections else row.streams, row.server, row.server_port),
         )
         for row in _tuples(groups)
     ]
 
 
 def _of_streams(streams: Sequence[int], server: str, port: int) -> str:
-    """A display filter for these connections; for all to the port if they are too many to name."""
-    if len(streams) <= NUMBERS_IN_FILTER:
+    """A display filter for these connections; for all to the port if they are none or too many to name."""
+    if 0 < len(streams) <= NUMBERS_IN_FILTER:
         return _members("tcp.stream", streams)
     return f"{'ipv6' if ':' in server else 'ip'}.addr == {server} && tcp.port == {port}"
 
@@ -274,6 +293,8 @@ def _of_streams(streams: Sequence[int], server: str, port: int) -> str:
 def _anomalies(segments: pd.DataFrame, connections: pd.DataFrame) -> list[Anomaly]:
     """Anomalies of the segments, and `unreachable`, which only the connections tell."""
     on_segments = _exploded(segments, "anomaly", ["frame", "stream"])
+    if "capture" in segments:
+        on_segments["frame"] = pd.NA  # means nothing without its capture
     on_connections = _exploded(connections.assign(stream=connections.index), "anomalies", ["stream"])
     names = set(on_segments["name"]) | set(on_connections["name"])
     order = [*ANOMALIES, *sorted(names - set(ANOMALIES))]
@@ -292,7 +313,7 @@ def _exploded(frame: pd.DataFrame, column: str, keep: list[str]) -> pd.DataFrame
 
 
 def _anomaly(name: str, on_segments: pd.DataFrame, on_connections: pd.DataFrame) -> Anomaly:
-    frames = tuple(int(frame) for frame in on_segments["frame"].drop_duplicates().head(NUMBERS_IN_FILTER))
+    frames = tuple(int(frame) for frame in on_segments["frame"].dropna().drop_duplicates().head(NUMBERS_IN_FILTER))
     streams = pd.concat([on_segments["stream"], on_connections["stream"]]).drop_duplicates()
     first_streams = tuple(int(stream) for stream in streams.sort_values().head(NUMBERS_IN_FILTER))
     fallback = _members("frame.number", frames) if frames else _members("tcp.stream", first_streams)

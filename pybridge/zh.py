@@ -164,8 +164,15 @@ PHRASES: dict[str, str] = {
     "Client’s answer": "客户端应答",
     "Client": "客户端",
     # anomalies
-    "{problem} points at a problem, {legal} is rare but allowed. The first filter needs the plugin in Wireshark, the second works without and has at most {most} numbers.":
-        "{problem} 表示有问题，{legal} 少见但合法。第一个过滤器需要 Wireshark 装有插件，第二个不需要，至多含 {most} 个编号。",
+    "{problem} points at a problem, {legal} is rare but allowed.": "{problem} 表示有问题，{legal} 少见但合法。",
+    "The filters need the plugin in Wireshark.": "过滤器需要 Wireshark 装有插件。",
+    "The first filter needs the plugin in Wireshark, the second works without and has at most {most} numbers.":
+        "第一个过滤器需要 Wireshark 装有插件，第二个不需要，至多含 {most} 个编号。",
+    "Capture": "捕获文件",
+    "capture": "个捕获文件",
+    "captures": "个捕获文件",
+    "Connections in order, numbered through; last the capture and the number there ({field}). → from the client, ← from the server":
+        "按顺序统一编号的连接；最后一列是捕获文件及其中的编号（{field}）。→ 来自客户端，← 来自服务器",
     "Anomalies, table": "异常，表格",
     "Anomalies found": "发现的异常",
     "Anomaly": "异常",

@@ -200,6 +200,27 @@ def test_packets_are_told_where_they_hold_several_segments() -> None:
     assert summary.summary(segments, connections).size == "1 TCP connection, 2 TCP segments in 1 packet"
 
 
+def test_connections_of_several_captures_are_numbered_through(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    names = ("one.pcapng", "folder/two.pcapng")
+    segments, connections = (
+        pd.concat([table.assign(capture=name) for name in names], ignore_index=True)
+        for table in (mixed[0], mixed[1].reset_index())
+    )
+    connections.loc[9:, "start"] += pd.Timedelta("1000h")
+    tables_of_both = summary.numbered(segments, connections)
+    page = Page(report.render(*tables_of_both, title="2 captures", versions={}))
+    rows = page.table("No.")
+    assert [row[0] for row in rows] == [str(number) for number in range(18)]
+    assert rows[1][1:3] == rows[10][1:3]
+    assert (rows[1][3], rows[1][-1]) == ("1.00 s", "one.pcapng: 1")
+    assert (rows[10][3], rows[10][-1]) == ("1.00 s", "two.pcapng: 1"), "each since its own beginning"
+    assert page.tags.count("svg") == 18 + 5
+    assert "tcp.stream in" not in page.text, "that would find something else in another capture"
+    assert "frame.number in" not in page.text
+    assert summary.summary(*tables_of_both).frames == 2 * summary.summary(*mixed).frames
+    assert {link[1:] for link in page.links} <= set(page.ids)
+
+
 def test_links_lead_somewhere(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     for limit in (200, 3, 0):
         page = Page(report.render(*mixed, title="t", versions={}, max_ladders=limit))

@@ -2,7 +2,7 @@
 // The table of connections: sorted, searched and picked from by DataTables; a row opens its ladder. Without scripts the page has it all in plain.
 const { rows, failed, mark, words } = JSON.parse(document.getElementById("data").textContent);
 
-const OPENING = 5, CLOSING = 7, CLOSER = 8, CELLS = 12;
+const OPENING = 5, CLOSING = 7, CLOSER = 8, CELLS = document.querySelectorAll("#table th").length;
 const START = CELLS, END = CELLS + 1, HANDSHAKE = CELLS + 2;
 const SORTED_BY = { 3: START, 6: HANDSHAKE, 9: CELLS + 3, 10: CELLS + 4 };
 const VALUES = { establishment: OPENING, termination: CLOSING, closed_by: CLOSER };
