@@ -56,7 +56,7 @@ class Capture:
 
     def slowest(self, n: int = 10) -> pd.DataFrame:
         """The connections whose handshakes took longest, slowest first."""
-        return self.connections.nlargest(n, "handshake_time")
+        return self.connections.dropna(subset="handshake_time").nlargest(n, "handshake_time")
 
     def filter(self, display_filter: str) -> Capture:
         """The segments in the frames that a Wireshark display filter selects, and their connections.

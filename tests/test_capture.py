@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Looking into a capture: what a `Capture` offers beside its tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import pybridge
+from pybridge import testing
+from pybridge.capture import Capture
+from pybridge.meanings import FAILED
+from pybridge.verification import verify
+
+CURL, REFUSED, RETRIED = "article-curl.pcapng", "refused.pcapng", "syn-retransmission.pcapng"
+
+
+@pytest.fixture
+def curl(pcaps: Path) -> Capture:
+    return pybridge.read(pcaps / CURL, progress=False)
+
+
+def test_failed(pcaps: Path, curl: Capture) -> None:
+    assert pybridge.read(pcaps / REFUSED, progress=False).failed["establishment"].tolist() == ["refused"]
+    assert curl.failed.empty
+
+
+def test_slowest(pcaps: Path) -> None:
+    capture = pybridge.read(pcaps / "article-ssh.pcapng", progress=False)
+    assert capture.slowest(5)["handshake_time"].is_monotonic_decreasing
+    assert len(capture.slowest(0)) == 0
+    assert pybridge.read(pcaps / REFUSED, progress=False).slowest().empty, "without a handshake it is not slow"
+
+
+def test_a_display_filter_keeps_the_annotations_of_the_whole(curl: Capture) -> None:
+    closing = curl.filter("tcp.flags.fin == 1")
+    assert set(closing.segments["role"]) <= {"FIN", "ACK-OF-FIN+FIN"}
+    assert len(closing.segments) == 2
+    assert closing.connections["establishment"].tolist() == ["complete"]
+    assert curl.filter("udp").connections.empty
+
+
+def test_a_display_filter_can_use_the_plugins_fields(curl: Capture) -> None:
+    assert curl.filter('tcp_handshake.role == "SYN-ACK"').segments["role"].tolist() == ["SYN-ACK"]
+
+
+@pytest.mark.parametrize("wrong", ["tcp.prt == 1", "tcp.port ==", "(", 'tcp.port == "x"'])
+def test_a_wrong_display_filter_is_said_to_be_one(curl: Capture, wrong: str) -> None:
+    with pytest.raises(pybridge.FilterError, match=r"is not a display filter \(.+\): try it in Wireshark"):
+        curl.filter(wrong)
+
+
+def test_follow_gives_what_both_ends_sent(curl: Capture) -> None:
+    turns = curl.follow(0)
+    assert turns["sender"].iloc[0] == "client"
+    assert turns["data"].iloc[0].startswith(b"GET / HTTP/1.1\r\n")
+    row = curl.connections.loc[0]
+    sizes = turns["data"].str.len().groupby(turns["sender"], observed=True).sum()
+    assert (sizes["client"], sizes["server"]) == (row["bytes_client"], row["bytes_server"])
+
+
+def test_follow_of_what_carried_nothing(pcaps: Path) -> None:
+    turns = pybridge.read(pcaps / REFUSED, progress=False).follow(0)
+    assert turns.empty
+    assert list(turns.columns) == ["sender", "data"]
+
+
+def test_what_is_not_there(curl: Capture) -> None:
+    for look in (curl.follow, curl.ladder):
+        with pytest.raises(KeyError, match="has no connection 7"):
+            look(7)
+
+
+def test_standard_input_cannot_be_read_again(curl: Capture) -> None:
+    given = Capture("-", curl.segments, curl.connections)
+    for look in (lambda: given.filter("tcp"), lambda: given.follow(0), lambda: given.packet(1)):
+        with pytest.raises(pybridge.CaptureError, match="can be read only once: save the capture to a file"):
+            look()
+
+
+def test_it_shows_itself(pcaps: Path, curl: Capture) -> None:
+    assert "The only connection opened." in curl._repr_html_()
+    nasty = Capture("<script>", curl.segments, curl.connections)
+    assert "<script>" not in nasty._repr_html_()
+    failed = pybridge.read(pcaps / REFUSED, progress=False)._repr_html_()
+    assert "The only connection failed" in failed
+    assert "10.0.0.2:80" in failed
+    empty = Capture("x", curl.segments.iloc[:0], curl.connections.iloc[:0])
+    assert "There is no TCP connection" in empty._repr_html_()
+
+
+def test_failed_is_what_did_not_open() -> None:
+    assert set(FAILED) == {"refused", "unreachable", "unanswered", "aborted", "half-open"}
+
+
+def test_agreement_is_asserted(pcaps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    testing.assert_agreement(pcaps / RETRIED)
+    disagreements = verify(pcaps / REFUSED, progress=False)
+    disagreements.loc[0] = ["segments", 0, 2, "role", "RST", "SYN"]
+    monkeypatch.setattr(testing, "verify", lambda *_, **__: disagreements)
+    with pytest.raises(AssertionError, match=r"1 disagreements about .*refused(.|\n)*role +RST +SYN"):
+        testing.assert_agreement(pcaps / REFUSED)
