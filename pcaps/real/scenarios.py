@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -615,6 +616,9 @@ def full_accept_queue_third_step(lab: Lab) -> None:
     lab.moment("there was room", 40000)
 
 
+TOOLS = ("ip", "ss", "nft", "sysctl", "tcpdump")
+
+
 def main() -> None:
     """Play those named, or all."""
     names = sys.argv[1:] or list(SCENARIOS)
@@ -622,6 +626,8 @@ def main() -> None:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
     if os.geteuid():
         sys.exit("network namespaces need root.")
+    if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
+        sys.exit(f"{', '.join(missing)} not found: apt-get install iproute2 nftables tcpdump (or as your system calls them).")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything is cleaned up
     for name in names:
         print(name, flush=True)
