@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -19,7 +20,10 @@ def pcaps() -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run the command in an empty folder, as a user would: what it prints and its exit status."""
+    """Run the command in an empty folder, as a user would: what it prints and its exit status.
+
+    The home is empty, too, but matplotlib need not look for all fonts each time.
+    """
 
     def call(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -27,7 +31,7 @@ def run(tmp_path: Path) -> Run:
             input=stdin,
             capture_output=True,
             cwd=tmp_path,
-            env=os.environ | {"HOME": str(tmp_path)} | environment,
+            env=os.environ | {"HOME": str(tmp_path), "MPLCONFIGDIR": mpl.get_configdir()} | environment,
             check=False,
         )
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
