@@ -124,17 +124,17 @@ HEADERS, ANNOTATIONS = list(SEGMENTS)[:11], list(SEGMENTS)[11:]
 def segments(block: Sequence[tuple[Segment, Annotation]]) -> pa.RecordBatch:
     """A batch with the columns `SEGMENTS`."""
     if not block:
-        return pa.record_batch([_array(field, []) for field in SEGMENTS], schema=SEGMENTS)
+        return pa.record_batch([array(field, []) for field in SEGMENTS], schema=SEGMENTS)
     headers, said = zip(*block, strict=True)
     columns = list(zip(*headers, strict=True))[: len(HEADERS)]
     columns[7] = tuple(map(flags_text, columns[7]))
-    arrays = [_array(field, values) for field, values in zip(HEADERS, columns, strict=True)]
+    arrays = [array(field, values) for field, values in zip(HEADERS, columns, strict=True)]
     # Most segments share the annotation of others: each is turned into columns once.
     distinct = {id(annotation): annotation for annotation in said}
     place = {key: index for index, key in enumerate(distinct)}
     places = pa.array([place[id(annotation)] for annotation in said], pa.int32())
     for field, values in zip(ANNOTATIONS, zip(*distinct.values(), strict=True), strict=True):
-        arrays.append(_array(field, values).take(places))
+        arrays.append(array(field, values).take(places))
     return pa.record_batch(arrays, schema=SEGMENTS)
 
 
@@ -143,11 +143,12 @@ def connections(rows: Iterable[ConnectionRow]) -> Iterator[pa.RecordBatch]:
     values = attrgetter(*CONNECTIONS.names)
     remaining = iter(rows)
     while block := [values(row) for row in islice(remaining, ROWS)]:
-        arrays = [_array(field, column) for field, column in zip(CONNECTIONS, zip(*block, strict=True), strict=True)]
+        arrays = [array(field, column) for field, column in zip(CONNECTIONS, zip(*block, strict=True), strict=True)]
         yield pa.record_batch(arrays, schema=CONNECTIONS)
 
 
-def _array(field: pa.Field, values: Sequence[Any]) -> pa.Array:
+def array(field: pa.Field, values: Sequence[Any]) -> pa.Array:
+    """A column; of a number that it cannot hold, the nearest that it can."""
     if field.type != CATEGORY:
         try:
             return pa.array(values, field.type)

@@ -67,7 +67,7 @@ def _usual(batch: pa.RecordBatch) -> Iterator[Segment]:
         partial(tuple.__new__, Segment),  # as `Segment._make`, without a call in Python
         zip(
             _integers(batch, "frame.number"),
-            _times(batch),
+            times(batch),
             _integers(batch, "tcp.stream"),
             _addresses(batch, "%us"),
             _integers(batch, "tcp.srcport"),
@@ -100,7 +100,8 @@ def _list(column: pa.Array) -> list[Any]:
     return values
 
 
-def _times(batch: pa.RecordBatch) -> list[int]:
+def times(batch: pa.RecordBatch) -> list[int]:
+    """Of each packet of a block, nanoseconds since the epoch; 0 for one that the capture gives no time."""
     texts = pc.fill_null(batch.column("frame.time_epoch"), "")
     if pc.all(pc.match_substring_regex(texts, r"^(\d{1,9}|[1-8]\d{9})\.\d{9}$")).as_py():
         return _list(pc.cast(pc.replace_substring(texts, ".", "", max_replacements=1), pa.int64()))

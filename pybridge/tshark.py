@@ -225,8 +225,18 @@ def _copy(source: str, copy: str) -> None:
         ) from None
 
 
+def _warn(text: str) -> None:
+    warnings.warn(text, CutShortWarning, stacklevel=3)
+
+
 def columns(
-    source: str, fields: Sequence[str], *, plugin: Path | None = None, two_passes: bool = False
+    source: str,
+    fields: Sequence[str],
+    *,
+    plugin: Path | None = None,
+    two_passes: bool = False,
+    every_packet: bool = False,
+    warn: Callable[[str], object] = _warn,
 ) -> Iterator[pa.RecordBatch]:
     """Read fields of all TCP packets, and of ICMP errors about TCP, block by block.
 
@@ -240,6 +250,10 @@ def columns(
         Load this Lua plugin, and read also packets that only it annotated, or that it failed on.
     two_passes : bool
         Dissect twice (`-2 -R frame`), as Wireshark does when a packet is looked at again.
+    every_packet : bool
+        Read packets without TCP, too.
+    warn : callable
+        Gets what is otherwise a warning: those of Python are one process's, not one thread's.
 
     Yields
     ------
@@ -261,17 +275,18 @@ def columns(
     )
     # With the plugin, what it left without annotation is read too: nothing found must not look like nothing there.
     arguments = ["-T", "tabs", "-o", f"gui.column.format:{layout}"]
-    arguments += ["-Y", f"tcp or {PLUGIN_PROTOCOL} or _ws.lua.error" if plugin else "tcp"]
+    if not every_packet:
+        arguments += ["-Y", f"tcp or {PLUGIN_PROTOCOL} or _ws.lua.error" if plugin else "tcp"]
     if two_passes:
         arguments += ["-2", "-R", "frame"]
-    found = False
+    count = 0
     with _Process(source, arguments, plugin=plugin) as process:
         version()  # while tshark starts: it takes as long
         for batch in _blocks(process, names):
-            found = True
+            count += len(batch)
             yield batch.rename_columns(list(fields))
-        process.finish()
-    if not found:
+        process.finish(warn)
+    if count <= every_packet:  # Wireshark takes what is no capture for one packet
         _check_kind(source)
 
 
@@ -322,7 +337,7 @@ def matching(source: str, display_filter: str, *, plugin: Path) -> set[int]:
     needed = plugin if PLUGIN_PROTOCOL in display_filter else None
     with _Process(source, arguments, plugin=needed, lean=False) as process:
         frames = {int(number) for batch in _blocks(process, ["c0"]) for number in batch.column(0).to_pylist()}
-        process.finish(display_filter)
+        process.finish(display_filter=display_filter)
     return frames
 
 
@@ -485,7 +500,7 @@ class _Process(PysharkCapture):
         while self.call(self.output.read, BLOCK):
             pass
 
-    def finish(self, display_filter: str = "") -> None:
+    def finish(self, warn: Callable[[str], object] = _warn, *, display_filter: str = "") -> None:
         """After the last byte: raise or warn if tshark did not end well; it can be because of a filter that the user gave."""
         process = self._process
         if process is None:
@@ -498,9 +513,9 @@ class _Process(PysharkCapture):
         if self._plugin:
             self._check_plugin(self._plugin, lines)
         if "cut short" in said:
-            self._warn(f"{source} ends in the middle of a packet: all whole packets before that were annotated.")
+            warn(f"{source} ends in the middle of a packet: all whole packets before that were annotated.")
         elif "damaged or corrupt" in said:
-            self._warn(f"{source} is damaged: only the packets before the damage were annotated.")
+            warn(f"{source} is damaged: only the packets before the damage were annotated.")
         elif "isn't a capture file" in said:
             raise CaptureError(f"{source} is not a capture that tshark understands.")
         elif status < 0:
@@ -513,10 +528,6 @@ class _Process(PysharkCapture):
             if "doesn't support" in said:
                 raise CaptureError(f"{source} holds what this tshark cannot read ({reason}): try a newer Wireshark.")
             raise TSharkError(f"tshark failed on {source}: {reason}.")
-
-    @staticmethod
-    def _warn(text: str) -> None:
-        warnings.warn(text, CutShortWarning, stacklevel=3)
 
     @staticmethod
     def _check_plugin(plugin: Path, lines: Sequence[str]) -> None:

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Segments and network errors as rows of Arrow: what goes from one process to another before it is annotated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from pybridge import batches, segments
+from pybridge.model import NetworkError, Offer, Segment
+
+SCHEMA = pa.schema(
+    {
+        "flow": pa.int64(), "file": pa.int32(), "order": pa.int64(), "place": pa.int32(),
+        "frame": pa.int64(), "time": pa.int64(), "stream": pa.int64(),
+        "source": pa.string(), "source_port": pa.int32(), "destination": pa.string(), "destination_port": pa.int32(),
+        "flags": pa.int32(), "seq": pa.int64(), "ack": pa.int64(), "length": pa.int64(),
+        "offer": pa.string(), "identity": pa.int64(),
+    }
+)  # fmt: skip
+"""The columns of a `Row` but its event, then those of the event. A network error has no flags; an offer is JSON."""
+ORDER = [(name, "ascending") for name in ("order", "file", "frame", "place")]
+FLAGS = Segment._fields.index("flags")  # up to there the fields of a network error are the same
+PADDING = (None,) * (len(Segment._fields) - FLAGS)
+
+
+class Row(NamedTuple):
+    """An event and where it belongs.
+
+    Attributes
+    ----------
+    flow : int
+        The same for both directions and in all files: of the ends of the stream's first segment in its file. VLANs and tunnels
+        are not told apart: Wireshark does not.
+    file : int
+        Position in the list of files.
+    order : int
+        The latest time up to this packet in its file, nanoseconds since the epoch: where the clock stepped back, the packets
+        of a file stay in their order.
+    place : int
+        Among the events of its frame.
+    event : Segment or NetworkError
+    """
+
+    flow: int
+    file: int
+    order: int
+    place: int
+    event: Segment | NetworkError
+
+
+class File:
+    """Makes rows of a file's packets.
+
+    Attributes
+    ----------
+    frames, segments : int
+        How many there were up to now.
+    start : int
+        Time of the first packet, nanoseconds since the epoch.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.frames = self.segments = self.start = 0
+        self._number = number
+        self._latest = batches.EARLIEST
+        self._flows: dict[int | None, int] = {}
+
+    def rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows of the next block of `tshark.columns` with every packet."""
+        times = segments.times(batch)
+        if not self.frames:
+            self.start = times[0]
+        orders = list(accumulate(times, max, initial=self._latest))
+        rows = []
+        frame = place = 0
+        for event in segments.events(batch):
+            place = place + 1 if event.frame == frame else 0
+            frame = event.frame
+            rows.append((self._flow(event), self._number, orders[frame - self.frames], place, *_values(event)))
+            self.segments += isinstance(event, Segment)
+        self.frames += len(batch)
+        self._latest = orders[-1]
+        columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)
+        return pa.record_batch(list(map(batches.array, SCHEMA, columns)), schema=SCHEMA)
+
+    def _flow(self, event: Segment | NetworkError) -> int:
+        flow = self._flows.get(event.stream)
+        if flow is None:
+            flow = _flow(event)
+            if event.stream is not None:
+                self._flows[event.stream] = flow
+        return flow
+
+
+def _flow(event: Segment | NetworkError) -> int:
+    ends = sorted([(event.source, event.source_port), (event.destination, event.destination_port)])
+    return int.from_bytes(hashlib.blake2b(repr(ends).encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def _values(event: Segment | NetworkError) -> tuple[Any, ...]:
+    if isinstance(event, NetworkError):
+        return (*event, *PADDING)
+    return (*event[:-2], event.offer and json.dumps(event.offer), event.identity)
+
+
+def in_order(table: pa.Table) -> Iterator[list[Row]]:
+    """The rows of a table as they were captured, block by block."""
+    for batch in table.sort_by(ORDER).to_batches(max_chunksize=batches.ROWS):
+        flows, files, orders, places, *events = (column.to_pylist() for column in batch.columns)
+        yield list(map(Row, flows, files, orders, places, map(_event, *events)))
+
+
+def _event(*values: Any) -> Segment | NetworkError:
+    *header, offer, identity = values
+    if header[FLAGS] is None:
+        return NetworkError._make(header[:FLAGS])
+    return Segment._make((*header, Offer(*json.loads(offer)) if offer else None, identity))
