@@ -12,7 +12,7 @@ SEED ?= 1
 FRAMES ?= 500000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test compat fuzz witness bench screenshots lint golden notebook verify install-plugin uninstall-plugin clean
+.PHONY: help setup report test compat fuzz cuts witness bench screenshots lint golden notebook verify install-plugin uninstall-plugin clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -62,6 +62,9 @@ notebook: $(READY) ## explore a capture in JupyterLab
 
 verify: $(READY) ## [PCAP=...]: annotate with both engines and compare; default: pcaps
 	@$(BIN)/pybridge verify -- "$(or $(PCAP),pcaps)"
+
+cuts: $(READY) ## [CAPTURES=pcaps]: every capture cut at every frame gives the tables of the whole
+	@$(BIN)/python -m tests.cuts "$(or $(CAPTURES),pcaps)"
 
 witness: $(READY) ## [CAPTURES=pcaps]: every connection against Wireshark's own completeness and initial RTT
 	@$(BIN)/python -m pcaps.witness "$(or $(CAPTURES),pcaps)"

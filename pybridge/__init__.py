@@ -7,20 +7,24 @@
 <Capture pcaps/refused.pcapng: 2 segments, 1 connections>
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pybridge.errors import (
     CaptureError,
     CutShortWarning,
     FilterError,
+    LeftOutWarning,
     OutputError,
     PluginError,
     PybridgeError,
+    SameFileWarning,
     TSharkError,
 )
 from pybridge.version import __version__
 
 if TYPE_CHECKING:
+    from pybridge import live
     from pybridge.capture import Capture, read, read_all
     from pybridge.verification import verify
 
@@ -29,11 +33,14 @@ __all__ = [
     "CaptureError",
     "CutShortWarning",
     "FilterError",
+    "LeftOutWarning",
     "OutputError",
     "PluginError",
     "PybridgeError",
+    "SameFileWarning",
     "TSharkError",
     "__version__",
+    "live",
     "read",
     "read_all",
     "verify",
@@ -46,6 +53,8 @@ def __getattr__(name: str) -> Any:
         from pybridge import capture
 
         return getattr(capture, name)
+    if name == "live":
+        return import_module("pybridge.live")
     if name == "verify":
         from pybridge import verification
 

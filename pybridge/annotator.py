@@ -138,8 +138,9 @@ class Annotator:
     ) -> Annotation | None:
         """Take note of an ICMP error that quotes a segment of these ends (N1, N2); None if it answers no SYN."""
         if stream is None:
-            stream = self._latest.get(_key(source, source_port, destination, destination_port))
-        connection = None if stream is None else self.connections.get(stream)
+            connection = self.between(source, source_port, destination, destination_port)
+        else:
+            connection = self.connections.get(stream)
         if connection is None or connection.fresh:
             return None
         client = connection.client
@@ -155,6 +156,24 @@ class Annotator:
         case.answers = (client.syn_frame, client.syn_time)
         connection.anomalies = shared(connection.anomalies | case.anomalies)
         return _annotation(case)
+
+    def between(self, source: str, source_port: int, destination: str, destination_port: int) -> Connection | None:
+        """The latest connection between these ends, in either direction."""
+        stream = self._latest.get(_key(source, source_port, destination, destination_port))
+        return None if stream is None else self.connections.get(stream)
+
+    def release(self, stream: int) -> Connection:
+        """Forget a connection; returns it as it was.
+
+        A later segment of its stream is taken for one that was joined midway (H1), a later connection between its ends
+        for the first one (A2).
+        """
+        connection = self.connections.remove(stream)
+        a, b = connection.a, connection.b
+        key = _key(a.address, a.port, b.address, b.port)
+        if self._latest.get(key) == stream:
+            del self._latest[key]
+        return connection
 
     def _register(self, connection: Connection) -> bool:
         """Remember the ends; whether there was an earlier connection between them (A2)."""

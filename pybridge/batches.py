@@ -118,6 +118,13 @@ CONNECTIONS = _schema(
 )
 """Columns of `connections`, in order."""
 
+_CAPTURE = pa.field("capture", TEXT, nullable=False)
+SEGMENTS_OF_MANY = SEGMENTS.insert(0, pa.field("capture_frame", INTEGER, nullable=False)).insert(0, _CAPTURE)
+"""Columns of `segments` of a capture made of many files, in order."""
+
+CONNECTIONS_OF_MANY = CONNECTIONS.insert(0, _CAPTURE)
+"""Columns of `connections` of a capture made of many files, in order."""
+
 HEADERS, ANNOTATIONS = list(SEGMENTS)[:11], list(SEGMENTS)[11:]
 
 
@@ -161,15 +168,19 @@ def array(field: pa.Field, values: Sequence[Any]) -> pa.Array:
 
 def named(source: str, blocks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same batches with the column `capture` in front."""
-    name = source.encode(errors="backslashreplace").decode()  # a file's name need not be UTF-8
+    name = names([source])[0]
     for block in blocks:
-        names = pa.repeat(pa.scalar(name), len(block))
-        yield pa.record_batch([names, *block.columns], schema=with_capture(block.schema))
+        yield pa.record_batch([pa.repeat(name, len(block)), *block.columns], schema=with_capture(block.schema))
+
+
+def names(sources: Sequence[str]) -> pa.Array:
+    """What to call files in a table: a file's name need not be UTF-8."""
+    return pa.array([source.encode(errors="backslashreplace").decode() for source in sources], TEXT)
 
 
 def with_capture(schema: pa.Schema) -> pa.Schema:
     """The schema of `named`."""
-    return schema.insert(0, pa.field("capture", pa.string(), nullable=False))
+    return schema.insert(0, _CAPTURE)
 
 
 def write_parquet(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, target: Path | BinaryIO) -> None:

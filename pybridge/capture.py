@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 import pyarrow as pa
 
-from pybridge import batches, ladder, plugin, tables, tshark
+from pybridge import batches, ladder, merged, plugin, tables, tshark
 from pybridge.engine import Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError
 from pybridge.language import Language
 from pybridge.meanings import FAILED
+from pybridge.origins import Origins
 from pybridge.text import endpoint
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Capture:
         >>> capture.filter("tcp.flags.syn == 1").segments.role.tolist()
         ['SYN', 'SYN-ACK']
         """
-        frames = tshark.matching(self._again(), display_filter, plugin=plugin.path())
+        with self._again() as source:
+            frames = tshark.matching(source, display_filter, plugin=plugin.path())
         segments = self.segments[self.segments["frame"].isin(frames)]
         return Capture(self.source, segments, self.connections[self.connections.index.isin(segments["stream"])])
 
@@ -98,7 +100,8 @@ class Capture:
         """
         connection = self._connection(stream)
         client = endpoint(connection["client"], connection["client_port"])
-        turns = [("client" if node == client else "server", data) for node, data in tshark.follow(self._again(), stream)]
+        with self._again() as source:
+            turns = [("client" if node == client else "server", data) for node, data in tshark.follow(source, stream)]
         senders = pd.Categorical([sender for sender, _ in turns], categories=batches.SENDERS)
         return pd.DataFrame({"sender": senders, "data": pd.Series([data for _, data in turns], dtype=object)})
 
@@ -129,18 +132,19 @@ class Capture:
         CaptureError
             There is no such frame, or the capture was standard input.
         """
-        return tshark.packet(self._again(), frame)
+        with self._again() as source:
+            return tshark.packet(source, frame)
 
     def _connection(self, stream: int) -> pd.Series[Any]:
         if stream not in self.connections.index:
             raise KeyError(f"{self.source} has no connection {stream}.")
         return cast("pd.Series[Any]", self.connections.loc[stream])
 
-    def _again(self) -> str:
+    def _again(self) -> AbstractContextManager[tshark.Source]:
         """The capture, to be read once more."""
         if self.source == tshark.STANDARD_INPUT:
             raise CaptureError("Standard input can be read only once: save the capture to a file to look into it again.")
-        return self.source
+        return merged.opened(self.source)
 
 
 def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progress: bool | None = None) -> Capture:
@@ -149,7 +153,10 @@ def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progr
     Parameters
     ----------
     source : path-like
-        Any capture that Wireshark reads, also compressed; `-` is standard input.
+        Any capture that Wireshark reads, also compressed; `-` is standard input. A folder, or a pattern (`ring/*.pcapng`), is one
+        capture made of many files, ordered by time as Wireshark's `mergecap` does: connections go on from file to file.
+        `segments` then begins with `capture` and `capture_frame`, the file and the frame in it; `connections` with `capture`,
+        the file of its first segment. `frame` counts through the whole capture.
     engine : {"python", "plugin"}
         Annotated by the Python implementation, or read from the Lua plugin's fields. Both give the same tables.
     progress : bool, optional
@@ -167,7 +174,11 @@ def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progr
     Warns
     -----
     CutShortWarning
-        The capture ends in the middle of a packet; all whole packets were annotated.
+        The capture, or one of its files, ends in the middle of a packet; all whole packets were annotated.
+    LeftOutWarning
+        One of many files could not be read; all others were annotated.
+    SameFileWarning
+        One of many files holds the same as another; it was read once.
 
     Examples
     --------
@@ -181,7 +192,12 @@ def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progr
 
 def read_with(engine: Engine, source: str, *, progress: bool | None = None) -> Capture:
     """Annotate a capture with an engine made by the caller."""
-    with closing(annotate(engine, source, progress=progress)) as blocks:
+    with merged.opened(source) as opened, closing(annotate(engine, opened, progress=progress)) as blocks:
+        if isinstance(opened, merged.Merged):
+            origins = Origins(opened.files)
+            segments = tables.frame(origins.segments(blocks), batches.SEGMENTS_OF_MANY)
+            found = tables.frame(origins.connections(engine.rows()), batches.CONNECTIONS_OF_MANY)
+            return Capture(source, segments, found.set_index("stream"))
         segments = tables.segments(map(batches.segments, blocks))
     return Capture(source, segments, tables.connections(batches.connections(engine.rows())))
 

@@ -24,18 +24,22 @@ import click
 import pyarrow as pa
 from tqdm import tqdm
 
-from pybridge import batches, files, plugin, tshark
+from pybridge import batches, files, merged, plugin, tshark
 from pybridge.engine import ENGINES, Engine, EngineName, annotate, engine_by_name
-from pybridge.errors import CaptureError, CutShortWarning, OutputError, PybridgeError
+from pybridge.errors import CaptureError, CutShortWarning, LeftOutWarning, OutputError, PybridgeError
 from pybridge.language import LANGUAGES, Language
 from pybridge.model import Annotation, Segment
+from pybridge.origins import Origins
 from pybridge.text import printable
 from pybridge.version import __version__
+from pybridge.watch import Limits
 
 FINDINGS, ERROR = 1, 2
 FORMATS = ("table", "csv", "json", "jsonl", "parquet", "arrow")
 BINARY = ("parquet", "arrow")
 INTERRUPTED = 128 + signal.SIGINT
+
+_said: set[type[Warning]] = set()  # categories of the warnings that were shown
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -125,7 +129,13 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     if issubclass(category, UserWarning):
+        _said.add(category)
         _say(str(message))
+
+
+def _status_of_many() -> int:
+    """Of a command on a capture made of many files: 2 if one of them, or the end of one, is missing from its result."""
+    return ERROR if _said & {LeftOutWarning, CutShortWarning} else 0
 
 
 FILES = click.argument("sources", nargs=-1, required=True, metavar="FILE...")
@@ -139,23 +149,27 @@ OUT = click.option("-o", "--output", "out", type=click.Path(path_type=Path), hel
 def cli() -> None:
     """TCP handshakes and teardowns of captures: who opened, who closed, who refused, where it stalled.
 
-    FILE is any capture that Wireshark reads, or - for standard input.
+    FILE is any capture that Wireshark reads, or - for standard input. A folder or a quoted pattern ('ring/*.pcapng') is one
+    capture made of many files.
     """
 
 
 Blocks = Iterator[pa.RecordBatch]
-Choose = Callable[[Engine, Iterator[list[tuple[Segment, Annotation]]]], Blocks]
+Choose = Callable[[Engine, Iterator[list[tuple[Segment, Annotation]]], Origins | None], Blocks]
 
 
-def _table_command(name: str, help_text: str, schema: pa.Schema, choose: Choose) -> None:
+def _table_command(name: str, help_text: str, schema: pa.Schema, schema_of_many: pa.Schema, choose: Choose) -> None:
     @cli.command(name, help=help_text)
     @FILES
     @ENGINE
     @FORMAT
     @OUT
-    def command(sources: tuple[str, ...], engine: EngineName, form: str | None, out: Path | None) -> None:
+    def command(sources: tuple[str, ...], engine: EngineName, form: str | None, out: Path | None) -> int:
         if sources.count(tshark.STANDARD_INPUT) > 1:
             raise click.UsageError("Standard input can be read only once: name - once.")
+        many = any(map(merged.is_many, sources))
+        if many and len(sources) > 1:
+            raise click.UsageError("A folder or a pattern is one capture made of many files: name it alone.")
         form = form or _format_of(out)
         if out is None and form in BINARY and sys.stdout.isatty():
             raise OutputError(f"{form.capitalize()} is not for a terminal: add -o FILE.{form}.")
@@ -164,15 +178,25 @@ def _table_command(name: str, help_text: str, schema: pa.Schema, choose: Choose)
 
         def blocks(source: str) -> Blocks:
             judge = engine_by_name(engine)
-            with closing(annotate(judge, source, progress=progress)) as annotated:
-                yield from choose(judge, annotated)
+            with merged.opened(source) as opened, closing(annotate(judge, opened, progress=progress)) as annotated:
+                yield from choose(judge, annotated, Origins(opened.files) if isinstance(opened, merged.Merged) else None)
+
+        failed = []
+
+        def others_done(source: str, its_blocks: Blocks) -> Blocks:
+            try:
+                yield from its_blocks
+            except CaptureError as error:
+                _say(str(error))
+                failed.append(source)
 
         with _target(out) as target:
             if len(sources) == 1:
-                _write(blocks(sources[0]), schema, form, target)
+                _write(blocks(sources[0]), schema_of_many if many else schema, form, target)
             else:
-                several = chain.from_iterable(batches.named(source, blocks(source)) for source in sources)
+                several = chain.from_iterable(others_done(source, batches.named(source, blocks(source))) for source in sources)
                 _write(several, batches.with_capture(schema), form, target)
+        return ERROR if failed else _status_of_many() if many else 0
 
 
 def _format_of(out: Path | None) -> str:
@@ -191,20 +215,28 @@ def _write(blocks: Blocks, schema: pa.Schema, form: str, target: Path | None) ->
     output.write(blocks, schema, form, target)
 
 
-def _segments(_: Engine, annotated: Iterator[list[tuple[Segment, Annotation]]]) -> Blocks:
-    return map(batches.segments, annotated)
+def _segments(_: Engine, annotated: Iterator[list[tuple[Segment, Annotation]]], origins: Origins | None) -> Blocks:
+    return origins.segments(annotated) if origins else map(batches.segments, annotated)
 
 
-def _connections(engine: Engine, annotated: Iterator[list[tuple[Segment, Annotation]]]) -> Blocks:
-    deque(annotated, maxlen=0)
-    return batches.connections(engine.rows())
+def _connections(engine: Engine, annotated: Iterator[list[tuple[Segment, Annotation]]], origins: Origins | None) -> Blocks:
+    deque(origins.passing(annotated) if origins else annotated, maxlen=0)
+    return origins.connections(engine.rows()) if origins else batches.connections(engine.rows())
 
 
 _table_command(
-    "segments", "A row per TCP segment: its role, step, the states after it, what is unusual.", batches.SEGMENTS, _segments
+    "segments",
+    "A row per TCP segment: its role, step, the states after it, what is unusual.",
+    batches.SEGMENTS,
+    batches.SEGMENTS_OF_MANY,
+    _segments,
 )
 _table_command(
-    "connections", "A row per connection: how it opened and closed, by whom, how fast.", batches.CONNECTIONS, _connections
+    "connections",
+    "A row per connection: how it opened and closed, by whom, how fast.",
+    batches.CONNECTIONS,
+    batches.CONNECTIONS_OF_MANY,
+    _connections,
 )
 
 
@@ -256,7 +288,7 @@ LANGUAGE = click.option(
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @ENGINE
 @LANGUAGE
-def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, language: Language) -> None:
+def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, language: Language) -> int:
     """Summary on the terminal, and a page with every connection and its sequence diagram."""
     from pybridge import capture, output, report
     from pybridge.summary import numbered, summary
@@ -265,7 +297,7 @@ def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, lang
         with warnings.catch_warnings(record=True) as caught:
             if len(sources) == 1:
                 read = capture.read(sources[0], engine)
-                title, tables = os.path.basename(tshark.name(sources[0])), (read.segments, read.connections)
+                title, tables = Path(tshark.name(sources[0])).name, (read.segments, read.connections)
             else:
                 title, tables = f"{len(sources)} captures", numbered(*capture.read_all(sources, engine))
         for warning in caught:
@@ -280,6 +312,48 @@ def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, lang
         temporary.write_text(page, encoding="utf-8")
     output.print_summary(summary(*tables), title)
     _say(f"report written to {out}")
+    return _status_of_many() if len(sources) > 1 or merged.is_many(sources[0]) else 0
+
+
+@cli.command("live")
+@click.argument("source", metavar="INTERFACE")
+@click.option("--filter", "bpf", default="", metavar="BPF", help="Capture filter, e.g. 'tcp port 443'.")
+@click.option("--connections", is_flag=True, help="Print the row of each connection, as CSV, when it is released.")
+@click.option("--answer", default=Limits.answer, show_default=True, help="Seconds until an opening without answer has failed.")
+@click.option("--linger", default=Limits.linger, show_default=True, help="Seconds until one that is over is released.")
+@click.option("--idle", default=Limits.idle, show_default=True, help="Seconds until any other that is silent is released.")
+@click.option("--most", default=Limits.connections, show_default=True, help="So many connections are remembered at most.")
+def live_command(source: str, bpf: str, connections: bool, answer: float, linger: float, idle: float, most: int) -> None:
+    """Print handshakes, failures and closes as they happen, until Ctrl-C; then a table by server.
+
+    INTERFACE may also be - for standard input (ssh host tcpdump -U -w - | pybridge live -), a named pipe, or a file.
+    """
+    from pybridge import terminal
+
+    limits = Limits(answer=answer, linger=linger, idle=idle, connections=most)
+    if not connections:
+        terminal.follow(source, bpf, limits, _stopping)
+        return
+    from pybridge import output
+
+    output.write(terminal.rows(source, bpf, limits, _stopping), batches.CONNECTIONS, "csv", None)
+
+
+@contextmanager
+def _stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first Ctrl-C stop a live capture, and not the program."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def end(_: int, __: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop()
+
+    if before != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @cli.command("ladder")

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Literal, Protocol
 
 from tqdm import TqdmWarning
 
-from pybridge import plugin, segments, tshark
+from pybridge import merged, plugin, segments, tshark
 from pybridge.annotator import Annotator
 from pybridge.model import Annotation, ConnectionRow, NetworkError, Segment
 from pybridge.plugin_engine import PluginEngine
@@ -29,7 +29,7 @@ ENGINES: tuple[EngineName, ...] = ("python", "plugin")
 class Engine(Protocol):
     """Annotates a capture; `rows` is complete once `annotate` is exhausted."""
 
-    def annotate(self, source: str) -> Generator[list[tuple[Segment, Annotation]]]:
+    def annotate(self, source: tshark.Source) -> Generator[list[tuple[Segment, Annotation]]]:
         """Blocks of segments with their annotations, in order."""
         ...
 
@@ -44,7 +44,7 @@ class PythonEngine:
     def __init__(self) -> None:
         self._annotator = Annotator()
 
-    def annotate(self, source: str) -> Generator[list[tuple[Segment, Annotation]]]:
+    def annotate(self, source: tshark.Source) -> Generator[list[tuple[Segment, Annotation]]]:
         """Blocks of segments with their annotations, in order."""
         annotator = self._annotator
         for batch in tshark.columns(source, segments.FIELDS):
@@ -78,14 +78,14 @@ def engine_by_name(name: EngineName) -> Engine:
 
 
 def annotate(
-    engine: Engine, source: str, *, progress: bool | None = None
+    engine: Engine, source: tshark.Source, *, progress: bool | None = None
 ) -> Generator[list[tuple[Segment, Annotation]], None, None]:
     """Blocks of annotated segments as tshark delivers them, in constant memory; close what you do not exhaust."""
     if progress is None:
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
-    name = printable(os.path.basename(tshark.name(source)))
+    name = printable(Path(tshark.name(source)).name)
     bar = tqdm(desc=name, unit=" segments", unit_scale=True, delay=1, disable=not progress, leave=False)
-    with tshark.on_disk(source) as path, bar, closing(engine.annotate(path)) as blocks:
+    with merged.opened(source) as opened, bar, closing(engine.annotate(opened)) as blocks:
         for block in blocks:
             yield block
             bar.update(len(block))

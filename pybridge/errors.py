@@ -9,6 +9,8 @@ PybridgeError
 └── OutputError          a result cannot be written
 
 CutShortWarning          the capture ends in the middle of a packet; all whole packets were annotated
+LeftOutWarning           one of many files could not be read; all others were
+SameFileWarning          one of many files holds the same as another; it was read once
 """
 
 from __future__ import annotations
@@ -40,3 +42,11 @@ class OutputError(PybridgeError):
 
 class CutShortWarning(UserWarning):
     """The capture ends in the middle of a packet; everything before that was annotated."""
+
+
+class LeftOutWarning(UserWarning):
+    """One of the files of a capture could not be read; all others were annotated."""
+
+
+class SameFileWarning(UserWarning):
+    """One of the files of a capture holds the same as another, byte for byte; it was read once."""

@@ -58,7 +58,7 @@ class PluginEngine:
         self._two_passes = two_passes
         self._gathered: dict[int, _Gathered] = {}
 
-    def annotate(self, source: str) -> Generator[list[tuple[Segment, Annotation]]]:
+    def annotate(self, source: tshark.Source) -> Generator[list[tuple[Segment, Annotation]]]:
         """Blocks of segments with their annotations, in order.
 
         Raises
@@ -73,7 +73,7 @@ class PluginEngine:
         """The rows of all connections, by stream."""
         return [self._gathered[stream].row() for stream in sorted(self._gathered) if self._gathered[stream].ends]
 
-    def _block(self, source: str, batch: pa.RecordBatch) -> Iterator[tuple[Segment, Annotation]]:
+    def _block(self, source: tshark.Source, batch: pa.RecordBatch) -> Iterator[tuple[Segment, Annotation]]:
         for error, frame in zip(batch.column(_ERROR).to_pylist(), batch.column("frame.number").to_pylist(), strict=True):
             if error:
                 raise PluginError(f"The plugin failed on frame {frame}: {error}")
@@ -100,7 +100,7 @@ class PluginEngine:
         if value.get("anomaly") and stream:
             self._gathered.setdefault(int(stream), _Gathered(int(stream))).note(value)
 
-    def _layers(self, source: str, frames: list[int]) -> dict[int, list[dict[str, str | None]]]:
+    def _layers(self, source: tshark.Source, frames: list[int]) -> dict[int, list[dict[str, str | None]]]:
         """Of frames with several segments, what was said of each: columns cannot keep them apart, the tree can."""
         chosen = ", ".join(map(str, frames))
         packets = tshark.packets(source, f"frame.number in {{{chosen}}}", plugin=self._plugin, last=max(frames))

@@ -95,7 +95,7 @@ def render(
         table_style=Markup(_bundled("css")),  # noqa: S704 - a constant
         ladders=_ladders(segments, connections, drawn, language, say) if drawn else [],
         plain_row=partial(_plain_row, drawn=frozenset(drawn)),
-        several="capture" in connections,
+        several="tcp_stream" in connections,
         drawn=frozenset(drawn),
         listed=frozenset(row["stream"] for row in rows),
         open_ladders=len(drawn) <= OPEN_LADDERS,
@@ -162,7 +162,7 @@ def _ladder(svg: str, connection: pd.Series[Any], rows: list[tuple[str, ...]], c
     return {
         "stream": connection.name,
         "tcp_stream": connection.get("tcp_stream", connection.name),
-        "capture": connection.get("capture", ""),
+        "capture": connection["capture"] if "tcp_stream" in connection else "",
         "client": endpoint(str(connection["client"]), int(connection["client_port"])),
         "server": endpoint(str(connection["server"]), int(connection["server_port"])),
         "establishment": str(connection["establishment"]),
@@ -230,7 +230,7 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
     """What is listed of each connection: the text of its cells, and the numbers that it is sorted and picked by."""
     if connections.empty:
         return []
-    several = "capture" in connections
+    several = "tcp_stream" in connections
     start = since_first(connections)
     rows: Iterable[Any] = connections.assign(
         since=start, end=start + connections["duration"], lasted=lasted(connections)

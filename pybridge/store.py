@@ -45,6 +45,12 @@ class Store(Mapping[int, Connection]):
             return found
         return self[stream] if stream in self._packed else default
 
+    def remove(self, stream: int) -> Connection:
+        """Forget a connection; returns it as it was."""
+        found = self[stream]
+        del self._young[stream], self._packed[stream]
+        return found
+
     def __iter__(self) -> Iterator[int]:
         return iter(self._packed)
 

@@ -43,7 +43,11 @@ def duration_text(value: pd.Timedelta | None) -> str:
     """
     if value is None or value != value:  # noqa: PLR0124 - NaT
         return MISSING
-    nanoseconds = int(value.as_unit("ns").value)
+    return nanoseconds_text(int(value.as_unit("ns").value))
+
+
+def nanoseconds_text(nanoseconds: int) -> str:
+    """As `duration_text`, of a number of nanoseconds."""
     sign, size = (MINUS if nanoseconds < 0 else ""), abs(nanoseconds)
     if size >= 59_500_000_000:
         return sign + _long_duration(round(size / 1e9))

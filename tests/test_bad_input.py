@@ -54,7 +54,7 @@ def test_what_is_no_capture_is_said_so(
 
 
 def test_a_folder_is_said_to_be_one(run: Run, tmp_path: Path) -> None:
-    assert "is a folder" in sentence(run, "connections", tmp_path)
+    assert "is a folder" in sentence(run, "live", tmp_path)
 
 
 def test_a_capture_without_read_permission_is_said_so(tmp_path: Path, pcaps: Path) -> None:
