@@ -30,7 +30,7 @@ STYLE: Any = {
     "ytick.color": INK, "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False,
 }  # fmt: skip
 SIZE = (6, 2.6)  # inches of 72 units
-BINS = 40
+BINS = 30
 POINTS = 500  # more handshakes are shown by their quantiles
 
 # The colours of Okabe and Ito, which colour-blind people can tell apart; what failed is hatched, too.

@@ -294,6 +294,8 @@ def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, lang
     from pybridge.summary import numbered, summary
 
     with files.writing(out) as temporary:
+        if out.exists():
+            _say(f"{out} exists: it is replaced when the new one is complete.")
         with warnings.catch_warnings(record=True) as caught:
             if len(sources) == 1:
                 read = capture.read(sources[0], engine)
@@ -302,15 +304,17 @@ def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, lang
                 title, tables = f"{len(sources)} captures", numbered(*capture.read_all(sources, engine))
         for warning in caught:
             warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
+        facts = summary(*tables)
         page = report.render(
             *tables,
+            facts=facts,
             title=title,
             versions={"pybridge": __version__, "tshark": str(tshark.version()), "engine": engine},
             notes=[str(warning.message) for warning in caught if issubclass(warning.category, CutShortWarning)],
             language=language,
         )
         temporary.write_text(page, encoding="utf-8")
-    output.print_summary(summary(*tables), title)
+    output.print_summary(facts, title)
     _say(f"report written to {out}")
     return _status_of_many() if len(sources) > 1 or merged.is_many(sources[0]) else 0
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
+from html import escape
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from pybridge import ladder
 from pybridge.charts import charts
 from pybridge.language import TAGS, Language, Translate, translator
 from pybridge.meanings import ESTABLISHMENT, FAILED, LEGAL_MARK, PROBLEM_MARK, TERMINATION
-from pybridge.summary import NUMBERS_IN_FILTER, SHOWN, lasted, since_first, summary
+from pybridge.summary import NUMBERS_IN_FILTER, SHOWN, Summary, lasted, since_first, summary
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
 GROUPS_PER_FAILURE = 50
@@ -44,6 +45,7 @@ def render(
     notes: Sequence[str] = (),
     max_ladders: int = 200,
     language: Language = "en",
+    facts: Summary | None = None,
 ) -> str:
     """Write the whole report as one HTML page, which asks nothing of the network and can be read without scripts.
 
@@ -63,6 +65,8 @@ def render(
         Draw at most so many connections; failed and anomalous ones are chosen first.
     language : {"en", "zh"}
         Of what is said on the page; names of states, roles and outcomes stay as they are in the tables.
+    facts : Summary, optional
+        If they are known already.
 
     Returns
     -------
@@ -79,7 +83,7 @@ def render(
         title=title,
         versions=versions,
         notes=notes,
-        facts=summary(segments, connections),
+        facts=facts or summary(segments, connections),
         charts=_charts(connections, say),
         rows=rows,
         data=_json(
@@ -269,13 +273,13 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _plain_row(row: Mapping[str, Any], drawn: frozenset[int]) -> Markup:
-    """A row of the plain table; in Python, since the template takes ten times as long for ten thousand."""
-    number, *cells = (escape(cell) for cell in row["cells"])
+    """A row of the plain table, in Python: the template takes twenty times as long, which counts for ten thousand rows."""
+    number, *cells = escape("\0".join(row["cells"])).split("\0")  # at once; none of them holds a control character
     if row["cells"][OPENING] in FAILED:
-        cells[OPENING - 1] = Markup('<span class="bad">{} {}</span>').format(PROBLEM_MARK, cells[OPENING - 1])
-    head = Markup('<a href="#ladder-{0}">{0}</a>').format(number) if row["stream"] in drawn else number
-    body = Markup("</td><td>").join(cells)
-    return Markup('<tr id="row-{}"><th scope="row">{}</th><td>{}</td></tr>').format(number, head, body)
+        cells[OPENING - 1] = f'<span class="bad">{PROBLEM_MARK} {cells[OPENING - 1]}</span>'
+    head = f'<a href="#ladder-{number}">{number}</a>' if row["stream"] in drawn else number
+    text = f'<tr id="row-{number}"><th scope="row">{head}</th><td>{"</td><td>".join(cells)}</td></tr>'
+    return Markup(text)  # noqa: S704 - escaped
 
 
 def _words(say: Translate) -> dict[str, Any]:

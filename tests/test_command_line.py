@@ -79,6 +79,20 @@ def test_the_report_is_a_page_and_a_summary(run: Run, pcaps: Path, tmp_path: Pat
     assert "default-src 'none'" in page, "what that means is tried in tests/test_browser.py"
 
 
+def test_a_report_that_is_there_is_replaced_and_that_is_said_first(run: Run, pcaps: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("old")
+    done = run("report", pcaps / "refused.pcapng")
+    assert done.stderr.splitlines() == [
+        "pybridge: report.html exists: it is replaced when the new one is complete.",
+        "pybridge: report written to report.html",
+    ]
+    assert "refused" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["report.html"]
+    (tmp_path / "report.html").write_text("old")
+    assert 2 == run("report", "missing.pcapng").returncode
+    assert (tmp_path / "report.html").read_text() == "old"
+
+
 def test_version_and_help_end_well(run: Run) -> None:
     assert pybridge.__version__ in run("--version").stdout
     assert 0 == run("--help").returncode
