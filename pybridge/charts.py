@@ -253,10 +253,11 @@ def _handshakes(rows: pd.DataFrame, say: Translate) -> Chart:
 
 
 def _edges(values: pd.Series[float], space: Callable[..., Any] = np.linspace) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Edges of bins from the least value to the greatest, which is in the last bin."""
+    """Edges of bins from the least value to the greatest, both within by a hair: seconds are rounded in more than one way."""
     low, high = float(values.min()), float(values.max())
     edges: np.ndarray[Any, np.dtype[np.float64]] = space(low, high if high > low else low + 1, BINS + 1)
-    edges[-1] = np.nextafter(edges[-1], np.inf)
+    edges[0] *= 1 - 1e-9
+    edges[-1] *= 1 + 1e-9
     return edges
 
 
