@@ -194,10 +194,10 @@ def _closers(rows: pd.DataFrame, say: Translate) -> Chart:
             closers, numbers, 0.6, left, label=say(how), color=colour, hatch=hatch, edgecolor="#ffffff", linewidth=0
         )
         for bar, closer, number in zip(bars, closers, numbers, strict=True):
-            label = f"{say(closer)}, {say(how)}: {amount(int(number))}"
-            ended = ["reset"] if reset else NOT_RESET
-            drawing.pick(bar, {"closed_by": [closer], "termination": ended, "establishment": WERE_OPEN}, label)
-            said += [label] if number else []
+            if number:
+                ended = ["reset"] if reset else NOT_RESET
+                said.append(f"{say(closer)}, {say(how)}: {amount(int(number))}")
+                drawing.pick(bar, {"closed_by": [closer], "termination": ended, "establishment": WERE_OPEN}, said[-1])
         left += numbers
     for place, number in enumerate(left):
         drawing.axes.annotate(amount(int(number)), (number, place), (3, 0), textcoords="offset points", va="center", fontsize=8)
