@@ -31,7 +31,7 @@ report: $(READY) ## PCAP=x.pcapng [OUT=report.html]: summary on the terminal, pa
 	@$(BIN)/pybridge report -o "$(OUT)" -- "$(PCAP)"
 
 test: $(READY) ## run the tests
-	@sh .ci/system chromium
+	@sh .ci/system chromium wireshark Xvfb xdotool
 	@$(BIN)/python -m pytest -q -n $(JOBS)
 
 compat: ## [RELEASES="bookworm trixie sid"]: the tests on tshark 4.0, 4.4 and 4.6, each in a Debian of its own (as root)

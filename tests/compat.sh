@@ -82,7 +82,7 @@ for release in "$@"; do
     fi
     connect "$root"
     checkout "$root/home/compat/pybridge"
-    at_home "$root" sh /home/compat/pybridge/.ci/system chromium
+    at_home "$root" sh /home/compat/pybridge/.ci/system chromium wireshark Xvfb xdotool
     echo "$release: make test" >&2
     verdict=agree
     as_user "$root" make test 2>&1 | tee "$log" >&2 || verdict=FAILED status=1
