@@ -15,11 +15,10 @@ import pandas as pd
 from pybridge import ladder_words as words
 from pybridge.ladder_missing import Missing, with_missing
 from pybridge.ladder_rows import Row, Run, Story, stories
-from pybridge.ladder_words import duration
 from pybridge.language import TAGS, Language, Translate, translator
 from pybridge.meanings import LEGAL_ANOMALIES, PROBLEM_MARK
 from pybridge.record import SYNCHRONISED
-from pybridge.text import MINUS, printable
+from pybridge.text import MINUS, nanoseconds_text, printable
 
 LONG_GAP_NS = 500_000_000
 
@@ -362,7 +361,7 @@ def _draw_band(canvas: _Canvas, story: Story, run: Run) -> None:
     canvas.text(MIDDLE_X, y + 32, "m", words.traffic(run, say))
     canvas.text(NOTE_X, y + 16, "q", say("frames {first}–{last}").format(first=run.first_frame, last=run.last_frame))
     if run.pause >= LONG_GAP_NS:
-        canvas.text(NOTE_X, y + 30, "q", say("longest pause {time}").format(time=duration(run.pause)))
+        canvas.text(NOTE_X, y + 30, "q", say("longest pause {time}").format(time=nanoseconds_text(run.pause)))
     for end, name in run.states.items():
         canvas.state(end, name, y + 24)
     canvas.advance(50)
@@ -384,7 +383,7 @@ def _draw_gap(canvas: _Canvas, item: Item) -> None:
     if gap < LONG_GAP_NS:
         return
     canvas.advance(4)
-    canvas.text(MIDDLE_X, canvas.y + 15, "m q", canvas.say("{time} without a segment").format(time=duration(gap)))
+    canvas.text(MIDDLE_X, canvas.y + 15, "m q", canvas.say("{time} without a segment").format(time=nanoseconds_text(gap)))
     for x in (CLIENT_X, SERVER_X):
         canvas.path("l", f"M{x - 6} {canvas.y + 2}l12-4M{x - 6} {canvas.y + 24}l12-4")
     canvas.advance(22, broken=True)

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
-
 from pybridge.ladder_missing import Missing
 from pybridge.ladder_rows import ROWS_BEFORE_CAP, Connection, End, Row, Run, Story
 from pybridge.language import Translate
 from pybridge.meanings import LEGAL_ANOMALIES, LEGAL_MARK, PROBLEM_MARK
-from pybridge.text import duration_text, endpoint
+from pybridge.text import endpoint, nanoseconds_text
 
 WIDEST_NOTE = 27  # Latin letters
 
@@ -84,10 +82,10 @@ def _time_notes(story: Story, row: Row, say: Translate) -> list[str]:
     if row.responds_to is not None:
         texts.append(_answer(row.responds_to, row.response_time, say))
     if row.handshake_time is not None:
-        texts.append(say("handshake took {time}").format(time=duration(row.handshake_time)))
+        texts.append(say("handshake took {time}").format(time=nanoseconds_text(row.handshake_time)))
     teardown = story.connection.teardown_time
     if teardown is not None and row is _completing_row(story, teardown):
-        texts.append(say("teardown took {time}").format(time=duration(teardown)))
+        texts.append(say("teardown took {time}").format(time=nanoseconds_text(teardown)))
     return texts
 
 
@@ -103,12 +101,7 @@ def _answer(frame: int, time: int | None, say: Translate) -> str:
     if time is None:
         return say("answers frame {frame}").format(frame=frame)
     template = say("answers frame {frame}, {time} earlier") if time < 0 else say("answers frame {frame}, {time} later")
-    return template.format(frame=frame, time=duration(abs(time)))
-
-
-def duration(nanoseconds: int) -> str:
-    """A duration for people."""
-    return duration_text(pd.Timedelta(nanoseconds, "ns"))
+    return template.format(frame=frame, time=nanoseconds_text(abs(time)))
 
 
 def _role_lines(row: Row, say: Translate) -> list[str]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pybridge.annotator import Annotator
+from pybridge.meanings import OPENED
 from pybridge.model import ACK, SYN, ConnectionRow, NetworkError, Segment
 from pybridge.record import Connection
 
 SECOND = 1_000_000_000
-OPENED = {"complete", "partial", "simultaneous"}  # C4
-FAILED = {"refused", "unreachable", "aborted"}  # C4; what time alone decides is added by `Limits.answer`
+OUTRIGHT = {"refused", "unreachable", "aborted"}  # C4: failed; what time alone decides is added by `Limits.answer`
 WAITING = {"unanswered", "half-open"}
 OTHERS = ("", 0)
 
@@ -266,7 +266,7 @@ def _news(connection: Connection, watched: _Watched, time: int) -> Iterator[Even
         watched.opened, watched.ended = True, None
         yield _event(connection, "opened", establishment, time)
     ended = None
-    if establishment in FAILED:
+    if establishment in OUTRIGHT:
         ended = ("failed", establishment)
     elif connection.complete:
         ended = ("closed", connection.termination)
