@@ -10,8 +10,9 @@ from itertools import pairwise
 
 import pytest
 
+from pybridge.meanings import OPENED
 from pybridge.model import ACK, FIN, RST, SYN, ConnectionRow, NetworkError, Segment
-from pybridge.watch import FAILED, OPENED, OTHERS, SECOND, WAITING, Event, Limits, Watch
+from pybridge.watch import OTHERS, OUTRIGHT, SECOND, WAITING, Event, Limits, Watch
 from tests.machines import PythonMachine
 from tests.test_listings import LISTINGS, expectations
 
@@ -63,7 +64,7 @@ def test_the_events_of_a_capture_agree_with_its_connections(name: str) -> None:
     for stream, row in machine.rows().items():
         mine = [event for event in events if event.stream == stream]
         last = mine[-1] if mine else None
-        if row.establishment in FAILED | WAITING:
+        if row.establishment in OUTRIGHT | WAITING:
             assert last is not None
             assert ("failed", row.establishment) == (last.what, last.reason)
         if row.establishment in OPENED:
