@@ -2287,13 +2287,11 @@ local function register_tools()
     end)
 
     if gui_enabled() then
-        local open_windows = {} -- a window that is collected as garbage closes
         register_menu("TCP Handshake: connections", function()
             local rows, count = connection_rows(MOST_ROWS)
             local window = TextWindow.new("TCP Handshake: connections")
-            open_windows[window] = true
             window:set_atclose(function()
-                open_windows[window] = nil
+                window = nil -- held until here: a window that is collected as garbage closes
             end)
             window:set(record_text(rows, count))
             window:add_button("Copy as CSV", function()

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="xdotool presses keys in windows of X11, which Wireshark has on Linux"
 )
 
-PATIENCE = 10  # seconds, for anything on a busy machine
+PATIENCE = 60  # seconds, for anything on a busy machine
 PROBE = Path(__file__).with_name("probe.lua")
 PLUGIN = ("-X", f"lua_script:{plugin.path()}")
 SCRIPTS = ("-X", f"lua_script:{PROBE}", *PLUGIN)
@@ -194,16 +194,16 @@ def tshark(tmp_path: Path) -> Tshark:
 
 
 @pytest.fixture
-def annotations(tshark: Tshark, tmp_path: Path) -> Callable[..., str]:
+def annotated(tshark: Tshark, tmp_path: Path) -> Callable[..., str]:
     """What the probe tells of a capture in tshark."""
 
-    def annotations(path: Path, *options: str) -> str:
+    def annotated(path: Path, *options: str) -> str:
         log = tmp_path / "log"
         log.unlink(missing_ok=True)
         tshark("-q", *SCRIPTS, *options, "-r", path)
         return told(log.read_bytes(), "packets")[-1]
 
-    return annotations
+    return annotated
 
 
 @pytest.fixture
@@ -220,11 +220,11 @@ def editcap(*arguments: str | Path) -> None:
 
 
 def test_the_tools_show_and_filter_what_tshark_prints(
-    wireshark: Callable[..., Wireshark], tshark: Tshark, annotations: Callable[..., str], capture: Path
+    wireshark: Callable[..., Wireshark], tshark: Tshark, annotated: Callable[..., str], capture: Path
 ) -> None:
     gui = wireshark(capture.name, "-r", capture)
-    gui.shows(annotations(capture))
-    again = annotations(capture, *TWO_PASSES)
+    gui.shows(annotated(capture))
+    again = annotated(capture, *TWO_PASSES)
     table = gui.table()
     printed = tshark("-q", *PLUGIN, "-z", "tcp_handshake,connections", "-r", capture)
     assert printed.split() == [cell for row in table for cell in row if cell]
@@ -240,14 +240,14 @@ def test_the_tools_show_and_filter_what_tshark_prints(
 
 
 def test_whatever_is_done_to_an_open_capture_the_annotations_stay_right(
-    wireshark: Callable[..., Wireshark], annotations: Callable[..., str], capture: Path, tmp_path: Path
+    wireshark: Callable[..., Wireshark], annotated: Callable[..., str], capture: Path, tmp_path: Path
 ) -> None:
     gui = wireshark(capture.name, "-r", capture)
-    expected = annotations(capture)
+    expected = annotated(capture)
     gui.shows(expected)
     table = gui.table()
     gui.choose("explanations off")
-    gui.shows(annotations(capture, "-o", "tcp_handshake.explanations:FALSE"))
+    gui.shows(annotated(capture, "-o", "tcp_handshake.explanations:FALSE"))
     gui.choose("explanations on")
     gui.shows(expected)
     assert any(TABLE in title for title in gui.windows())  # it is still open, though nobody but its user needs it
@@ -256,12 +256,12 @@ def test_whatever_is_done_to_an_open_capture_the_annotations_stay_right(
     editcap(shifted, ignored, "18")
     gui.press(capture.name, "ctrl+m", "ctrl+shift+t")
     gui.press("Time Shift", "Tab", "3", "0", "Return")
-    gui.shows(annotations(shifted))
+    gui.shows(annotated(shifted))
     gui.press("Time Shift", "Escape")
     gui.until("end of the dialog", lambda: not any("Time Shift" in title for title in gui.windows()))
     assert table == gui.table()
     gui.press(capture.name, "ctrl+g", "1", "8", "Return", "ctrl+d")
-    gui.shows(annotations(ignored))
+    gui.shows(annotated(ignored))
     assert table[:-1] == gui.table()[:-1]
     for keys in ("ctrl+r", "ctrl+shift+l", "ctrl+r", "ctrl+shift+l"):
         gui.press(capture.name, keys)
@@ -270,7 +270,7 @@ def test_whatever_is_done_to_an_open_capture_the_annotations_stay_right(
 
 
 def test_a_live_capture_that_starts_midway_is_annotated_as_it_comes(
-    wireshark: Callable[..., Wireshark], annotations: Callable[..., str], pcaps: Path, tmp_path: Path
+    wireshark: Callable[..., Wireshark], annotated: Callable[..., str], pcaps: Path, tmp_path: Path
 ) -> None:
     begun, whole = tmp_path / "begun.pcap", tmp_path / "whole.pcap"
     editcap("-F", "pcap", "-r", pcaps / "article-wget.pcapng", begun, "3-7")
@@ -280,10 +280,10 @@ def test_a_live_capture_that_starts_midway_is_annotated_as_it_comes(
     gui = wireshark("pipe", "-k", "-i", pipe)
     with gui.opened(pipe) as capture:
         capture.write(begun.read_bytes())
-        gui.shows(annotations(begun))
+        gui.shows(annotated(begun))
         capture.write(whole.read_bytes().removeprefix(begun.read_bytes()))
-        gui.shows(annotations(whole))
+        gui.shows(annotated(whole))
         table = gui.table()
     gui.press("pipe", "ctrl+shift+l")
-    gui.shows(annotations(whole))
+    gui.shows(annotated(whole))
     assert table == gui.table()
