@@ -56,7 +56,12 @@ def client(folder: Path) -> Iterator[distributed.Client]:
 @contextmanager
 def cluster(workers: int, path: str) -> Iterator[distributed.Client]:
     local = distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0", env={"PATH": path}
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=":0",
+        env={"PATH": path},
+        preload=["pybridge.distributed"],  # else a new worker's threads import it at the same time, which Python 3.14 can refuse
     )
     with local, distributed.Client(local) as client:
         yield client
