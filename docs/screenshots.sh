@@ -143,7 +143,7 @@ page_shot() { # picture page width height
 }
 
 (cd "$work" && "$OLDPWD/.venv/bin/pybridge" report -o report.html office.pcapng >/dev/null)
-page_shot report "$work/report.html" 1180 1640
+page_shot report "$work/report.html" 1180 1545
 
 .venv/bin/python -c 'import pybridge; print(pybridge.read("pcaps/article-wget.pcapng").ladder(0), end="")' >"$work/ladder.svg"
 read -r ladder_width ladder_height <<END
