@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pybridge.model import STATES, Annotation, ConnectionRow, Segment
 
 SCHEMA_VERSION = "1"
-"""Of the columns, their types and categories (`docs/annotations.md`); in the metadata of Parquet and Arrow files."""
+"""Of the columns, their types and categories (`docs/schema.md`); in the metadata of Parquet and Arrow files."""
 
 INTEGER, TEXT, BOOL = pa.int64(), pa.string(), pa.bool_()
 TIME, DURATION, CATEGORY = pa.timestamp("ns", tz="UTC"), pa.duration("ns"), pa.dictionary(pa.int8(), pa.string())

@@ -72,7 +72,7 @@ def charts(connections: pd.DataFrame, say: Translate = str) -> Iterator[Chart]:
     connections : pandas.DataFrame
         One row per connection.
     say : callable
-        Translates a say.
+        Translates a phrase.
     """
     if connections.empty:
         return

@@ -165,11 +165,7 @@ def _table_command(name: str, help_text: str, schema: pa.Schema, schema_of_many:
     @FORMAT
     @OUT
     def command(sources: tuple[str, ...], engine: EngineName, form: str | None, out: Path | None) -> int:
-        if sources.count(tshark.STANDARD_INPUT) > 1:
-            raise click.UsageError("Standard input can be read only once: name - once.")
-        many = any(map(merged.is_many, sources))
-        if many and len(sources) > 1:
-            raise click.UsageError("A folder or a pattern is one capture made of many files: name it alone.")
+        many = _is_many(sources)
         form = form or _format_of(out)
         if out is None and form in BINARY and sys.stdout.isatty():
             raise OutputError(f"{form.capitalize()} is not for a terminal: add -o FILE.{form}.")
@@ -197,6 +193,16 @@ def _table_command(name: str, help_text: str, schema: pa.Schema, schema_of_many:
                 several = chain.from_iterable(others_done(source, batches.named(source, blocks(source))) for source in sources)
                 _write(several, batches.with_capture(schema), form, target)
         return ERROR if failed else _status_of_many() if many else 0
+
+
+def _is_many(sources: Sequence[str]) -> bool:
+    """Whether this is one capture made of many files."""
+    if sources.count(tshark.STANDARD_INPUT) > 1:
+        raise click.UsageError("Standard input can be read only once: name - once.")
+    many = any(map(merged.is_many, sources))
+    if many and len(sources) > 1:
+        raise click.UsageError("A folder or a pattern is one capture made of many files: name it alone.")
+    return many
 
 
 def _format_of(out: Path | None) -> str:
@@ -293,6 +299,7 @@ def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, lang
     from pybridge import capture, output, report
     from pybridge.summary import numbered, summary
 
+    many = _is_many(sources)
     with files.writing(out) as temporary:
         if out.exists():
             _say(f"{out} exists: it is replaced when the new one is complete.")
@@ -316,7 +323,7 @@ def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, lang
         temporary.write_text(page, encoding="utf-8")
     output.print_summary(facts, title)
     _say(f"report written to {out}")
-    return _status_of_many() if len(sources) > 1 or merged.is_many(sources[0]) else 0
+    return _status_of_many() if many else 0
 
 
 @cli.command("live")

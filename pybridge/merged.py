@@ -101,7 +101,7 @@ def opened(source: tshark.Source) -> Iterator[tshark.Source]:
 
 def _merged(source: str, copies: Path) -> Merged:
     try:
-        names = [entry.path for entry in os.scandir(source) if not entry.is_dir()] if os.path.isdir(source) else glob.glob(source)
+        names = [entry.path for entry in os.scandir(source)] if os.path.isdir(source) else glob.glob(source)
     except OSError as error:
         raise CaptureError(f"{source} cannot be read ({error.strerror}): check its name and permissions.") from None
     names = sorted(name for name in names if not os.path.basename(name).startswith(".") and not os.path.isdir(name))
@@ -110,11 +110,11 @@ def _merged(source: str, copies: Path) -> Merged:
     checked = _checked(names, copies)
     files = []
     for name, found in checked.items():
-        if isinstance(found, File):
-            files.append(found)
-        else:
+        if isinstance(found, CaptureError):
             warnings.warn(f"{found} It was left out.", LeftOutWarning, stacklevel=5)
-        if isinstance(found, File) and found.path != name:
+            continue
+        files.append(found)
+        if found.path != name:
             text = f"{name} ends in the middle of a packet, or is damaged: all whole packets before that were annotated."
             warnings.warn(text, CutShortWarning, stacklevel=5)
     if not files:

@@ -19,7 +19,7 @@ from rich.text import Text
 from pybridge import tables
 from pybridge.meanings import FAILED, OPENED
 from pybridge.summary import Summary
-from pybridge.text import amount, duration_text, endpoint, printable
+from pybridge.text import PIPED_WIDTH, amount, duration_text, endpoint, printable
 
 
 class _Console(Console):
@@ -29,7 +29,6 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-PIPED_WIDTH = 100_000  # not on a terminal nothing is folded
 SHOWN = 10
 NUMBERS = ("connections", "first stream", "slowest handshake", "stream", "SYNs repeated", "count")  # columns
 
@@ -111,11 +110,10 @@ def _glance(table: pd.DataFrame) -> pd.DataFrame:
     """Fewer and narrower columns."""
     capture = {"capture": table["capture"]} if "capture" in table else {}
     if "establishment" not in table:
-        steps = table["handshake_step"].astype("string").str.cat(table["teardown_step"].astype("string"), sep=" ", na_rep="")
         names = ["frame", "stream", "sender", "flags", "length", "role"]
         rest = ["client_state", "server_state", "anomaly"]
         return pd.DataFrame(
-            capture | {name: table[name] for name in names} | {"step": steps} | {name: table[name] for name in rest}
+            capture | {name: table[name] for name in names} | {"step": tables.steps(table)} | {name: table[name] for name in rest}
         )
     ends = {end: [endpoint(*both) for both in zip(table[end], table[f"{end}_port"], strict=True)] for end in ("client", "server")}
     told = {

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from html import escape
 from importlib import metadata, resources
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pybridge import ladder
+from pybridge import ladder, tables
 from pybridge.charts import charts
 from pybridge.language import TAGS, Language, Translate, translator
 from pybridge.meanings import ESTABLISHMENT, FAILED, LEGAL_MARK, PROBLEM_MARK, TERMINATION
-from pybridge.summary import NUMBERS_IN_FILTER, SHOWN, Summary, lasted, since_first, summary
+from pybridge.summary import NUMBERS_IN_FILTER, SHOWN, Summary, are_several, lasted, since_first, summary
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
 GROUPS_PER_FAILURE = 50
@@ -33,6 +34,7 @@ OPENING = 5  # which of a row's cells
 SEGMENT_ROWS = 60  # of a connection
 LADDERS_OF_A_KIND = 20
 PRINTED_PAGE = 1300  # a higher ladder takes more than a page; Chromium prints over its end unless a new page follows
+EXCERPT_CHARTS = 4
 OPEN_LADDERS = 3  # so many ladders or fewer are open from the start
 
 
@@ -99,7 +101,7 @@ def render(
         table_style=Markup(_bundled("css")),  # noqa: S704 - a constant
         ladders=_ladders(segments, connections, drawn, language, say) if drawn else [],
         plain_row=partial(_plain_row, drawn=frozenset(drawn)),
-        several="tcp_stream" in connections,
+        several=are_several(connections),
         drawn=frozenset(drawn),
         listed=frozenset(row["stream"] for row in rows),
         open_ladders=len(drawn) <= OPEN_LADDERS,
@@ -121,7 +123,7 @@ def excerpt(segments: pd.DataFrame, connections: pd.DataFrame, *, title: str) ->
         .render(
             title=title,
             facts=summary(segments, connections),
-            charts=_charts(connections, str),
+            charts=_charts(connections, str, EXCERPT_CHARTS),
             shown=SHOWN,
             establishment=ESTABLISHMENT,
             termination=TERMINATION,
@@ -132,8 +134,9 @@ def excerpt(segments: pd.DataFrame, connections: pd.DataFrame, *, title: str) ->
 # What is drawn and listed
 
 
-def _charts(connections: pd.DataFrame, say: Translate) -> list[tuple[str, Markup]]:
-    return [(chart.title, Markup(chart.svg)) for chart in charts(connections, say)]  # noqa: S704 - escaped there
+def _charts(connections: pd.DataFrame, say: Translate, most: int | None = None) -> list[tuple[str, Markup]]:
+    drawn = islice(charts(connections, say), most)
+    return [(chart.title, Markup(chart.svg)) for chart in drawn]  # noqa: S704 - escaped there
 
 
 def _choose(connections: pd.DataFrame, limit: int) -> list[int]:
@@ -185,10 +188,9 @@ def _segment_rows(segments: pd.DataFrame, streams: list[int]) -> dict[int, list[
     shown = segments[segments["stream"].isin(streams)]
     shown = shown[shown.groupby("stream").cumcount() < SEGMENT_ROWS]
     since = shown["time"] - shown.groupby("stream")["time"].transform("first")
-    steps = shown["handshake_step"].astype("string").str.cat(shown["teardown_step"].astype("string"), sep=" ", na_rep="")
     columns = [
         shown["frame"], since.map(duration_text), shown["sender"], shown["flags"], shown["seq"], shown["ack"], shown["length"],
-        shown["role"], steps.str.strip(), shown["client_state"], shown["server_state"], shown["responds_to"],
+        shown["role"], tables.steps(shown), shown["client_state"], shown["server_state"], shown["responds_to"],
         shown["response_time"].map(duration_text), shown["anomaly"],
     ]  # fmt: skip
     rows: dict[int, list[tuple[str, ...]]] = {}
@@ -234,7 +236,7 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
     """What is listed of each connection: the text of its cells, and the numbers that it is sorted and picked by."""
     if connections.empty:
         return []
-    several = "tcp_stream" in connections
+    several = are_several(connections)
     start = since_first(connections)
     rows: Iterable[Any] = connections.assign(
         since=start, end=start + connections["duration"], lasted=lasted(connections)
@@ -339,7 +341,6 @@ def _environment(say: Translate) -> Environment:
         "duration": duration_text,
         "amount": partial(amount, say=say),
         "moment": _moment,
-        "plain": _plain,
         "percent": _percent,
     }
     environment.globals |= {
@@ -352,7 +353,7 @@ def _environment(say: Translate) -> Environment:
 
 
 def _say(say: Translate, template: str, **values: Any) -> Markup:
-    """A translated say, filled in."""
+    """A translated phrase, filled in."""
     return Markup(say(template)).format(**{name: _printable(value) for name, value in values.items()})  # noqa: S704 - ours
 
 

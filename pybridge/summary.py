@@ -191,6 +191,11 @@ def numbered(segments: pd.DataFrame, connections: pd.DataFrame) -> tuple[pd.Data
     return segments.assign(stream=streams), connections.rename(columns={"stream": "tcp_stream"}).rename_axis("stream")
 
 
+def are_several(connections: pd.DataFrame) -> bool:
+    """Whether these are connections of several captures, numbered through: frames and `tcp.stream` then mean nothing alone."""
+    return "tcp_stream" in connections
+
+
 def _frames(segments: pd.DataFrame) -> int:
     columns = [name for name in ("capture", "frame") if name in segments]
     return len(segments[columns].drop_duplicates()) if columns else 0
@@ -219,7 +224,7 @@ def _was_open(connections: pd.DataFrame) -> pd.DataFrame:
 def since_first(connections: pd.DataFrame) -> pd.Series[Any]:
     """How long after the first connection of its capture each begins."""
     start = connections["start"]
-    return start - (start.groupby(connections["capture"]).transform("min") if "tcp_stream" in connections else start.min())
+    return start - (start.groupby(connections["capture"]).transform("min") if are_several(connections) else start.min())
 
 
 def lasted(connections: pd.DataFrame) -> pd.Series[Any]:
@@ -277,7 +282,7 @@ def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
             longest=row.longest,
             first_after=row.first_after,
             first_stream=int(row.first_stream),
-            display_filter=_of_streams(() if "tcp_stream" in connections else row.streams, row.server, row.server_port),
+            display_filter=_of_streams(() if are_several(connections) else row.streams, row.server, row.server_port),
         )
         for row in _tuples(groups)
     ]
@@ -293,7 +298,7 @@ def _of_streams(streams: Sequence[int], server: str, port: int) -> str:
 def _anomalies(segments: pd.DataFrame, connections: pd.DataFrame) -> list[Anomaly]:
     """Anomalies of the segments, and `unreachable`, which only the connections tell."""
     on_segments = _exploded(segments, "anomaly", ["frame", "stream"])
-    if "tcp_stream" in connections:
+    if are_several(connections):
         on_segments["frame"] = pd.NA  # means nothing without its capture
     on_connections = _exploded(connections.assign(stream=connections.index), "anomalies", ["stream"])
     names = set(on_segments["name"]) | set(on_connections["name"])

@@ -27,6 +27,12 @@ def frame(blocks: Iterable[pa.RecordBatch], schema: pa.Schema) -> pd.DataFrame:
     return pd.DataFrame({field.name: _series(field, table.column(field.name)) for field in schema})
 
 
+def steps(segments: pd.DataFrame) -> pd.Series:
+    """The steps of `segments` in one column of text: of the handshake, of the teardown, both, or none."""
+    handshake, teardown = (segments[name].astype("string") for name in ("handshake_step", "teardown_step"))
+    return handshake.str.cat(teardown, sep=" ", na_rep="").str.strip()
+
+
 def _series(field: pa.Field, column: pa.ChunkedArray) -> pd.Series:
     dtype = batches.pandas_dtype(field)
     if dtype:

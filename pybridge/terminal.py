@@ -17,12 +17,11 @@ from rich.text import Text
 from pybridge import batches
 from pybridge.live import Live
 from pybridge.model import ConnectionRow
-from pybridge.text import MISSING, amount, endpoint, nanoseconds_text, printable
+from pybridge.text import MISSING, PIPED_WIDTH, amount, endpoint, nanoseconds_text, printable
 from pybridge.watch import OTHERS, SECOND, Event, Limits, Watch
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SERVERS = 20  # shown
-PIPED_WIDTH = 1000  # not on a terminal nothing is folded
 COLOURS = {"opened": "green", "failed": "bold red", "reset": "red", "closed": "default"}
 
 Stopping = Callable[[Callable[[], None]], AbstractContextManager[None]]

@@ -184,8 +184,9 @@ class Watch:
             self._annotator.segment(*seen)
         else:
             self._annotator.network_error(*seen)
-        connection = self._annotator.between(seen.source, seen.source_port, seen.destination, seen.destination_port)
-        if seen.stream is not None:
+        if seen.stream is None:
+            connection = self._annotator.between(seen.source, seen.source_port, seen.destination, seen.destination_port)
+        else:
             connection = self._annotator.connections.get(seen.stream)
         if connection is None:
             return

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import pybridge
 from pcaps.traffic import write
@@ -77,8 +77,9 @@ def test_the_table_sorts_and_finds(show: Open, office: pybridge.Capture, office_
     connections = office.connections
     assert rows(page, 1) == [str(stream) for stream in range(25)]
     head = page.locator("#table thead th", has_text="Handshake")
-    head.click()
-    head.click()
+    for order in ("ascending", "descending"):
+        head.click()
+        expect(head).to_have_attribute("aria-sort", order)
     assert rows(page, 1)[0] == str(connections["handshake_time"].idxmax())
     page.get_by_label("Search").fill("refused")
     assert set(rows(page, OPENING)) == {"▲ refused"}

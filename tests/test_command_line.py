@@ -93,6 +93,13 @@ def test_a_report_that_is_there_is_replaced_and_that_is_said_first(run: Run, pca
     assert (tmp_path / "report.html").read_text() == "old"
 
 
+def test_a_folder_is_named_alone_by_whatever_reads_captures(run: Run, pcaps: Path) -> None:
+    for command in ("segments", "connections", "report"):
+        done = run(command, pcaps / "real", pcaps / "refused.pcapng")
+        assert 2 == done.returncode
+        assert "name it alone" in done.stderr
+
+
 def test_version_and_help_end_well(run: Run) -> None:
     assert pybridge.__version__ in run("--version").stdout
     assert 0 == run("--help").returncode

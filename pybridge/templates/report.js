@@ -52,7 +52,7 @@ const detail = (stream) => {
     const drawn = document.getElementById(`ladder-${stream}`);
     const place = document.createElement("div");
     if (drawn) {
-        for (const part of drawn.cloneNode(true).children) place.append(part.cloneNode(true));
+        place.append(...drawn.cloneNode(true).children);
         place.querySelector('a[href^="#row-"]')?.remove();
     } else {
         const command = document.createElement("code");
