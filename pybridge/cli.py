@@ -14,7 +14,9 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from types import FrameType
@@ -296,11 +298,12 @@ LANGUAGE = click.option(
 @LANGUAGE
 def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, language: Language) -> int:
     """Summary on the terminal, and a page with every connection and its sequence diagram."""
-    from pybridge import capture, output, report
+    from pybridge import capture, output
     from pybridge.summary import numbered, summary
 
     many = _is_many(sources)
-    with files.writing(out) as temporary:
+    with files.writing(out) as temporary, ThreadPoolExecutor(1) as pool:
+        pool.submit(import_module, "pybridge.report")  # its libraries take longer to load than most captures to read
         if out.exists():
             _say(f"{out} exists: it is replaced when the new one is complete.")
         with warnings.catch_warnings(record=True) as caught:
@@ -312,6 +315,8 @@ def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, lang
         for warning in caught:
             warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
         facts = summary(*tables)
+        from pybridge import report
+
         page = report.render(
             *tables,
             facts=facts,

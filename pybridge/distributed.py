@@ -192,7 +192,7 @@ def _annotate(part: pd.DataFrame, offsets: Sequence[int], version: Version) -> t
                 yield event, annotator.segment(*event)
 
     made = _segments(batches.segments(list(annotated(rows))) for rows in raw.in_order(table))
-    return made, _connections(annotator.connections[key].row() for key in sorted(annotator.connections))
+    return made, _connections(connection.row() for connection in annotator.connections.each())
 
 
 def _segments(blocks: Iterable[pa.RecordBatch]) -> pd.DataFrame:

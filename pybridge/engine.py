@@ -58,8 +58,7 @@ class PythonEngine:
 
     def rows(self) -> Iterator[ConnectionRow]:
         """The rows of all connections, by stream."""
-        connections = self._annotator.connections
-        return (connections[stream].row() for stream in sorted(connections))
+        return (connection.row() for connection in self._annotator.connections.each())
 
 
 def engine_by_name(name: EngineName) -> Engine:

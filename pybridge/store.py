@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import marshal
+from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import repeat
 from operator import attrgetter
 from typing import Any
 
@@ -44,6 +46,11 @@ class Store(Mapping[int, Connection]):
         if found is not None:
             return found
         return self[stream] if stream in self._packed else default
+
+    def each(self) -> Iterator[Connection]:
+        """All as they are, by stream, not to be changed: those that are packed stay so."""
+        for stream in sorted(self._packed):
+            yield self._young.get(stream) or self._old.get(stream) or _unpacked(self._packed[stream])
 
     def remove(self, stream: int) -> Connection:
         """Forget a connection; returns it as it was."""
@@ -93,6 +100,5 @@ def _restored_end(values: tuple[Any, ...], offer: tuple[Any, ...] | None, fin: t
 
 def _restored(kind: type[Any], names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
     made = object.__new__(kind)
-    for name, value in zip(names, values, strict=True):
-        setattr(made, name, value)
+    deque(map(setattr, repeat(made), names, values), maxlen=0)
     return made

@@ -45,7 +45,7 @@ class PythonMachine:
         return annotation._asdict() | {"sender": None} if annotation else None
 
     def rows(self) -> dict[int, ConnectionRow]:
-        return {stream: connection.row() for stream, connection in self.annotator.connections.items()}
+        return {connection.stream: connection.row() for connection in self.annotator.connections.each()}
 
     def told(self) -> Rows:
         return {stream: {name: getattr(row, name) for name in TOLD} for stream, row in self.rows().items()}

@@ -39,4 +39,5 @@ def test_connections_are_listed_in_the_order_of_their_first_segments_whoever_is_
         annotator.segment(0, 0, stream, "192.0.2.1", stream, "192.0.2.2", 80, SYN, 1, 0, 0)
     assert [3, 1, 2] == list(annotator.connections)
     assert [3, 1, 2] == [connection.stream for connection in annotator.connections.values()]
+    assert [1, 2, 3] == [connection.stream for connection in annotator.connections.each()]
     assert annotator.connections.get(4) is None
