@@ -2013,9 +2013,12 @@ local function show_experts(item, said)
     for anomaly in (said.anomaly or ""):gmatch("[^+]+") do
         item:add_proto_expert_info(experts[anomaly])
     end
-    local time, limit = said.handshake_time, proto.prefs.slow_handshake
-    if time and limit > 0 and time:tonumber() * 1000 > limit then
-        item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", time:tonumber()))
+    local time = said.handshake_time
+    if time then
+        local limit = proto.prefs.slow_handshake
+        if limit > 0 and time:tonumber() * 1000 > limit then
+            item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", time:tonumber()))
+        end
     end
 end
 

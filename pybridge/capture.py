@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reading a capture into tables."""
+"""Reading a capture into tables.
+
+What needs pandas is imported when it is needed: it takes longer to load than most captures take to read, and tshark can work
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any, cast
 
-import pandas as pd
-import pyarrow as pa
-
-from pybridge import batches, ladder, merged, plugin, tables, tshark
+from pybridge import batches, merged, plugin, tshark
 from pybridge.engine import Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError
 from pybridge.language import Language
@@ -20,7 +21,11 @@ from pybridge.origins import Origins
 from pybridge.text import endpoint
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
     from pyshark.packet.packet import Packet
+
+    from pybridge.ladder import Ladder
 
 
 class Capture:
@@ -46,7 +51,7 @@ class Capture:
 
     def _repr_html_(self) -> str:
         """In Jupyter: the verdict, charts, and the first failures."""
-        from pybridge import report  # its libraries take longer to load than most captures to read
+        from pybridge import report
 
         return report.excerpt(self.segments, self.connections, title=self.source)
 
@@ -102,10 +107,12 @@ class Capture:
         client = endpoint(connection["client"], connection["client_port"])
         with self._again() as source:
             turns = [("client" if node == client else "server", data) for node, data in tshark.follow(source, stream)]
+        import pandas as pd
+
         senders = pd.Categorical([sender for sender, _ in turns], categories=batches.SENDERS)
         return pd.DataFrame({"sender": senders, "data": pd.Series([data for _, data in turns], dtype=object)})
 
-    def ladder(self, stream: int, *, language: Language = "en") -> ladder.Ladder:
+    def ladder(self, stream: int, *, language: Language = "en") -> Ladder:
         """The sequence diagram of a connection, as textbooks draw it; shows itself in Jupyter.
 
         Parameters
@@ -122,6 +129,8 @@ class Capture:
         ValueError
             There is no such language.
         """
+        from pybridge import ladder
+
         return ladder.Ladder(ladder.ladder_svg(self.segments, self._connection(stream), language=language))
 
     def packet(self, frame: int) -> Packet:
@@ -193,13 +202,15 @@ def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progr
 def read_with(engine: Engine, source: str, *, progress: bool | None = None) -> Capture:
     """Annotate a capture with an engine made by the caller."""
     with merged.opened(source) as opened, closing(annotate(engine, opened, progress=progress)) as blocks:
-        if isinstance(opened, merged.Merged):
-            origins = Origins(opened.files)
-            segments = tables.frame(origins.segments(blocks), batches.SEGMENTS_OF_MANY)
-            found = tables.frame(origins.connections(engine.rows()), batches.CONNECTIONS_OF_MANY)
-            return Capture(source, segments, found.set_index("stream"))
-        segments = tables.segments(map(batches.segments, blocks))
-    return Capture(source, segments, tables.connections(batches.connections(engine.rows())))
+        origins = Origins(opened.files) if isinstance(opened, merged.Merged) else None
+        segments = list(origins.segments(blocks) if origins else map(batches.segments, blocks))
+        connections = origins.connections(engine.rows()) if origins else batches.connections(engine.rows())
+    from pybridge import tables
+
+    if origins:
+        found = tables.frame(connections, batches.CONNECTIONS_OF_MANY).set_index("stream")
+        return Capture(source, tables.frame(segments, batches.SEGMENTS_OF_MANY), found)
+    return Capture(source, tables.segments(segments), tables.connections(connections))
 
 
 def read_all(
@@ -229,6 +240,8 @@ def read_all(
         with closing(annotate(judge, source, progress=progress)) as blocks:
             segments += batches.named(source, map(batches.segments, blocks))
         connections += batches.named(source, batches.connections(judge.rows()))
+    from pybridge import tables
+
     return (
         tables.frame(segments, batches.with_capture(batches.SEGMENTS)),
         tables.frame(connections, batches.with_capture(batches.CONNECTIONS)),

@@ -220,9 +220,10 @@ def _distribution(rows: pd.DataFrame, say: Translate) -> Chart:
         label = f"{amount(int(counts[index]))}, {_seconds_text(low)} – {_seconds_text(high)}"  # noqa: RUF001
         drawing.pick(bar, {"handshake": [low, high]}, label)
     median, most = times.quantile([0.5, 0.95])
-    for value, name in ((median, say("median")), (most, "95 %")):
+    for value, name, height in ((median, say("median"), 1.0), (most, "95 %", 0.9)):
+        side = "left" if value < np.sqrt(edges[0] * edges[-1]) else "right"
         drawing.axes.axvline(value, color=INK, linewidth=0.8, linestyle=":")
-        drawing.axes.annotate(f"{name} ", (value, 1), xycoords=("data", "axes fraction"), ha="right", va="top", fontsize=8)
+        drawing.axes.annotate(f" {name} ", (value, height), xycoords=("data", "axes fraction"), ha=side, va="top", fontsize=8)
     drawing.axes.set_xscale("log")
     drawing.axes.xaxis.set_major_formatter(FuncFormatter(_tick))
     drawing.axes.xaxis.set_minor_formatter("")

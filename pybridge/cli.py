@@ -75,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         where = f"{os.fsdecode(error.filename)} cannot be used" if error.filename else "The output cannot be written"
         _say(f"{where} ({error.strerror or error}): free some space, check permissions, or choose another place.")
         status = ERROR
+    gc.freeze()  # what is left goes with the process: no last search for cycles, which takes as long as a small capture
     sys.exit(status or 0)
 
 
@@ -298,12 +299,11 @@ LANGUAGE = click.option(
 @LANGUAGE
 def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, language: Language) -> int:
     """Summary on the terminal, and a page with every connection and its sequence diagram."""
-    from pybridge import capture, output
-    from pybridge.summary import numbered, summary
+    from pybridge import capture
 
     many = _is_many(sources)
     with files.writing(out) as temporary, ThreadPoolExecutor(1) as pool:
-        pool.submit(import_module, "pybridge.report")  # its libraries take longer to load than most captures to read
+        pool.submit(import_module, "pybridge.report")  # while tshark works
         if out.exists():
             _say(f"{out} exists: it is replaced when the new one is complete.")
         with warnings.catch_warnings(record=True) as caught:
@@ -311,12 +311,15 @@ def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, lang
                 read = capture.read(sources[0], engine)
                 title, tables = Path(tshark.name(sources[0])).name, (read.segments, read.connections)
             else:
-                title, tables = f"{len(sources)} captures", numbered(*capture.read_all(sources, engine))
+                title, tables = f"{len(sources)} captures", capture.read_all(sources, engine)
         for warning in caught:
             warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
-        facts = summary(*tables)
-        from pybridge import report
+        from pybridge import output, report
+        from pybridge.summary import numbered, summary
 
+        if len(sources) > 1:
+            tables = numbered(*tables)
+        facts = summary(*tables)
         page = report.render(
             *tables,
             facts=facts,

@@ -7,8 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import matplotlib as mpl
 import pytest
+
+hypothesis.settings.register_profile("busy", deadline=None)  # how long an example takes tells more of the machine
+hypothesis.settings.load_profile("busy")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

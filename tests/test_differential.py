@@ -36,7 +36,7 @@ from tests.test_listings import CHECKED, expectations, network_error, segment
 MODULO, HALF = 1 << 32, 1 << 31
 EFFORT = int(os.environ.get("PYBRIDGE_FUZZ_EXAMPLES", "0"))
 IN_ONE_CAPTURE = 200
-THOROUGH = settings(max_examples=EFFORT or 500, deadline=None, phases=[phase for phase in Phase if phase is not Phase.explain])
+THOROUGH = settings(max_examples=EFFORT or 500, phases=[phase for phase in Phase if phase is not Phase.explain])
 
 FLAGS = [0x02] * 3 + [0x12] * 3 + [0x10] * 7 + [0x11] * 4 + [0x14] * 2 + [0x04, 0x18, 0x00, 0x01, 0x03, 0x05, 0x06, 0xC2, 0x52]
 START = 1_704_067_200 * 10**9  # 2024
