@@ -12,7 +12,7 @@ SEED ?= 1
 FRAMES ?= 500000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test compat fuzz cuts witness bench screenshots lint golden notebook verify install-plugin uninstall-plugin clean
+.PHONY: help setup report tools test compat fuzz cuts witness bench screenshots lint golden notebook verify install-plugin uninstall-plugin clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,8 +30,10 @@ report: $(READY) ## PCAP=x.pcapng [OUT=report.html]: summary on the terminal, pa
 	@test -n "$(PCAP)" || { echo "make report: name a capture, e.g. make report PCAP=pcaps/article-wget.pcapng" >&2; exit 2; }
 	@$(BIN)/pybridge report -o "$(OUT)" -- "$(PCAP)"
 
-test: $(READY) ## run the tests
-	@sh .ci/system chromium wireshark Xvfb xdotool
+tools: ## install what the tests need beside Python
+	@sh .ci/system chromium libatomic wireshark Xvfb xdotool
+
+test: $(READY) tools ## run the tests
 	@$(BIN)/python -m pytest -q -n $(JOBS)
 
 compat: ## [RELEASES="bookworm trixie sid"]: the tests on tshark 4.0, 4.4 and 4.6, each in a Debian of its own (as root)

@@ -82,7 +82,7 @@ for release in "$@"; do
     fi
     connect "$root"
     checkout "$root/home/compat/pybridge"
-    at_home "$root" sh /home/compat/pybridge/.ci/system chromium wireshark Xvfb xdotool
+    at_home "$root" make --silent --directory=/home/compat/pybridge tools
     at_home "$root" sh -c 'command -v setcap || apt-get install -y -q --no-install-recommends libcap2-bin
         setcap cap_net_raw,cap_net_admin=eip "$(command -v dumpcap)"' >"$log" 2>&1 # its user is to capture
     echo "$release: make test" >&2
