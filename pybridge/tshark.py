@@ -696,7 +696,9 @@ class Growing(_Process):
                 return
             whole, newline, self._rest = (self._rest + data).rpartition(b"\n")
             if newline:
-                yield from pa.csv.read_csv(pa.BufferReader(whole + newline), *_reading(self._fields)).to_batches()
+                # in a thread, since in the main one pyarrow gives up at a Ctrl-C that only asks for the end
+                table = self.call(pa.csv.read_csv, pa.BufferReader(whole + newline), *_reading(self._fields))
+                yield from table.to_batches()
 
     def stop(self) -> None:
         """Read no more. May be called by a signal handler."""

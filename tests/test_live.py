@@ -21,6 +21,7 @@ from queue import Queue
 import pytest
 
 import pybridge
+from pcaps.traffic import write
 from pybridge import dumpcap, live
 from pybridge.watch import Event, Limits
 from tests.conftest import Run
@@ -227,7 +228,8 @@ def test_rows_of_connections_are_printed_when_they_are_released(peers: Peers) ->
         first = until_told(command, peers)
         row = next(csv.DictReader(io.StringIO(head + first)))
         assert ("refused", "reset", str(peers.closed)) == (row["establishment"], row["termination"], row["server_port"])
-        assert 0 == command.end(signal.SIGINT)[0]
+        status, said = command.end(signal.SIGINT)
+        assert 0 == status, said
 
 
 @pytest.mark.parametrize(
@@ -297,6 +299,28 @@ def test_sessions_of_tshark_change_nothing(pcaps: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(dumpcap, "SESSION", 20)
     assert whole == list(live.events(path))
     assert ["opened", "closed"] == [event.what for event in whole]
+
+
+def test_a_signal_that_somebody_handles_is_no_end(tmp_path: Path) -> None:
+    """pyarrow stops reading at Ctrl-C in the main thread, also where its handler only takes note, as that of the command does."""
+    path = tmp_path / "office.pcapng"
+    write(path, frames=5_000, seed=1)
+    expected = list(live.events(str(path)))
+    stop = threading.Event()
+
+    def press() -> None:
+        while not stop.wait(0.0005):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    thread = threading.Thread(target=press)
+    thread.start()
+    try:
+        assert expected == list(live.events(str(path)))
+    finally:
+        stop.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_file_played_again_agrees_with_its_connections(pcaps: Path) -> None:
