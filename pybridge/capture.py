@@ -12,12 +12,11 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any, cast
 
-from pybridge import batches, merged, plugin, tshark
+from pybridge import batches, merged, origins, plugin, tshark
 from pybridge.engine import Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError
 from pybridge.language import Language
 from pybridge.meanings import FAILED
-from pybridge.origins import Origins
 from pybridge.text import endpoint
 
 if TYPE_CHECKING:
@@ -202,15 +201,12 @@ def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progr
 def read_with(engine: Engine, source: str, *, progress: bool | None = None) -> Capture:
     """Annotate a capture with an engine made by the caller."""
     with merged.opened(source) as opened, closing(annotate(engine, opened, progress=progress)) as blocks:
-        origins = Origins(opened.files) if isinstance(opened, merged.Merged) else None
-        segments = list(origins.segments(blocks) if origins else map(batches.segments, blocks))
-        connections = origins.connections(engine.rows()) if origins else batches.connections(engine.rows())
+        rows = origins.of(opened)
+        segments = list(rows.segments(blocks))
     from pybridge import tables
 
-    if origins:
-        found = tables.frame(connections, batches.CONNECTIONS_OF_MANY).set_index("stream")
-        return Capture(source, tables.frame(segments, batches.SEGMENTS_OF_MANY), found)
-    return Capture(source, tables.segments(segments), tables.connections(connections))
+    connections = tables.frame(rows.connections(engine.rows()), rows.connections_schema)
+    return Capture(source, tables.frame(segments, rows.segments_schema), connections.set_index("stream"))
 
 
 def read_all(

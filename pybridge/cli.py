@@ -26,12 +26,12 @@ import click
 import pyarrow as pa
 from tqdm import tqdm
 
-from pybridge import batches, files, merged, plugin, tshark
+from pybridge import batches, files, merged, origins, plugin, tshark
 from pybridge.engine import ENGINES, Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError, CutShortWarning, LeftOutWarning, OutputError, PybridgeError
 from pybridge.language import LANGUAGES, Language
 from pybridge.model import Annotation, Segment
-from pybridge.origins import Origins
+from pybridge.origins import Alone, Origins
 from pybridge.text import printable
 from pybridge.version import __version__
 from pybridge.watch import Limits
@@ -158,7 +158,7 @@ def cli() -> None:
 
 
 Blocks = Iterator[pa.RecordBatch]
-Choose = Callable[[Engine, Iterator[list[tuple[Segment, Annotation]]], Origins | None], Blocks]
+Choose = Callable[[Engine, Iterator[list[tuple[Segment, Annotation]]], Origins | Alone], Blocks]
 
 
 def _table_command(name: str, help_text: str, schema: pa.Schema, schema_of_many: pa.Schema, choose: Choose) -> None:
@@ -178,7 +178,7 @@ def _table_command(name: str, help_text: str, schema: pa.Schema, schema_of_many:
         def blocks(source: str) -> Blocks:
             judge = engine_by_name(engine)
             with merged.opened(source) as opened, closing(annotate(judge, opened, progress=progress)) as annotated:
-                yield from choose(judge, annotated, Origins(opened.files) if isinstance(opened, merged.Merged) else None)
+                yield from choose(judge, annotated, origins.of(opened))
 
         failed = []
 
@@ -224,13 +224,13 @@ def _write(blocks: Blocks, schema: pa.Schema, form: str, target: Path | None) ->
     output.write(blocks, schema, form, target)
 
 
-def _segments(_: Engine, annotated: Iterator[list[tuple[Segment, Annotation]]], origins: Origins | None) -> Blocks:
-    return origins.segments(annotated) if origins else map(batches.segments, annotated)
+def _segments(_: Engine, annotated: Iterator[list[tuple[Segment, Annotation]]], rows: Origins | Alone) -> Blocks:
+    return rows.segments(annotated)
 
 
-def _connections(engine: Engine, annotated: Iterator[list[tuple[Segment, Annotation]]], origins: Origins | None) -> Blocks:
-    deque(origins.passing(annotated) if origins else annotated, maxlen=0)
-    return origins.connections(engine.rows()) if origins else batches.connections(engine.rows())
+def _connections(engine: Engine, annotated: Iterator[list[tuple[Segment, Annotation]]], rows: Origins | Alone) -> Blocks:
+    deque(rows.passing(annotated), maxlen=0)
+    return rows.connections(engine.rows())
 
 
 _table_command(

@@ -13,13 +13,31 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pybridge import batches, merged
+from pybridge import batches, merged, tshark
 from pybridge.errors import CaptureError
 from pybridge.merged import File
 from pybridge.model import Annotation, ConnectionRow, Segment
 
 Integers = NDArray[np.int64]
 Block = list[tuple[Segment, Annotation]]
+
+
+class Alone:
+    """The rows of a capture that is one file, as `Origins` gives those of many."""
+
+    segments_schema, connections_schema = batches.SEGMENTS, batches.CONNECTIONS
+
+    def segments(self, blocks: Iterable[Block]) -> Iterator[pa.RecordBatch]:
+        """Batches with the columns `SEGMENTS`."""
+        return map(batches.segments, blocks)
+
+    def connections(self, rows: Iterable[ConnectionRow]) -> Iterator[pa.RecordBatch]:
+        """Batches with the columns `CONNECTIONS`."""
+        return batches.connections(rows)
+
+    def passing(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """The same blocks."""
+        return iter(blocks)
 
 
 class Origins:
@@ -33,6 +51,8 @@ class Origins:
         Gives the times of all packets of some files, one file after the other, in nanoseconds. It is asked only for files that
         overlap in time; each of their packets takes about 40 bytes for as long.
     """
+
+    segments_schema, connections_schema = batches.SEGMENTS_OF_MANY, batches.CONNECTIONS_OF_MANY
 
     def __init__(self, files: Sequence[File], times: Callable[[Sequence[File]], Integers] = merged.times) -> None:
         self._names = batches.names([file.name for file in files])
@@ -49,13 +69,13 @@ class Origins:
         for block, files, frames in self._located(blocks):
             said = batches.segments(block)
             located = [self._names.take(pa.array(files)), pa.array(frames), *said.columns]
-            yield pa.record_batch(located, schema=batches.SEGMENTS_OF_MANY)
+            yield pa.record_batch(located, schema=self.segments_schema)
 
     def connections(self, rows: Iterable[ConnectionRow]) -> Iterator[pa.RecordBatch]:
         """Batches with the columns `CONNECTIONS_OF_MANY`, once all segments have passed."""
         for batch in batches.connections(rows):
             files = pa.array([self._began[stream] for stream in batch.column("stream").to_pylist()], pa.int64())
-            yield pa.record_batch([self._names.take(files), *batch.columns], schema=batches.CONNECTIONS_OF_MANY)
+            yield pa.record_batch([self._names.take(files), *batch.columns], schema=self.connections_schema)
 
     def passing(self, blocks: Iterable[Block]) -> Iterator[Block]:
         """The same blocks, with a look at where connections begin."""
@@ -97,6 +117,11 @@ class Origins:
         ends = np.cumsum(sizes)[:-1]
         order = np.argsort(np.concatenate([np.maximum.accumulate(part) for part in np.split(times, ends)]), kind="stable")
         return np.repeat(members, sizes)[order], np.concatenate([np.arange(1, size + 1) for size in sizes])[order]
+
+
+def of(opened: tshark.Source) -> Origins | Alone:
+    """What gives the rows of a capture that `merged.opened` has opened."""
+    return Origins(opened.files) if isinstance(opened, merged.Merged) else Alone()
 
 
 def _overlapping(files: Sequence[File]) -> list[list[int]]:

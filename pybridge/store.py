@@ -6,7 +6,8 @@ from __future__ import annotations
 import marshal
 from collections import deque
 from collections.abc import Iterator, Mapping
-from itertools import repeat
+from functools import partial
+from itertools import starmap
 from operator import attrgetter
 from typing import Any
 
@@ -100,5 +101,5 @@ def _restored_end(values: tuple[Any, ...], offer: tuple[Any, ...] | None, fin: t
 
 def _restored(kind: type[Any], names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
     made = object.__new__(kind)
-    deque(map(setattr, repeat(made), names, values), maxlen=0)
+    deque(starmap(partial(setattr, made), zip(names, values, strict=True)), maxlen=0)
     return made
