@@ -224,6 +224,7 @@ def _distribution(rows: pd.DataFrame, say: Translate) -> Chart:
         side = "left" if value < np.sqrt(edges[0] * edges[-1]) else "right"
         drawing.axes.axvline(value, color=INK, linewidth=0.8, linestyle=":")
         drawing.axes.annotate(f" {name} ", (value, height), xycoords=("data", "axes fraction"), ha=side, va="top", fontsize=8)
+    drawing.axes.set_ylim(top=1.25 * counts.max())  # the labels stand above the bars
     drawing.axes.set_xscale("log")
     drawing.axes.xaxis.set_major_formatter(FuncFormatter(_tick))
     drawing.axes.xaxis.set_minor_formatter("")
