@@ -32,7 +32,7 @@ from tqdm.contrib.concurrent import process_map
 import pybridge
 from pybridge import segments, tshark, verification
 from pybridge.errors import CutShortWarning, PybridgeError, TSharkError
-from pybridge.model import ACK, FIN, RST, SYN
+from pybridge.tcp.model import ACK, FIN, RST, SYN
 
 COMPLETENESS, INITIAL_RTT = "tcp.completeness", "tcp.analysis.initial_rtt"
 OWN = ("frame.number", "frame.time_epoch", "tcp.stream", "tcp.flags", "tcp.len", COMPLETENESS, INITIAL_RTT)

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pybridge.model import STATES, Annotation, ConnectionRow, Segment
+from pybridge.tcp.model import STATES, Annotation, ConnectionRow, Segment
 
 SCHEMA_VERSION = "1"
 """Of the columns, their types and categories (`docs/schema.md`); in the metadata of Parquet and Arrow files."""

@@ -30,8 +30,8 @@ from pybridge import batches, files, merged, origins, plugin, tshark
 from pybridge.engine import ENGINES, Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError, CutShortWarning, LeftOutWarning, OutputError, PybridgeError
 from pybridge.language import LANGUAGES, Language
-from pybridge.model import Annotation, Segment
 from pybridge.origins import Alone, Origins
+from pybridge.tcp.model import Annotation, Segment
 from pybridge.text import printable
 from pybridge.version import __version__
 from pybridge.watch import Limits

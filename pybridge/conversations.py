@@ -11,10 +11,10 @@ from collections.abc import Set
 
 from packaging.version import Version
 
-from pybridge.annotator import KIND, completeness
-from pybridge.model import ACK, SYN, NetworkError, Segment
 from pybridge.raw import Row
-from pybridge.record import MODULO
+from pybridge.tcp.annotator import KIND, completeness
+from pybridge.tcp.model import ACK, SYN, NetworkError, Segment
+from pybridge.tcp.state import MODULO
 
 RENEWED_WHEN_OVER = Version("4.4")  # and by another SYN-ACK
 OVER = 16 | 32  # C15: a FIN, an RST

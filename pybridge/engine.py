@@ -13,9 +13,9 @@ from typing import Literal, Protocol
 from tqdm import TqdmWarning
 
 from pybridge import merged, plugin, segments, tshark
-from pybridge.annotator import Annotator
-from pybridge.model import Annotation, ConnectionRow, NetworkError, Segment
 from pybridge.plugin_engine import PluginEngine
+from pybridge.tcp.annotator import Annotator
+from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
 from pybridge.text import printable
 
 with warnings.catch_warnings():

@@ -17,7 +17,7 @@ from pybridge.ladder_missing import Missing, with_missing
 from pybridge.ladder_rows import Row, Run, Story, stories
 from pybridge.language import TAGS, Language, Translate, translator
 from pybridge.meanings import LEGAL_ANOMALIES, PROBLEM_MARK
-from pybridge.record import SYNCHRONISED
+from pybridge.tcp.state import SYNCHRONISED
 from pybridge.text import MINUS, nanoseconds_text, printable
 
 LONG_GAP_NS = 500_000_000

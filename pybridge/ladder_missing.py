@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from pybridge.ladder_rows import Row, Run, Story
-from pybridge.model import CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT
-from pybridge.record import SYNCHRONISED
+from pybridge.tcp.model import CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT
+from pybridge.tcp.state import SYNCHRONISED
 
 UNACKNOWLEDGED = frozenset((FIN_WAIT_1, CLOSING, LAST_ACK))
 """States of an end whose FIN has not been acknowledged."""

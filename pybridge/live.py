@@ -15,7 +15,7 @@ from itertools import chain
 
 from pybridge import segments
 from pybridge.dumpcap import Packets
-from pybridge.model import ConnectionRow
+from pybridge.tcp.model import ConnectionRow
 from pybridge.watch import SECOND, Event, Limits, Watch
 
 PATIENCE = 0.5  # seconds without packets after which time passes by the clock; not so in a file, where it has passed

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pybridge import batches, merged, tshark
 from pybridge.errors import CaptureError
 from pybridge.merged import File
-from pybridge.model import Annotation, ConnectionRow, Segment
+from pybridge.tcp.model import Annotation, ConnectionRow, Segment
 
 Integers = NDArray[np.int64]
 Block = list[tuple[Segment, Annotation]]

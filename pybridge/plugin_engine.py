@@ -16,7 +16,7 @@ from pyshark.packet.packet import Packet
 
 from pybridge import segments, tshark
 from pybridge.errors import PluginError
-from pybridge.model import ACK, ANOMALIES, FIN, RST, SYN, Annotation, ConnectionRow, NetworkError, Segment
+from pybridge.tcp.model import ACK, ANOMALIES, FIN, RST, SYN, Annotation, ConnectionRow, NetworkError, Segment
 
 ON_SEGMENTS = Annotation._fields
 ON_CONNECTIONS = (

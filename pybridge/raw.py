@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pybridge import batches, segments
-from pybridge.model import NetworkError, Offer, Segment
+from pybridge.tcp.model import NetworkError, Offer, Segment
 
 SCHEMA = pa.schema(
     {

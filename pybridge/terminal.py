@@ -16,7 +16,7 @@ from rich.text import Text
 
 from pybridge import batches
 from pybridge.live import Live
-from pybridge.model import ConnectionRow
+from pybridge.tcp.model import ConnectionRow
 from pybridge.text import MISSING, PIPED_WIDTH, amount, endpoint, nanoseconds_text, printable
 from pybridge.watch import OTHERS, SECOND, Event, Limits, Watch
 

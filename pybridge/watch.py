@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pybridge.annotator import Annotator
 from pybridge.meanings import OPENED
-from pybridge.model import ACK, SYN, ConnectionRow, NetworkError, Segment
-from pybridge.record import Connection
+from pybridge.tcp.annotator import Annotator
+from pybridge.tcp.model import ACK, SYN, ConnectionRow, NetworkError, Segment
+from pybridge.tcp.state import Connection
 
 SECOND = 1_000_000_000
 OUTRIGHT = {"refused", "unreachable", "aborted"}  # C4: failed; what time alone decides is added by `Limits.answer`

@@ -368,8 +368,8 @@ def state_of_a_connection(count: int = 50_000) -> float:
     import gc  # noqa: PLC0415
     import tracemalloc  # noqa: PLC0415
 
-    from pybridge.annotator import Annotator  # noqa: PLC0415
-    from pybridge.model import ACK, SYN, Offer, Segment  # noqa: PLC0415
+    from pybridge.tcp.annotator import Annotator
+    from pybridge.tcp.model import ACK, SYN, Offer, Segment
 
     def segments(stream: int) -> Iterator[Segment]:
         ends = [(f"10.1.{stream >> 8}.{stream & 255}", 50000), (f"192.0.2.{stream & 255}", 443)]

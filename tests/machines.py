@@ -8,8 +8,8 @@ from typing import Any
 
 from lupa import lua54
 
-from pybridge.annotator import Annotator
-from pybridge.model import Annotation, ConnectionRow, NetworkError, Segment
+from pybridge.tcp.annotator import Annotator
+from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
 
 PLUGIN = Path(__file__).resolve().parent.parent / "plugin" / "tcp_handshake.lua"
 SAID = tuple(Annotation._fields)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pybridge.model import (
+from pybridge.tcp.model import (
     ACK,
     CLOSE_WAIT,
     CLOSED,

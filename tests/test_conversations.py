@@ -14,7 +14,7 @@ from packaging.version import Version
 from pcaps import build, listing
 from pybridge import raw, segments, tshark
 from pybridge.conversations import Connections, Conversation
-from pybridge.model import ACK, FIN, RST, SYN, Segment
+from pybridge.tcp.model import ACK, FIN, RST, SYN, Segment
 from tests import test_differential as differential
 
 

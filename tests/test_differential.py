@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from lupa import lua54
 
 from pcaps import build, listing
-from pybridge import plugin, store
+from pybridge import plugin
 from pybridge.batches import CATEGORIES
 from pybridge.capture import read_with
 from pybridge.engine import PythonEngine
-from pybridge.model import ACK, CLOSED, FIN, LISTEN, RST, SYN, NetworkError, Segment
 from pybridge.plugin_engine import PluginEngine
+from pybridge.tcp.model import ACK, CLOSED, FIN, LISTEN, RST, SYN, NetworkError, Segment
 from pybridge.verification import compare
 from tests import rfc9293
 from tests.machines import PLUGIN, SAID, LuaMachine, PythonMachine, Said

@@ -21,10 +21,9 @@ import pybridge
 from pcaps import build, listing
 from pcaps.files import Device, Record, pcapng
 from pcaps.layers import ethernet, ip_packet
-from pybridge import store
-from pybridge.annotator import Annotator
 from pybridge.engine import ENGINES, EngineName
-from pybridge.model import ACK, FIN, SYN, Offer
+from pybridge.tcp.annotator import Annotator
+from pybridge.tcp.model import ACK, FIN, SYN, Offer
 from tests.conftest import Run
 from tests.machines import PLUGIN
 

@@ -11,7 +11,7 @@ import pytest
 from lupa import lua52, lua53, lua54
 
 from pcaps import listing
-from pybridge.model import RST, NetworkError, Offer, Segment
+from pybridge.tcp.model import RST, NetworkError, Offer, Segment
 from tests.machines import ON_ROWS, LuaMachine, PythonMachine
 
 LISTINGS = {golden.name: golden for golden in listing.load_all()}

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 import pybridge
 from pybridge import merged
-from pybridge.annotator import Annotator
 from pybridge.capture import Capture
 from pybridge.merged import File
-from pybridge.model import ACK, Segment
 from pybridge.origins import Origins
+from pybridge.tcp.annotator import Annotator
+from pybridge.tcp.model import ACK, Segment
 from tests.conftest import Run
 from tests.cuts import cut, differences, in_order, tool
 

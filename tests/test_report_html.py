@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from pybridge import meanings, output, report, summary
-from pybridge.annotator import ANOMALIES
 from pybridge.batches import CATEGORIES
 from pybridge.meanings import LEGAL_ANOMALIES
+from pybridge.tcp.annotator import ANOMALIES
 from tests.test_ladder import (
     handshake,
     midstream,

@@ -7,9 +7,8 @@ from itertools import count
 
 import pytest
 
-from pybridge import store
-from pybridge.annotator import Annotator
-from pybridge.model import SYN
+from pybridge.tcp.annotator import Annotator
+from pybridge.tcp.model import SYN
 from tests.machines import PythonMachine
 from tests.test_listings import LISTINGS, expectations
 

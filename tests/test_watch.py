@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from pybridge.meanings import OPENED
-from pybridge.model import ACK, FIN, RST, SYN, ConnectionRow, NetworkError, Segment
+from pybridge.tcp.model import ACK, FIN, RST, SYN, ConnectionRow, NetworkError, Segment
 from pybridge.watch import OTHERS, OUTRIGHT, SECOND, WAITING, Event, Limits, Watch
 from tests.machines import PythonMachine
 from tests.test_listings import LISTINGS, expectations

@@ -7,10 +7,10 @@ Times are integers, nanoseconds since the epoch; sequence and acknowledgement nu
 
 from __future__ import annotations
 
-from pybridge.model import ACK, ANOMALIES, CLOSED, CWR, ECE, FIN, RST, SYN, SYN_SENT, Annotation, Offer
-from pybridge.record import ABSENT, UNSETTLED, Connection, End, joined, shared
-from pybridge.rules import Case, judge
-from pybridge.store import Store
+from pybridge.tcp.judge import Case, judge
+from pybridge.tcp.model import ACK, ANOMALIES, CLOSED, CWR, ECE, FIN, RST, SYN, SYN_SENT, Annotation, Offer
+from pybridge.tcp.packed_connections import Store
+from pybridge.tcp.state import ABSENT, UNSETTLED, Connection, End, joined, shared
 
 KIND = FIN | SYN | RST | ACK
 IDENTIFICATIONS = 0xFFFF  # of an IP header; identities above are timestamps (G8)

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from pybridge.model import ANOMALIES, CLOSED, ESTABLISHED, LISTEN, STATES, TIME_WAIT, Annotation, ConnectionRow, Offer
+from pybridge.tcp.model import ANOMALIES, CLOSED, ESTABLISHED, LISTEN, STATES, TIME_WAIT, Annotation, ConnectionRow, Offer
 
 MODULO = 1 << 32
 

@@ -11,8 +11,8 @@ from itertools import starmap
 from operator import attrgetter
 from typing import Any
 
-from pybridge.model import Offer
-from pybridge.record import Connection, End, Fin
+from pybridge.tcp.model import Offer
+from pybridge.tcp.state import Connection, End, Fin
 
 AWAKE = 4096  # connections; at most twice as many are objects
 _ENDS = ("client", "first_fin", "reset_by")  # which of a connection's ends

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pybridge.model import (
+from pybridge.tcp.model import (
     ACK,
     CLOSE_WAIT,
     CLOSED,
@@ -20,7 +20,7 @@ from pybridge.model import (
     SYN_SENT,
     TIME_WAIT,
 )
-from pybridge.record import ABSENT, MODULO, Connection, End, Fin, distance
+from pybridge.tcp.state import ABSENT, MODULO, Connection, End, Fin, distance
 
 HALF = 1 << 31
 FIRST_WINDOW = 65_536  # X2: a window in a SYN is never scaled, and a FIN counts for one
