@@ -15,8 +15,8 @@ from packaging.version import Version
 
 import pybridge
 from pcaps.listing import HERE, Listing, load_all
-from pybridge import tshark
 from pybridge.output import as_text
+from pybridge.wireshark import tshark
 
 MISSING = "."
 OTHER_STREAMS = Version("4.4")

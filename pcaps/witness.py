@@ -30,9 +30,10 @@ import pyarrow.csv
 from tqdm.contrib.concurrent import process_map
 
 import pybridge
-from pybridge import segments, tshark, verification
+from pybridge import verification
 from pybridge.errors import CutShortWarning, PybridgeError, TSharkError
 from pybridge.tcp.model import ACK, FIN, RST, SYN
+from pybridge.wireshark import segments, tshark
 
 COMPLETENESS, INITIAL_RTT = "tcp.completeness", "tcp.analysis.initial_rtt"
 OWN = ("frame.number", "frame.time_epoch", "tcp.stream", "tcp.flags", "tcp.len", COMPLETENESS, INITIAL_RTT)

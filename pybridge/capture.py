@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any, cast
 
-from pybridge import batches, merged, origins, plugin, tshark
+from pybridge import batches, origins
 from pybridge.engine import Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError
 from pybridge.language import Language
 from pybridge.meanings import FAILED
 from pybridge.text import endpoint
+from pybridge.wireshark import mergecap, plugin_files, tshark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +84,7 @@ class Capture:
         ['SYN', 'SYN-ACK']
         """
         with self._again() as source:
-            frames = tshark.matching(source, display_filter, plugin=plugin.path())
+            frames = tshark.matching(source, display_filter, plugin=plugin_files.path())
         segments = self.segments[self.segments["frame"].isin(frames)]
         return Capture(self.source, segments, self.connections[self.connections.index.isin(segments["stream"])])
 
@@ -152,7 +153,7 @@ class Capture:
         """The capture, to be read once more."""
         if self.source == tshark.STANDARD_INPUT:
             raise CaptureError("Standard input can be read only once: save the capture to a file to look into it again.")
-        return merged.opened(self.source)
+        return mergecap.opened(self.source)
 
 
 def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progress: bool | None = None) -> Capture:
@@ -200,7 +201,7 @@ def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progr
 
 def read_with(engine: Engine, source: str, *, progress: bool | None = None) -> Capture:
     """Annotate a capture with an engine made by the caller."""
-    with merged.opened(source) as opened, closing(annotate(engine, opened, progress=progress)) as blocks:
+    with mergecap.opened(source) as opened, closing(annotate(engine, opened, progress=progress)) as blocks:
         rows = origins.of(opened)
         segments = list(rows.segments(blocks))
     from pybridge import tables

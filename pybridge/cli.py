@@ -26,7 +26,7 @@ import click
 import pyarrow as pa
 from tqdm import tqdm
 
-from pybridge import batches, files, merged, origins, plugin, tshark
+from pybridge import batches, files, origins
 from pybridge.engine import ENGINES, Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError, CutShortWarning, LeftOutWarning, OutputError, PybridgeError
 from pybridge.language import LANGUAGES, Language
@@ -35,6 +35,7 @@ from pybridge.tcp.model import Annotation, Segment
 from pybridge.text import printable
 from pybridge.version import __version__
 from pybridge.watch import Limits
+from pybridge.wireshark import mergecap, plugin_files, tshark
 
 FINDINGS, ERROR = 1, 2
 FORMATS = ("table", "csv", "json", "jsonl", "parquet", "arrow")
@@ -177,7 +178,7 @@ def _table_command(name: str, help_text: str, schema: pa.Schema, schema_of_many:
 
         def blocks(source: str) -> Blocks:
             judge = engine_by_name(engine)
-            with merged.opened(source) as opened, closing(annotate(judge, opened, progress=progress)) as annotated:
+            with mergecap.opened(source) as opened, closing(annotate(judge, opened, progress=progress)) as annotated:
                 yield from choose(judge, annotated, origins.of(opened))
 
         failed = []
@@ -202,7 +203,7 @@ def _is_many(sources: Sequence[str]) -> bool:
     """Whether this is one capture made of many files."""
     if sources.count(tshark.STANDARD_INPUT) > 1:
         raise click.UsageError("Standard input can be read only once: name - once.")
-    many = any(map(merged.is_many, sources))
+    many = any(map(mergecap.is_many, sources))
     if many and len(sources) > 1:
         raise click.UsageError("A folder or a pattern is one capture made of many files: name it alone.")
     return many
@@ -404,16 +405,16 @@ def plugin_group() -> None:
 @plugin_group.command("install")
 def plugin_install() -> None:
     """Copy the plugin and its profile into Wireshark's personal folders, and see that it is loaded."""
-    click.echo(plugin.install())
-    click.echo(plugin.install_profile())
-    loaded = plugin.check()
-    _say(f"tshark {tshark.version()} loads version {loaded}; for its columns and colours: wireshark -C '{plugin.PROFILE}'.")
+    click.echo(plugin_files.install())
+    click.echo(plugin_files.install_profile())
+    loaded = plugin_files.check()
+    _say(f"tshark {tshark.version()} loads version {loaded}; for its columns and colours: wireshark -C '{plugin_files.PROFILE}'.")
 
 
 @plugin_group.command("uninstall")
 def plugin_uninstall() -> None:
     """Remove the plugin and its profile from Wireshark's personal folders."""
-    removed = plugin.uninstall()
+    removed = plugin_files.uninstall()
     for path in removed:
         click.echo(path)
     if not removed:
@@ -421,16 +422,16 @@ def plugin_uninstall() -> None:
 
 
 @plugin_group.command("profile")
-@click.option("-o", "--output", default=f"{plugin.PROFILE}.zip", show_default=True, type=Path, help="The file to write.")
+@click.option("-o", "--output", default=f"{plugin_files.PROFILE}.zip", show_default=True, type=Path, help="The file to write.")
 def plugin_profile(output: Path) -> None:
     """Write the profile as a zip file for Edit > Configuration Profiles > Import."""
-    plugin.pack_profile(output)
+    plugin_files.pack_profile(output)
     click.echo(output)
 
 
 @plugin_group.command("path")
 def plugin_path() -> None:
     """Print where the plugin's file is, for tshark -X lua_script:FILE."""
-    click.echo(plugin.path())
-    if plugin.is_stale():
-        _say(f"{plugin.installed()} is another version: run pybridge plugin install.")
+    click.echo(plugin_files.path())
+    if plugin_files.is_stale():
+        _say(f"{plugin_files.installed()} is another version: run pybridge plugin install.")

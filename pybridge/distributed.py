@@ -24,11 +24,12 @@ try:
 except ImportError:
     raise ImportError("pybridge.distributed needs Dask: pip install 'pybridge-tcp[distributed]'.") from None
 
-from pybridge import batches, raw, segments, tables, tshark
+from pybridge import batches, raw, tables
 from pybridge.conversations import Connections
 from pybridge.errors import PybridgeError, TSharkError
 from pybridge.tcp.annotator import Annotator
 from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
+from pybridge.wireshark import segments, tshark
 
 ROWS = 500_000  # of a partition, on average
 PLACES = 10_000  # more than headers in a frame: the largest that Wireshark takes holds 6,553 of 40 bytes

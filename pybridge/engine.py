@@ -12,11 +12,11 @@ from typing import Literal, Protocol
 
 from tqdm import TqdmWarning
 
-from pybridge import merged, plugin, segments, tshark
-from pybridge.plugin_engine import PluginEngine
 from pybridge.tcp.annotator import Annotator
 from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
 from pybridge.text import printable
+from pybridge.wireshark import mergecap, plugin_files, segments, tshark
+from pybridge.wireshark.plugin_engine import PluginEngine
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", TqdmWarning)  # in Jupyter without ipywidgets it draws with characters
@@ -72,7 +72,7 @@ def engine_by_name(name: EngineName) -> Engine:
     if name == "python":
         return PythonEngine()
     if name == "plugin":
-        return PluginEngine(plugin.path())
+        return PluginEngine(plugin_files.path())
     raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {name!r}.")
 
 
@@ -84,7 +84,7 @@ def annotate(
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
     name = printable(Path(tshark.name(source)).name)
     bar = tqdm(desc=name, unit=" segments", unit_scale=True, delay=1, disable=not progress, leave=False)
-    with merged.opened(source) as opened, bar, closing(engine.annotate(opened)) as blocks:
+    with mergecap.opened(source) as opened, bar, closing(engine.annotate(opened)) as blocks:
         for block in blocks:
             yield block
             bar.update(len(block))

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from pybridge import segments
-from pybridge.dumpcap import Packets
 from pybridge.tcp.model import ConnectionRow
 from pybridge.watch import SECOND, Event, Limits, Watch
+from pybridge.wireshark import segments
+from pybridge.wireshark.dumpcap import Packets
 
 PATIENCE = 0.5  # seconds without packets after which time passes by the clock; not so in a file, where it has passed
 

@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pybridge import batches, merged, tshark
+from pybridge import batches
 from pybridge.errors import CaptureError
-from pybridge.merged import File
 from pybridge.tcp.model import Annotation, ConnectionRow, Segment
+from pybridge.wireshark import mergecap, tshark
+from pybridge.wireshark.mergecap import File
 
 Integers = NDArray[np.int64]
 Block = list[tuple[Segment, Annotation]]
@@ -54,7 +55,7 @@ class Origins:
 
     segments_schema, connections_schema = batches.SEGMENTS_OF_MANY, batches.CONNECTIONS_OF_MANY
 
-    def __init__(self, files: Sequence[File], times: Callable[[Sequence[File]], Integers] = merged.times) -> None:
+    def __init__(self, files: Sequence[File], times: Callable[[Sequence[File]], Integers] = mergecap.times) -> None:
         self._names = batches.names([file.name for file in files])
         self._groups = _overlapping(files)
         self._files = files
@@ -120,8 +121,8 @@ class Origins:
 
 
 def of(opened: tshark.Source) -> Origins | Alone:
-    """What gives the rows of a capture that `merged.opened` has opened."""
-    return Origins(opened.files) if isinstance(opened, merged.Merged) else Alone()
+    """What gives the rows of a capture that `mergecap.opened` has opened."""
+    return Origins(opened.files) if isinstance(opened, mergecap.Merged) else Alone()
 
 
 def _overlapping(files: Sequence[File]) -> list[list[int]]:

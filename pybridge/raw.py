@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pybridge import batches, segments
+from pybridge import batches
 from pybridge.tcp.model import NetworkError, Offer, Segment
+from pybridge.wireshark import segments
 
 SCHEMA = pa.schema(
     {

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
-from pybridge import tshark
 from pybridge.capture import Capture, read
 from pybridge.errors import CaptureError, CutShortWarning
+from pybridge.wireshark import tshark
 
 COLUMNS = ("table", "stream", "frame", "column", "python", "plugin")
 SUFFIXES = (".pcap", ".pcapng", ".cap", ".ntar", ".snoop", ".erf")

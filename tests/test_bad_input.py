@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 
 import pybridge
-from pybridge import plugin
 from pybridge.capture import read_with
-from pybridge.plugin_engine import PluginEngine
+from pybridge.wireshark import plugin_files
+from pybridge.wireshark.plugin_engine import PluginEngine
 from tests.conftest import Run
 
 ENGINES = ["python", "plugin"]
@@ -284,4 +284,4 @@ def test_a_connection_that_is_not_there_is_said_so(pcaps: Path) -> None:
 
 
 def test_the_plugin_comes_with_the_package() -> None:
-    assert plugin.NAME == plugin.path().name
+    assert plugin_files.NAME == plugin_files.path().name

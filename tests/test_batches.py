@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 import pybridge
-from pybridge import batches, output, tshark
+from pybridge import batches, output
+from pybridge.wireshark import tshark
 
 CAPTURE = Path(__file__).resolve().parent.parent / "pcaps" / "real" / "fast-open.pcapng"
 

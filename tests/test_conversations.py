@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from packaging.version import Version
 
 from pcaps import build, listing
-from pybridge import raw, segments, tshark
+from pybridge import raw
 from pybridge.conversations import Connections, Conversation
 from pybridge.tcp.model import ACK, FIN, RST, SYN, Segment
+from pybridge.wireshark import segments, tshark
 from tests import test_differential as differential
 
 

@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 from lupa import lua54
 
 from pcaps import build, listing
-from pybridge import plugin
 from pybridge.batches import CATEGORIES
 from pybridge.capture import read_with
 from pybridge.engine import PythonEngine
-from pybridge.plugin_engine import PluginEngine
 from pybridge.tcp.model import ACK, CLOSED, FIN, LISTEN, RST, SYN, NetworkError, Segment
 from pybridge.verification import compare
+from pybridge.wireshark import plugin_files
+from pybridge.wireshark.plugin_engine import PluginEngine
 from tests import rfc9293
 from tests.machines import PLUGIN, SAID, LuaMachine, PythonMachine, Said
 from tests.test_listings import CHECKED, expectations, network_error, segment
@@ -641,6 +641,6 @@ def disagreements(golden: listing.Listing, folder: Path) -> list[Any]:
     ours = read_with(PythonEngine(), str(path), progress=False)
     found: list[Any] = []
     for two_passes in (False, True):
-        theirs = read_with(PluginEngine(plugin.path(), two_passes=two_passes), str(path), progress=False)
+        theirs = read_with(PluginEngine(plugin_files.path(), two_passes=two_passes), str(path), progress=False)
         found += compare(ours, theirs).to_dict(orient="records")
     return found

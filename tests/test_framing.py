@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pybridge.framing import LARGEST, Framing
+from pybridge.wireshark.framing import LARGEST, Framing
 from tests.cuts import tool
 
 FRAMES = [bytes([number]) * (14 + number) for number in range(5)]

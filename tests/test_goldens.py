@@ -13,10 +13,10 @@ import pytest
 import pybridge
 from pcaps import build, listing
 from pcaps.expected import expected_file, expected_text
-from pybridge import plugin
 from pybridge.capture import read_with
 from pybridge.engine import Engine, PythonEngine
-from pybridge.plugin_engine import PluginEngine
+from pybridge.wireshark import plugin_files
+from pybridge.wireshark.plugin_engine import PluginEngine
 
 GOLDENS = listing.load_all()
 ENGINES = ["python", "plugin", "plugin, two passes"]
@@ -25,7 +25,7 @@ ENGINES = ["python", "plugin", "plugin, two passes"]
 def make(engine: str) -> Engine:
     if engine == "python":
         return PythonEngine()
-    return PluginEngine(plugin.path(), two_passes=engine != "plugin")
+    return PluginEngine(plugin_files.path(), two_passes=engine != "plugin")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -79,6 +79,6 @@ def test_the_plugin_leaves_no_trace_of_a_lua_error_on_any_golden(tmp_path: Path)
     environment = os.environ | {"HOME": str(tmp_path)}
     for golden in GOLDENS:
         path = listing.HERE / golden.file
-        command = ["tshark", "-n", "-X", f"lua_script:{plugin.path()}", "-r", str(path), "-Y", "_ws.lua.error"]
+        command = ["tshark", "-n", "-X", f"lua_script:{plugin_files.path()}", "-r", str(path), "-Y", "_ws.lua.error"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         assert (path.name, "", False) == (path.name, done.stdout, "Lua:" in done.stderr)

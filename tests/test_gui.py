@@ -18,7 +18,7 @@ from typing import BinaryIO, TypeVar
 
 import pytest
 
-from pybridge import plugin
+from pybridge.wireshark import plugin_files
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="xdotool presses keys in windows of X11, which Wireshark has on Linux"
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 PATIENCE = 60  # seconds, for anything on a busy machine
 PROBE = Path(__file__).with_name("probe.lua")
-PLUGIN = ("-X", f"lua_script:{plugin.path()}")
+PLUGIN = ("-X", f"lua_script:{plugin_files.path()}")
 SCRIPTS = ("-X", f"lua_script:{PROBE}", *PLUGIN)
 SETTINGS = ("-o", "gui.update.enabled:FALSE", "-o", "gui.ask_unsaved:FALSE")
 TWO_PASSES = ("-2", "-R", "frame")  # the filter makes tshark dissect in the first one, too

@@ -22,8 +22,9 @@ import pytest
 
 import pybridge
 from pcaps.traffic import write
-from pybridge import dumpcap, live
+from pybridge import live
 from pybridge.watch import Event, Limits
+from pybridge.wireshark import dumpcap
 from tests.conftest import Run
 from tests.cuts import tool
 

@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pybridge
-from pybridge import merged
 from pybridge.capture import Capture
-from pybridge.merged import File
 from pybridge.origins import Origins
 from pybridge.tcp.annotator import Annotator
 from pybridge.tcp.model import ACK, Segment
+from pybridge.wireshark import mergecap
+from pybridge.wireshark.mergecap import File
 from tests.conftest import Run
 from tests.cuts import cut, differences, in_order, tool
 
@@ -250,7 +250,7 @@ def test_a_missing_one_of_several_captures_is_named_and_the_rest_is_done(run: Ru
 
 def test_a_file_that_grows_meanwhile_is_said_so(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deal(whole, tmp_path / "parts", 2)
-    counted = merged._file
+    counted = mergecap._file
     monkeypatch.setattr(merged, "_file", lambda *given: counted(*given)._replace(frames=3))  # type: ignore[union-attr]
     with pytest.raises(pybridge.CaptureError, match="has changed meanwhile: read them again"):
         read(tmp_path / "parts")

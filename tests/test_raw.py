@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pybridge import batches, raw, segments, tshark
+from pybridge import batches, raw
+from pybridge.wireshark import segments, tshark
 
 
 @pytest.mark.parametrize("name", ["real/fast-open", "amsdu", "duplicate-ipv6", "6in4"])

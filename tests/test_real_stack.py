@@ -14,7 +14,7 @@ import pybridge
 from pcaps.expected import OTHER_STREAMS
 from pcaps.real import scenarios
 from pcaps.real.lab import Moment, load
-from pybridge import tshark
+from pybridge.wireshark import tshark
 
 NAMES = list(scenarios.SCENARIOS)
 MOMENTS = [(name, moment) for name in NAMES for moment in load(scenarios.HERE / f"{name}.states")]

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import pybridge
-from pybridge import plugin
+from pybridge.wireshark import plugin_files
 from tests.conftest import Run
 
 Tshark = Callable[..., str]
@@ -26,7 +26,7 @@ def tshark(tmp_path: Path) -> Tshark:
     """Runs tshark with the plugin and a home of its own; what it prints, if it complains of nothing."""
 
     def tshark(*arguments: str | Path) -> str:
-        command = ["tshark", "-X", f"lua_script:{plugin.path()}", *map(str, arguments)]
+        command = ["tshark", "-X", f"lua_script:{plugin_files.path()}", *map(str, arguments)]
         environment = os.environ | {"HOME": str(tmp_path), "WIRESHARK_CONFIG_DIR": str(tmp_path)}
         ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         complaints = [line for line in ended.stderr.splitlines() if "Running as user" not in line]
@@ -89,12 +89,12 @@ def test_the_profile_shows_roles_steps_and_states_in_columns(tshark: Tshark, tmp
     run("plugin", "profile", "-o", tmp_path / "profile.zip")
     with zipfile.ZipFile(tmp_path / "profile.zip") as archive:
         archive.extractall(tmp_path / "profiles")
-    lines = tshark("-C", plugin.PROFILE, "-T", "tabs", "-r", pcaps / "article-wget.pcapng").splitlines()
+    lines = tshark("-C", plugin_files.PROFILE, "-T", "tabs", "-r", pcaps / "article-wget.pcapng").splitlines()
     assert ["ACK-OF-FIN,FIN", "2,3", "TIME-WAIT", "LAST-ACK", "0.000504000"] == lines[8].split("\t")[-6:-1]
 
 
 def filters() -> list[str]:
-    files = {file.name: file.read_text(encoding="utf-8") for file in plugin.profile()}
+    files = {file.name: file.read_text(encoding="utf-8") for file in plugin_files.profile()}
     buttons = [row[2].replace("\\x22", '"') for row in csv.reader(files["dfilter_buttons"].splitlines())]
     colours = [line.split("@")[2] for line in files["colorfilters"].splitlines() if line.startswith("@")]
     return buttons + colours

@@ -14,7 +14,8 @@ from packaging.version import Version
 
 import pybridge
 from pcaps import build, listing, witness
-from pybridge import tshark, verification
+from pybridge import verification
+from pybridge.wireshark import tshark
 
 CAPTURES = witness.captures([str(listing.HERE)])
 CHUNKS = 8  # for as many workers

@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pybridge import segments, tshark
 from pybridge.errors import CaptureError, CutShortWarning, LeftOutWarning, SameFileWarning
+from pybridge.wireshark import segments, tshark
 
 NO_CAPTURES = {"mime", "json", "rfc7468", "mp4"}  # encapsulations; as `tshark.NO_CAPTURES`
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 from pyshark.packet.packet import Packet
 
-from pybridge import segments, tshark
 from pybridge.errors import PluginError
 from pybridge.tcp.model import ACK, ANOMALIES, FIN, RST, SYN, Annotation, ConnectionRow, NetworkError, Segment
+from pybridge.wireshark import segments, tshark
 
 ON_SEGMENTS = Annotation._fields
 ON_CONNECTIONS = (

@@ -20,9 +20,9 @@ import pyarrow as pa
 from packaging.version import Version
 from pyshark.capture.live_capture import LiveCapture
 
-from pybridge import segments, tshark
 from pybridge.errors import CaptureError
-from pybridge.framing import Framing
+from pybridge.wireshark import segments, tshark
+from pybridge.wireshark.framing import Framing
 
 SESSION = 1_000_000  # packets
 BUFFER = 32  # MiB in the kernel for what comes while the next tshark starts; dumpcap's own default is 2

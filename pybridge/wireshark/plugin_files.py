@@ -9,9 +9,9 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from pybridge import tshark
 from pybridge.errors import OutputError, PluginError
 from pybridge.files import writing
+from pybridge.wireshark import tshark
 
 NAME = "tcp_handshake.lua"
 PROFILE = "TCP Handshake"
