@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any, cast
 
-from pybridge import batches, origins
 from pybridge.engine import Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError
 from pybridge.language import Language
 from pybridge.meanings import FAILED
+from pybridge.tables import batches, file_origins
 from pybridge.text import endpoint
 from pybridge.wireshark import mergecap, plugin_files, tshark
 
@@ -202,12 +202,12 @@ def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progr
 def read_with(engine: Engine, source: str, *, progress: bool | None = None) -> Capture:
     """Annotate a capture with an engine made by the caller."""
     with mergecap.opened(source) as opened, closing(annotate(engine, opened, progress=progress)) as blocks:
-        rows = origins.of(opened)
+        rows = file_origins.of(opened)
         segments = list(rows.segments(blocks))
-    from pybridge import tables
+    from pybridge.tables import frames
 
-    connections = tables.frame(rows.connections(engine.rows()), rows.connections_schema)
-    return Capture(source, tables.frame(segments, rows.segments_schema), connections.set_index("stream"))
+    connections = frames.frame(rows.connections(engine.rows()), rows.connections_schema)
+    return Capture(source, frames.frame(segments, rows.segments_schema), connections.set_index("stream"))
 
 
 def read_all(
@@ -237,9 +237,9 @@ def read_all(
         with closing(annotate(judge, source, progress=progress)) as blocks:
             segments += batches.named(source, map(batches.segments, blocks))
         connections += batches.named(source, batches.connections(judge.rows()))
-    from pybridge import tables
+    from pybridge.tables import frames
 
     return (
-        tables.frame(segments, batches.with_capture(batches.SEGMENTS)),
-        tables.frame(connections, batches.with_capture(batches.CONNECTIONS)),
+        frames.frame(segments, batches.with_capture(batches.SEGMENTS)),
+        frames.frame(connections, batches.with_capture(batches.CONNECTIONS)),
     )

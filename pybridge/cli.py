@@ -26,11 +26,12 @@ import click
 import pyarrow as pa
 from tqdm import tqdm
 
-from pybridge import batches, files, origins
+from pybridge import files
 from pybridge.engine import ENGINES, Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError, CutShortWarning, LeftOutWarning, OutputError, PybridgeError
 from pybridge.language import LANGUAGES, Language
-from pybridge.origins import Alone, Origins
+from pybridge.tables import batches, file_origins
+from pybridge.tables.file_origins import Alone, Origins
 from pybridge.tcp.model import Annotation, Segment
 from pybridge.text import printable
 from pybridge.version import __version__
@@ -179,7 +180,7 @@ def _table_command(name: str, help_text: str, schema: pa.Schema, schema_of_many:
         def blocks(source: str) -> Blocks:
             judge = engine_by_name(engine)
             with mergecap.opened(source) as opened, closing(annotate(judge, opened, progress=progress)) as annotated:
-                yield from choose(judge, annotated, origins.of(opened))
+                yield from choose(judge, annotated, file_origins.of(opened))
 
         failed = []
 

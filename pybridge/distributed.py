@@ -24,9 +24,10 @@ try:
 except ImportError:
     raise ImportError("pybridge.distributed needs Dask: pip install 'pybridge-tcp[distributed]'.") from None
 
-from pybridge import batches, raw, tables
+from pybridge import raw
 from pybridge.conversations import Connections
 from pybridge.errors import PybridgeError, TSharkError
+from pybridge.tables import batches, frames
 from pybridge.tcp.annotator import Annotator
 from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
 from pybridge.wireshark import segments, tshark
@@ -197,8 +198,8 @@ def _annotate(part: pd.DataFrame, offsets: Sequence[int], version: Version) -> t
 
 
 def _segments(blocks: Iterable[pa.RecordBatch]) -> pd.DataFrame:
-    return tables.segments(blocks).rename(columns={"stream": "connection"})
+    return frames.segments(blocks).rename(columns={"stream": "connection"})
 
 
 def _connections(rows: Iterable[ConnectionRow]) -> pd.DataFrame:
-    return tables.connections(batches.connections(rows)).rename_axis("connection")
+    return frames.connections(batches.connections(rows)).rename_axis("connection")

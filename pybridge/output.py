@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pybridge import tables
 from pybridge.meanings import FAILED, OPENED
 from pybridge.summary import Summary
+from pybridge.tables import frames
 from pybridge.text import PIPED_WIDTH, amount, duration_text, endpoint, printable
 
 
@@ -43,21 +43,21 @@ def write(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, form: str, target
     stream = target.open("w", encoding="utf-8", newline="") if target else sys.stdout
     try:
         if form == "csv":
-            as_text(tables.frame([], schema)).to_csv(stream, index=False, lineterminator="\n")
+            as_text(frames.frame([], schema)).to_csv(stream, index=False, lineterminator="\n")
             for block in blocks:
-                as_text(tables.frame([block], schema)).to_csv(stream, index=False, header=False, lineterminator="\n")
+                as_text(frames.frame([block], schema)).to_csv(stream, index=False, header=False, lineterminator="\n")
         elif form == "json":
             before = "[\n"
             for block in blocks:
-                for record in _records(tables.frame([block], schema)):
+                for record in _records(frames.frame([block], schema)):
                     stream.write(before + json.dumps(record))
                     before = ",\n"
             stream.write("[]\n" if before == "[\n" else "\n]\n")
         elif form == "jsonl":
             for block in blocks:
-                stream.writelines(f"{json.dumps(record)}\n" for record in _records(tables.frame([block], schema)))
+                stream.writelines(f"{json.dumps(record)}\n" for record in _records(frames.frame([block], schema)))
         else:
-            _print_table(stream, tables.frame(blocks, schema))
+            _print_table(stream, frames.frame(blocks, schema))
     finally:
         if target:
             stream.close()
@@ -113,7 +113,7 @@ def _glance(table: pd.DataFrame) -> pd.DataFrame:
         names = ["frame", "stream", "sender", "flags", "length", "role"]
         rest = ["client_state", "server_state", "anomaly"]
         return pd.DataFrame(
-            capture | {name: table[name] for name in names} | {"step": tables.steps(table)} | {name: table[name] for name in rest}
+            capture | {name: table[name] for name in names} | {"step": frames.steps(table)} | {name: table[name] for name in rest}
         )
     ends = {end: [endpoint(*both) for both in zip(table[end], table[f"{end}_port"], strict=True)] for end in ("client", "server")}
     told = {

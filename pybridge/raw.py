@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pybridge import batches
+from pybridge.tables import batches
 from pybridge.tcp.model import NetworkError, Offer, Segment
 from pybridge.wireshark import segments
 

@@ -21,11 +21,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pybridge import ladder, tables
+from pybridge import ladder
 from pybridge.charts import charts
 from pybridge.language import TAGS, Language, Translate, translator
 from pybridge.meanings import ESTABLISHMENT, FAILED, LEGAL_MARK, PROBLEM_MARK, TERMINATION
 from pybridge.summary import NUMBERS_IN_FILTER, SHOWN, Summary, are_several, lasted, since_first, summary
+from pybridge.tables import frames
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
 GROUPS_PER_FAILURE = 50
@@ -190,7 +191,7 @@ def _segment_rows(segments: pd.DataFrame, streams: list[int]) -> dict[int, list[
     since = shown["time"] - shown.groupby("stream")["time"].transform("first")
     columns = [
         shown["frame"], since.map(duration_text), shown["sender"], shown["flags"], shown["seq"], shown["ack"], shown["length"],
-        shown["role"], tables.steps(shown), shown["client_state"], shown["server_state"], shown["responds_to"],
+        shown["role"], frames.steps(shown), shown["client_state"], shown["server_state"], shown["responds_to"],
         shown["response_time"].map(duration_text), shown["anomaly"],
     ]  # fmt: skip
     rows: dict[int, list[tuple[str, ...]]] = {}

@@ -14,8 +14,8 @@ from rich.live import Live as Display
 from rich.table import Table
 from rich.text import Text
 
-from pybridge import batches
 from pybridge.live import Live
+from pybridge.tables import batches
 from pybridge.tcp.model import ConnectionRow
 from pybridge.text import MISSING, PIPED_WIDTH, amount, endpoint, nanoseconds_text, printable
 from pybridge.watch import OTHERS, SECOND, Event, Limits, Watch

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 import pybridge
-from pybridge import batches, output
+from pybridge import output
+from pybridge.tables import batches
 from pybridge.wireshark import tshark
 
 CAPTURE = Path(__file__).resolve().parent.parent / "pcaps" / "real" / "fast-open.pcapng"

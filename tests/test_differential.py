@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from lupa import lua54
 
 from pcaps import build, listing
-from pybridge.batches import CATEGORIES
 from pybridge.capture import read_with
 from pybridge.engine import PythonEngine
+from pybridge.tables.batches import CATEGORIES
 from pybridge.tcp.model import ACK, CLOSED, FIN, LISTEN, RST, SYN, NetworkError, Segment
 from pybridge.verification import compare
 from pybridge.wireshark import plugin_files

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import pybridge
 from pybridge.capture import Capture
-from pybridge.origins import Origins
+from pybridge.tables.file_origins import Origins
 from pybridge.tcp.annotator import Annotator
 from pybridge.tcp.model import ACK, Segment
 from pybridge.wireshark import mergecap

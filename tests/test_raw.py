@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pybridge import batches, raw
+from pybridge import raw
+from pybridge.tables import batches
 from pybridge.wireshark import segments, tshark
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from pybridge import meanings, output, report, summary
-from pybridge.batches import CATEGORIES
 from pybridge.meanings import LEGAL_ANOMALIES
+from pybridge.tables.batches import CATEGORIES
 from pybridge.tcp.annotator import ANOMALIES
 from tests.test_ladder import (
     handshake,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pybridge
-from pybridge import batches, tables
+from pybridge.tables import batches, frames
 from tests.conftest import Run
 
 DOCUMENT = (Path(__file__).resolve().parent.parent / "docs" / "schema.md").read_text(encoding="utf-8")
@@ -26,8 +26,8 @@ def documented(heading: str) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("heading", "schema", "empty"),
     [
-        ("segments", batches.SEGMENTS, tables.segments([])),
-        ("connections", batches.CONNECTIONS, tables.connections([]).reset_index()),
+        ("segments", batches.SEGMENTS, frames.segments([])),
+        ("connections", batches.CONNECTIONS, frames.connections([]).reset_index()),
     ],
 )
 def test_columns_are_as_documented(heading: str, schema: pa.Schema, empty: pd.DataFrame) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pybridge import batches
 from pybridge.errors import CaptureError
+from pybridge.tables import batches
 from pybridge.tcp.model import Annotation, ConnectionRow, Segment
 from pybridge.wireshark import mergecap, tshark
 from pybridge.wireshark.mergecap import File

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pandas as pd
 import pyarrow as pa
 
-from pybridge import batches
+from pybridge.tables import batches
 
 
 def segments(blocks: Iterable[pa.RecordBatch]) -> pd.DataFrame:
