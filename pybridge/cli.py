@@ -30,12 +30,12 @@ from pybridge import files
 from pybridge.engine import ENGINES, Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError, CutShortWarning, LeftOutWarning, OutputError, PybridgeError
 from pybridge.language import LANGUAGES, Language
+from pybridge.live.monitor import Limits
 from pybridge.tables import batches, file_origins
 from pybridge.tables.file_origins import Alone, Origins
 from pybridge.tcp.model import Annotation, Segment
 from pybridge.text import printable
 from pybridge.version import __version__
-from pybridge.watch import Limits
 from pybridge.wireshark import mergecap, plugin_files, tshark
 
 FINDINGS, ERROR = 1, 2

@@ -15,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pybridge.live import Live
+from pybridge.live.monitor import OTHERS, SECOND, Event, Limits, Watch
 from pybridge.tables import batches
 from pybridge.tcp.model import ConnectionRow
 from pybridge.text import MISSING, PIPED_WIDTH, amount, endpoint, nanoseconds_text, printable
-from pybridge.watch import OTHERS, SECOND, Event, Limits, Watch
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SERVERS = 20  # shown

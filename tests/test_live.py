@@ -23,7 +23,7 @@ import pytest
 import pybridge
 from pcaps.traffic import write
 from pybridge import live
-from pybridge.watch import Event, Limits
+from pybridge.live.monitor import Event, Limits
 from pybridge.wireshark import dumpcap
 from tests.conftest import Run
 from tests.cuts import tool

@@ -10,9 +10,9 @@ from itertools import pairwise
 
 import pytest
 
+from pybridge.live.monitor import OTHERS, OUTRIGHT, SECOND, WAITING, Event, Limits, Watch
 from pybridge.meanings import OPENED
 from pybridge.tcp.model import ACK, FIN, RST, SYN, ConnectionRow, NetworkError, Segment
-from pybridge.watch import OTHERS, OUTRIGHT, SECOND, WAITING, Event, Limits, Watch
 from tests.machines import PythonMachine
 from tests.test_listings import LISTINGS, expectations
 

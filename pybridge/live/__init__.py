@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 
+from pybridge.live.monitor import SECOND, Event, Limits, Watch
 from pybridge.tcp.model import ConnectionRow
-from pybridge.watch import SECOND, Event, Limits, Watch
 from pybridge.wireshark import segments
 from pybridge.wireshark.dumpcap import Packets
 
