@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from packaging.version import Version
 
 from pcaps import build, listing
-from pybridge import raw
-from pybridge.conversations import Connections, Conversation
+from pybridge.distributed import rows
+from pybridge.distributed.streams import Connections, Conversation
 from pybridge.tcp.model import ACK, FIN, RST, SYN, Segment
 from pybridge.wireshark import segments, tshark
 from tests import test_differential as differential
@@ -24,10 +24,10 @@ def assert_wireshark_agrees(path: Path) -> None:
 
     But for the flows in which a header quoted by an ICMP error begins a stream: what else it says is not kept.
     """
-    file = raw.File(0)
+    file = rows.File(0)
     table = pa.Table.from_batches(file.rows(batch) for batch in tshark.columns(str(path), segments.FIELDS, every_packet=True))
     choose = Connections(set(table["flow"].to_pylist()), tshark.version())
-    rows = [row for block in raw.in_order(table) for row in block]
+    rows = [row for block in rows.in_order(table) for row in block]
     begun = {row.event.stream: row for row in reversed(rows)}.values()
     unknown = {row.flow for row in begun if not isinstance(row.event, Segment) and row.event.stream is not None}
     kept = [row for row in rows if isinstance(row.event, Segment) and row.flow not in unknown]

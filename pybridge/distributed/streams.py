@@ -11,7 +11,7 @@ from collections.abc import Set
 
 from packaging.version import Version
 
-from pybridge.raw import Row
+from pybridge.distributed.rows import Row
 from pybridge.tcp.annotator import KIND, completeness
 from pybridge.tcp.model import ACK, SYN, NetworkError, Segment
 from pybridge.tcp.state import MODULO

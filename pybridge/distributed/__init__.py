@@ -24,8 +24,8 @@ try:
 except ImportError:
     raise ImportError("pybridge.distributed needs Dask: pip install 'pybridge-tcp[distributed]'.") from None
 
-from pybridge import raw
-from pybridge.conversations import Connections
+from pybridge.distributed import rows
+from pybridge.distributed.streams import Connections
 from pybridge.errors import PybridgeError, TSharkError
 from pybridge.tables import batches, frames
 from pybridge.tcp.annotator import Annotator
@@ -157,7 +157,7 @@ def _dissect(path: str, number: int, version: Version) -> tuple[pd.DataFrame, _S
     own = _version()
     if own != version:
         raise TSharkError(f"Worker {_worker()} has tshark {own}, another has {version}: install the same version on all.")
-    file = raw.File(number)
+    file = rows.File(number)
     blocks = []
     problems: list[str] = []
     try:
@@ -166,24 +166,24 @@ def _dissect(path: str, number: int, version: Version) -> tuple[pd.DataFrame, _S
     except PybridgeError as error:
         problems.append(str(error))
         if not file.segments:  # what is no capture has no frames, though Wireshark takes a picture for one
-            file = raw.File(number)
+            file = rows.File(number)
     return _frame(blocks), _Summary(path, file.frames, file.segments, file.start, " ".join(problems) or None)
 
 
 def _frame(blocks: Iterable[pa.RecordBatch]) -> pd.DataFrame:
-    rows: pd.DataFrame = pa.Table.from_batches(blocks, raw.SCHEMA).to_pandas(types_mapper=pd.ArrowDtype)
+    rows: pd.DataFrame = pa.Table.from_batches(blocks, rows.SCHEMA).to_pandas(types_mapper=pd.ArrowDtype)
     return rows
 
 
 def _annotate(part: pd.DataFrame, offsets: Sequence[int], version: Version) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables of the flows of one partition."""
-    table = pa.Table.from_pandas(part, raw.SCHEMA, preserve_index=False)
+    table = pa.Table.from_pandas(part, rows.SCHEMA, preserve_index=False)
     files = table.group_by("flow").aggregate([("file", "count_distinct")])
     cut = files.filter(pc.greater(files["file_count_distinct"], 1))["flow"].to_pylist()
     choose = Connections(set(cut), version)
     annotator = Annotator()
 
-    def annotated(rows: Iterable[raw.Row]) -> Iterator[tuple[Segment, Annotation]]:
+    def annotated(rows: Iterable[rows.Row]) -> Iterator[tuple[Segment, Annotation]]:
         for row in rows:
             frame = row.event.frame + offsets[row.file]
             connection: Any = choose.of(row, frame * PLACES + row.place)
@@ -193,7 +193,7 @@ def _annotate(part: pd.DataFrame, offsets: Sequence[int], version: Version) -> t
             else:
                 yield event, annotator.segment(*event)
 
-    made = _segments(batches.segments(list(annotated(rows))) for rows in raw.in_order(table))
+    made = _segments(batches.segments(list(annotated(rows))) for rows in rows.in_order(table))
     return made, _connections(connection.row() for connection in annotator.connections.each())
 
 
