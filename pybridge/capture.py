@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pybridge.engine import Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError
-from pybridge.language import Language
-from pybridge.meanings import FAILED
+from pybridge.report.explanations import FAILED
+from pybridge.report.language import Language
 from pybridge.tables import batches, file_origins
 from pybridge.text import endpoint
 from pybridge.wireshark import mergecap, plugin_files, tshark
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyshark.packet.packet import Packet
 
-    from pybridge.ladder import Ladder
+    from pybridge.report.ladder.svg import Ladder
 
 
 class Capture:
@@ -51,9 +51,9 @@ class Capture:
 
     def _repr_html_(self) -> str:
         """In Jupyter: the verdict, charts, and the first failures."""
-        from pybridge import report
+        from pybridge.report import page
 
-        return report.excerpt(self.segments, self.connections, title=self.source)
+        return page.excerpt(self.segments, self.connections, title=self.source)
 
     @property
     def failed(self) -> pd.DataFrame:
@@ -129,9 +129,9 @@ class Capture:
         ValueError
             There is no such language.
         """
-        from pybridge import ladder
+        from pybridge.report.ladder import svg
 
-        return ladder.Ladder(ladder.ladder_svg(self.segments, self._connection(stream), language=language))
+        return svg.Ladder(svg.ladder_svg(self.segments, self._connection(stream), language=language))
 
     def packet(self, frame: int) -> Packet:
         """The full pyshark packet behind a row: every field that Wireshark dissects.

@@ -29,8 +29,8 @@ from tqdm import tqdm
 from pybridge import files
 from pybridge.engine import ENGINES, Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError, CutShortWarning, LeftOutWarning, OutputError, PybridgeError
-from pybridge.language import LANGUAGES, Language
 from pybridge.live.monitor import Limits
+from pybridge.report.language import LANGUAGES, Language
 from pybridge.tables import batches, file_origins
 from pybridge.tables.file_origins import Alone, Origins
 from pybridge.tcp.model import Annotation, Segment
@@ -316,13 +316,14 @@ def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, lang
                 title, tables = f"{len(sources)} captures", capture.read_all(sources, engine)
         for warning in caught:
             warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
-        from pybridge import output, report
-        from pybridge.summary import numbered, summary
+        from pybridge import output
+        from pybridge.report import page
+        from pybridge.report.summary import numbered, summary
 
         if len(sources) > 1:
             tables = numbered(*tables)
         facts = summary(*tables)
-        page = report.render(
+        page = page.render(
             *tables,
             facts=facts,
             title=title,

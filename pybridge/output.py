@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pybridge.meanings import FAILED, OPENED
-from pybridge.summary import Summary
+from pybridge.report.explanations import FAILED, OPENED
+from pybridge.report.summary import Summary
 from pybridge.tables import frames
 from pybridge.text import PIPED_WIDTH, amount, duration_text, endpoint, printable
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import pybridge
 from pcaps.traffic import write
-from pybridge import report
+from pybridge.report import page
 from tests.test_ladder import tables
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -61,7 +61,7 @@ def office_page(office: pybridge.Capture) -> Path:
 
 
 def written(path: Path, segments: pd.DataFrame, connections: pd.DataFrame, **options: Any) -> Path:
-    path.write_text(report.render(segments, connections, **{"title": "office", "versions": {}} | options), encoding="utf-8")
+    path.write_text(page.render(segments, connections, **{"title": "office", "versions": {}} | options), encoding="utf-8")
     return path
 
 

@@ -10,7 +10,7 @@ import pytest
 import pybridge
 from pybridge import testing
 from pybridge.capture import Capture
-from pybridge.meanings import FAILED
+from pybridge.report.explanations import FAILED
 from pybridge.verification import verify
 
 CURL, REFUSED, RETRIED = "article-curl.pcapng", "refused.pcapng", "syn-retransmission.pcapng"

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 import pybridge
-from pybridge.ladder import ladder_svg, ladders
-from pybridge.language import LANGUAGES, Language
+from pybridge.report.ladder.svg import ladder_svg, ladders
+from pybridge.report.language import LANGUAGES, Language
 from pybridge.text import amount, duration_text, endpoint, printable
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import pybridge
-from pybridge.language import LANGUAGES, TAGS, translator
-from pybridge.zh import PHRASES
+from pybridge.report.chinese import PHRASES
+from pybridge.report.language import LANGUAGES, TAGS, translator
 
 PACKAGE = Path(pybridge.__file__).parent
 SOURCES = [ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.glob("*.py") if path.name != "zh.py"]

@@ -10,8 +10,9 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from pybridge import meanings, output, report, summary
-from pybridge.meanings import LEGAL_ANOMALIES
+from pybridge import output
+from pybridge.report import explanations, page, summary
+from pybridge.report.explanations import LEGAL_ANOMALIES
 from pybridge.tables.batches import CATEGORIES
 from pybridge.tcp.annotator import ANOMALIES
 from tests.test_ladder import (
@@ -147,14 +148,18 @@ def test_slowest_handshakes() -> None:
 
 
 def test_every_value_is_explained() -> None:
-    assert set(meanings.ESTABLISHMENT) == set(CATEGORIES["establishment"]) == {*meanings.OPENED, *meanings.FAILED, "not-captured"}
-    assert set(meanings.TERMINATION) == set(CATEGORIES["termination"])
-    assert tuple(meanings.ANOMALIES) == tuple(ANOMALIES), "in the order of the specification"
-    assert set(meanings.ANOMALIES) >= LEGAL_ANOMALIES
+    assert (
+        set(explanations.ESTABLISHMENT)
+        == set(CATEGORIES["establishment"])
+        == {*explanations.OPENED, *explanations.FAILED, "not-captured"}
+    )
+    assert set(explanations.TERMINATION) == set(CATEGORIES["termination"])
+    assert tuple(explanations.ANOMALIES) == tuple(ANOMALIES), "in the order of the specification"
+    assert set(explanations.ANOMALIES) >= LEGAL_ANOMALIES
 
 
 def test_page(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    page = Page(report.render(*mixed, title="office.pcapng", versions=VERSIONS, notes=["It was cut short."]))
+    page = Page(page.render(*mixed, title="office.pcapng", versions=VERSIONS, notes=["It was cut short."]))
     assert "Of 9 connections, 3 opened, ▲ 5 failed, 1 had no opening in the capture." in page.text
     assert "Failed: 2 refused, 1 unreachable, 2 unanswered." in page.text
     assert "Closed first by the client: 1, the server: 1, both at once: 1." in page.text
@@ -179,7 +184,7 @@ def test_page(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
 def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame], capsys: pytest.CaptureFixture[str]) -> None:
     output.print_summary(summary.summary(*mixed), "office\x1b.pcapng")
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    page = Page(report.render(*mixed, title="t", versions={}))
+    page = Page(page.render(*mixed, title="t", versions={}))
     assert lines[:6] == [
         r"office\x1b.pcapng: 9 TCP connections, 335 TCP segments",
         "Of 9 connections, 3 opened, 5 failed, 1 had no opening in the capture.",
@@ -208,7 +213,7 @@ def test_connections_of_several_captures_are_numbered_through(mixed: tuple[pd.Da
     )
     connections.loc[9:, "start"] += pd.Timedelta("1000h")
     tables_of_both = summary.numbered(segments, connections)
-    page = Page(report.render(*tables_of_both, title="2 captures", versions={}))
+    page = Page(page.render(*tables_of_both, title="2 captures", versions={}))
     rows = page.table("No.")
     assert [row[0] for row in rows] == [str(number) for number in range(18)]
     assert rows[1][1:3] == rows[10][1:3]
@@ -223,16 +228,16 @@ def test_connections_of_several_captures_are_numbered_through(mixed: tuple[pd.Da
 
 def test_links_lead_somewhere(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     for limit in (200, 3, 0):
-        page = Page(report.render(*mixed, title="t", versions={}, max_ladders=limit))
+        page = Page(page.render(*mixed, title="t", versions={}, max_ladders=limit))
         assert len(page.ids) == len(set(page.ids))
         assert all(link.startswith("#") for link in page.links)
         assert {link[1:] for link in page.links} <= set(page.ids)
-    page = Page(report.render(*mixed, title="t", versions={}))
+    page = Page(page.render(*mixed, title="t", versions={}))
     assert {"#ladder-7", "#row-7"} <= set(page.links)
 
 
 def test_nothing_is_asked_of_the_network_and_only_our_script_runs(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    html = report.render(*mixed, title="t", versions=VERSIONS)
+    html = page.render(*mixed, title="t", versions=VERSIONS)
     page = Page(html)
     assert not {"link", "img", "iframe", "object", "form", "base"} & set(page.tags)
     assert page.tags.count("script") == 2, "data, and what the policy names by its hash"
@@ -243,7 +248,7 @@ def test_nothing_is_asked_of_the_network_and_only_our_script_runs(mixed: tuple[p
 
 
 def test_tables_are_readable_by_screen_readers(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    page = Page(report.render(*mixed, title="t", versions=VERSIONS))
+    page = Page(page.render(*mixed, title="t", versions=VERSIONS))
     assert page.tags.count("caption") == page.tags.count("table") >= 5
     assert page.tags.count("th") == sum(name == "scope" for tag, name, _ in page.attributes if tag == "th")
 
@@ -255,7 +260,7 @@ def test_hostile_text() -> None:
     segments["anomaly"] = nasty
     connections["anomalies"] = nasty
     connections["establishment"] = "refused"
-    html = report.render(segments, connections, title=nasty + "\udcff", versions={nasty: nasty}, notes=[nasty])
+    html = page.render(segments, connections, title=nasty + "\udcff", versions={nasty: nasty}, notes=[nasty])
     page = Page(html)
     assert "img" not in page.tags
     assert page.tags.count("script") == 2
@@ -266,14 +271,14 @@ def test_hostile_text() -> None:
 
 def test_failures_and_anomalies_are_drawn_first() -> None:
     scenarios = [normal() for _ in range(10)] + [simultaneous_close(), refused(), normal()]
-    html = report.render(*tables(*scenarios), title="t", versions={}, max_ladders=4)
+    html = page.render(*tables(*scenarios), title="t", versions={}, max_ladders=4)
     assert re.findall(r'id="ladder-(\d+)"', html) == ["10", "11", "0", "1"]
     assert "4 connections of 13" in Page(html).text
 
 
 def test_many_equal_failures_leave_room_for_others() -> None:
     scenarios = [refused() for _ in range(60)] + [unanswered(), simultaneous_close()]
-    html = report.render(*tables(*scenarios), title="t", versions={}, max_ladders=30)
+    html = page.render(*tables(*scenarios), title="t", versions={}, max_ladders=30)
     drawn = re.findall(r'id="ladder-(\d+)"', html)
     assert drawn == [str(stream) for stream in (*range(28), 60, 61)]
 
@@ -281,15 +286,15 @@ def test_many_equal_failures_leave_room_for_others() -> None:
 def test_scan_of_many_ports_is_capped() -> None:
     scenarios = [(refused()[0], refused()[1] | {"ends": (("10.0.0.1", 50000), ("10.0.0.2", port)), "establishment": value})
                  for value in ("refused", "aborted") for port in range(1, 81)]  # fmt: skip
-    page = Page(report.render(*tables(*scenarios), title="t", versions={}, max_ladders=1))
+    page = Page(page.render(*tables(*scenarios), title="t", versions={}, max_ladders=1))
     rows = page.table("Server")
-    assert len(rows) == 2 * (1 + report.GROUPS_PER_FAILURE + 1)
+    assert len(rows) == 2 * (1 + page.GROUPS_PER_FAILURE + 1)
     assert page.text.count("and 30 more groups") == 2
 
 
 def test_connection_table_is_capped(monkeypatch: pytest.MonkeyPatch, mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     monkeypatch.setattr(report, "CONNECTION_ROWS", 4)
-    page = Page(report.render(*mixed, title="t", versions={}))
+    page = Page(page.render(*mixed, title="t", versions={}))
     assert len(page.table("No.")) == 4
     assert "The first 4 of 9 connections" in page.text
     assert "pybridge connections FILE --format csv" in page.text
@@ -297,14 +302,14 @@ def test_connection_table_is_capped(monkeypatch: pytest.MonkeyPatch, mixed: tupl
 
 
 def test_two_hundred_connections_make_a_small_page() -> None:
-    html = report.render(*tables(*[normal()] * 150, *[transfer(100)] * 30, *[refused()] * 20), title="t", versions=VERSIONS)
+    html = page.render(*tables(*[normal()] * 150, *[transfer(100)] * 30, *[refused()] * 20), title="t", versions=VERSIONS)
     assert html.count('class="tcp-ladder"') == 200
     assert len(html.encode()) < 3_000_000
 
 
 @pytest.mark.parametrize("empty", [tables(), (pd.DataFrame(), pd.DataFrame())])
 def test_no_tcp(empty: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    page = Page(report.render(*empty, title="quiet.pcap", versions=VERSIONS))
+    page = Page(page.render(*empty, title="quiet.pcap", versions=VERSIONS))
     assert "There is no TCP connection in this capture." in page.text
     assert "table" not in page.tags
     assert "nan" not in page.text.lower()
@@ -312,7 +317,7 @@ def test_no_tcp(empty: tuple[pd.DataFrame, pd.DataFrame]) -> None:
 
 
 def test_only_failures() -> None:
-    page = Page(report.render(*tables(refused()), title="t", versions={}))
+    page = Page(page.render(*tables(refused()), title="t", versions={}))
     assert "▲ The only connection failed" in page.text
     assert "None" not in page.text
     assert "NaT" not in page.text
@@ -320,6 +325,6 @@ def test_only_failures() -> None:
 
 def test_input_is_left_alone(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     before = [table.copy(deep=True) for table in mixed]
-    report.render(*mixed, title="t", versions={})
+    page.render(*mixed, title="t", versions={})
     for table, copy in zip(mixed, before, strict=True):
         pd.testing.assert_frame_equal(table, copy)

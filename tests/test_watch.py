@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from pybridge.live.monitor import OTHERS, OUTRIGHT, SECOND, WAITING, Event, Limits, Watch
-from pybridge.meanings import OPENED
+from pybridge.report.explanations import OPENED
 from pybridge.tcp.model import ACK, FIN, RST, SYN, ConnectionRow, NetworkError, Segment
 from tests.machines import PythonMachine
 from tests.test_listings import LISTINGS, expectations

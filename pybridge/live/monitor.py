@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pybridge.meanings import OPENED
+from pybridge.report.explanations import OPENED
 from pybridge.tcp.annotator import Annotator
 from pybridge.tcp.model import ACK, SYN, ConnectionRow, NetworkError, Segment
 from pybridge.tcp.state import Connection

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from pybridge.meanings import ANOMALIES, ESTABLISHMENT, TERMINATION
+from pybridge.report.explanations import ANOMALIES, ESTABLISHMENT, TERMINATION
 
 _ESTABLISHMENT = {
     "complete": "已建立；三次握手的三步都被捕获。",

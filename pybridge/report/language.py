@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from pybridge.zh import PHRASES
+from pybridge.report.chinese import PHRASES
 
 Language = Literal["en", "zh"]
 Translate = Callable[[str], str]

@@ -21,11 +21,11 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pybridge import ladder
-from pybridge.charts import charts
-from pybridge.language import TAGS, Language, Translate, translator
-from pybridge.meanings import ESTABLISHMENT, FAILED, LEGAL_MARK, PROBLEM_MARK, TERMINATION
-from pybridge.summary import NUMBERS_IN_FILTER, SHOWN, Summary, are_several, lasted, since_first, summary
+from pybridge.report.charts import charts
+from pybridge.report.explanations import ESTABLISHMENT, FAILED, LEGAL_MARK, PROBLEM_MARK, TERMINATION
+from pybridge.report.ladder import svg
+from pybridge.report.language import TAGS, Language, Translate, translator
+from pybridge.report.summary import NUMBERS_IN_FILTER, SHOWN, Summary, are_several, lasted, since_first, summary
 from pybridge.tables import frames
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
@@ -112,7 +112,7 @@ def render(
         establishment=ESTABLISHMENT,
         termination=TERMINATION,
         failed_values=FAILED,
-        ladder_style=Markup(ladder.STYLE),  # noqa: S704 - a constant
+        ladder_style=Markup(svg.STYLE),  # noqa: S704 - a constant
     )
 
 
@@ -157,7 +157,7 @@ def _choose(connections: pd.DataFrame, limit: int) -> list[int]:
 def _ladders(
     segments: pd.DataFrame, connections: pd.DataFrame, streams: list[int], language: Language, say: Translate
 ) -> list[dict[str, Any]]:
-    drawn = ladder.ladders(segments, connections, streams, language=language)
+    drawn = svg.ladders(segments, connections, streams, language=language)
     rows = (row for _, row in connections.loc[streams].iterrows())
     counts, listed = segments["stream"].value_counts(), _segment_rows(segments, streams)
     return [

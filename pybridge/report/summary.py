@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pybridge.language import Translate
-from pybridge.meanings import ANOMALIES, ESTABLISHMENT, FAILED, LEGAL_ANOMALIES, OPENED, TERMINATION
+from pybridge.report.explanations import ANOMALIES, ESTABLISHMENT, FAILED, LEGAL_ANOMALIES, OPENED, TERMINATION
+from pybridge.report.language import Translate
 from pybridge.text import amount, endpoint
 
 SLOWEST = 10

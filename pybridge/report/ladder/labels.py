@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pybridge.ladder_missing import Missing
-from pybridge.ladder_rows import ROWS_BEFORE_CAP, Connection, End, Row, Run, Story
-from pybridge.language import Translate
-from pybridge.meanings import LEGAL_ANOMALIES, LEGAL_MARK, PROBLEM_MARK
+from pybridge.report.explanations import LEGAL_ANOMALIES, LEGAL_MARK, PROBLEM_MARK
+from pybridge.report.ladder.missing import Missing
+from pybridge.report.ladder.story import ROWS_BEFORE_CAP, Connection, End, Row, Run, Story
+from pybridge.report.language import Translate
 from pybridge.text import endpoint, nanoseconds_text
 
 WIDEST_NOTE = 27  # Latin letters

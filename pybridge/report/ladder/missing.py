@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from pybridge.ladder_rows import Row, Run, Story
+from pybridge.report.ladder.story import Row, Run, Story
 from pybridge.tcp.model import CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT
 from pybridge.tcp.state import SYNCHRONISED
 

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from pybridge import ladder_words as words
-from pybridge.ladder_missing import Missing, with_missing
-from pybridge.ladder_rows import Row, Run, Story, stories
-from pybridge.language import TAGS, Language, Translate, translator
-from pybridge.meanings import LEGAL_ANOMALIES, PROBLEM_MARK
+from pybridge.report.explanations import LEGAL_ANOMALIES, PROBLEM_MARK
+from pybridge.report.ladder import labels as words
+from pybridge.report.ladder.missing import Missing, with_missing
+from pybridge.report.ladder.story import Row, Run, Story, stories
+from pybridge.report.language import TAGS, Language, Translate, translator
 from pybridge.tcp.state import SYNCHRONISED
 from pybridge.text import MINUS, nanoseconds_text, printable
 
