@@ -15,7 +15,7 @@ from packaging.version import Version
 
 import pybridge
 from pcaps.listing import HERE, Listing, load_all
-from pybridge.output import as_text
+from pybridge.cli.output import as_text
 from pybridge.wireshark import tshark
 
 MISSING = "."

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import pybridge
-from pybridge import output
+from pybridge.cli import output
 from pybridge.tables import batches
 from pybridge.wireshark import tshark
 

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from pybridge import output
+from pybridge.cli import output
 from pybridge.report import explanations, page, summary
 from pybridge.report.explanations import LEGAL_ANOMALIES
 from pybridge.tables.batches import CATEGORIES

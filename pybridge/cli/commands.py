@@ -221,7 +221,7 @@ def _write(blocks: Blocks, schema: pa.Schema, form: str, target: Path | None) ->
         write = batches.write_parquet if form == "parquet" else batches.write_arrow
         write(blocks, schema, target or sys.stdout.buffer)
         return
-    from pybridge import output
+    from pybridge.cli import output
 
     output.write(blocks, schema, form, target)
 
@@ -316,7 +316,7 @@ def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, lang
                 title, tables = f"{len(sources)} captures", capture.read_all(sources, engine)
         for warning in caught:
             warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
-        from pybridge import output
+        from pybridge.cli import output
         from pybridge.report import page
         from pybridge.report.summary import numbered, summary
 
@@ -350,15 +350,15 @@ def live_command(source: str, bpf: str, connections: bool, answer: float, linger
 
     INTERFACE may also be - for standard input (ssh host tcpdump -U -w - | pybridge live -), a named pipe, or a file.
     """
-    from pybridge import terminal
+    from pybridge.cli import live_view
 
     limits = Limits(answer=answer, linger=linger, idle=idle, connections=most)
     if not connections:
-        terminal.follow(source, bpf, limits, _stopping)
+        live_view.follow(source, bpf, limits, _stopping)
         return
-    from pybridge import output
+    from pybridge.cli import output
 
-    output.write(terminal.rows(source, bpf, limits, _stopping), batches.CONNECTIONS, "csv", None)
+    output.write(live_view.rows(source, bpf, limits, _stopping), batches.CONNECTIONS, "csv", None)
 
 
 @contextmanager
