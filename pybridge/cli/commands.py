@@ -26,7 +26,7 @@ import click
 import pyarrow as pa
 from tqdm import tqdm
 
-from pybridge import files
+from pybridge import atomic_file
 from pybridge.engine import ENGINES, Engine, EngineName, annotate, engine_by_name
 from pybridge.errors import CaptureError, CutShortWarning, LeftOutWarning, OutputError, PybridgeError
 from pybridge.live.monitor import Limits
@@ -257,7 +257,7 @@ def _target(out: Path | None) -> Iterator[Path | None]:
     if out is None:
         yield None
         return
-    with files.writing(out) as temporary:
+    with atomic_file.writing(out) as temporary:
         yield temporary
 
 
@@ -304,7 +304,7 @@ def report_command(sources: tuple[str, ...], out: Path, engine: EngineName, lang
     from pybridge import capture
 
     many = _is_many(sources)
-    with files.writing(out) as temporary, ThreadPoolExecutor(1) as pool:
+    with atomic_file.writing(out) as temporary, ThreadPoolExecutor(1) as pool:
         pool.submit(import_module, "pybridge.report")  # while tshark works
         if out.exists():
             _say(f"{out} exists: it is replaced when the new one is complete.")

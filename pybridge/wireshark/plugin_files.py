@@ -9,8 +9,8 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from pybridge.atomic_file import writing
 from pybridge.errors import OutputError, PluginError
-from pybridge.files import writing
 from pybridge.wireshark import tshark
 
 NAME = "tcp_handshake.lua"
