@@ -37,18 +37,18 @@ test: $(READY) tools ## run the tests
 	@$(BIN)/python -m pytest -q -n $(JOBS)
 
 compat: ## [RELEASES="bookworm trixie sid"]: the tests on tshark 4.0, 4.4 and 4.6, each in a Debian of its own (as root)
-	@bash tests/compat.sh $(RELEASES)
+	@bash tools/test_versions.sh $(RELEASES)
 
 fuzz: $(READY) ## [SECONDS=600] [SEED=1]: both implementations on random conversations and damaged captures, for so long
 	@end=$$(($$(date +%s) + $(SECONDS))); seed=$(SEED); while [ $$(date +%s) -lt $$end ]; do \
 		echo "seed $$seed"; PYBRIDGE_FUZZ_EXAMPLES=500 $(BIN)/python -m pytest -q -n $(JOBS) --hypothesis-seed=$$seed \
-			tests/test_differential.py tests/test_damaged.py || exit 1; seed=$$((seed + 1)); done
+			tests/tcp tests/wireshark/test_engines_agree.py tests/wireshark/test_damaged_captures.py || exit 1; seed=$$((seed + 1)); done
 
 bench: $(READY) ## [FRAMES=500000] [BENCH="--quick"]: measure all that has a goal, beside docs/bench.json
-	@$(BIN)/python -m tests.bench --frames $(FRAMES) --compare docs/bench.json $(BENCH)
+	@$(BIN)/python -m tools.bench --frames $(FRAMES) --compare tools/bench.json $(BENCH)
 
 screenshots: $(READY) ## make the pictures of docs/images anew, in Wireshark and a browser on a display of their own
-	@sh docs/screenshots.sh
+	@sh tools/screenshots.sh
 
 lint: $(READY) ## ruff, mypy, luacheck
 	@sh .ci/system luacheck
@@ -57,7 +57,7 @@ lint: $(READY) ## ruff, mypy, luacheck
 	@luacheck --quiet plugin
 
 golden: $(READY) ## make the captures of pcaps/ and their expected tables anew
-	@$(BIN)/python -m pcaps.build && $(BIN)/python -m pcaps.expected
+	@$(BIN)/python -m tools.goldens.build && $(BIN)/python -m tools.goldens.expected
 
 notebook: $(READY) ## explore a capture in JupyterLab
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook]' && $(BIN)/jupyter lab notebooks/explore.ipynb
@@ -66,10 +66,10 @@ verify: $(READY) ## [PCAP=...]: annotate with both engines and compare; default:
 	@$(BIN)/pybridge verify -- "$(or $(PCAP),pcaps)"
 
 cuts: $(READY) ## [CAPTURES=pcaps]: every capture cut at every frame gives the tables of the whole
-	@$(BIN)/python -m tests.cuts "$(or $(CAPTURES),pcaps)"
+	@$(BIN)/python -m tools.split_points "$(or $(CAPTURES),pcaps)"
 
 witness: $(READY) ## [CAPTURES=pcaps]: every connection against Wireshark's own completeness and initial RTT
-	@$(BIN)/python -m pcaps.witness "$(or $(CAPTURES),pcaps)"
+	@$(BIN)/python -m tools.wireshark_fields "$(or $(CAPTURES),pcaps)"
 
 install-plugin: $(READY) ## copy the plugin into Wireshark's personal plugin folder
 	@$(BIN)/pybridge plugin install

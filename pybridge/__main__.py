@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`python -m pybridge`."""
 
-from pybridge.cli.commands import main
+from pybridge.cli import main
 
 main()

@@ -15,7 +15,7 @@ from pybridge.errors import OutputError
 
 
 @contextmanager
-def writing(target: Path) -> Iterator[Path]:
+def replacing(target: Path) -> Iterator[Path]:
     """A temporary file beside `target` that takes its place when the block ends well, and vanishes when it does not.
 
     Raises

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
-from pybridge.engine import Engine, EngineName, annotate, engine_by_name
+from pybridge.engine import Engine, EngineName, open_run
 from pybridge.errors import CaptureError
-from pybridge.report.explanations import FAILED
 from pybridge.report.language import Language
-from pybridge.tables import batches, file_origins
+from pybridge.tables import batches, schema
+from pybridge.tcp.vocabulary import FAILED, SENDERS
 from pybridge.text import endpoint
-from pybridge.wireshark import mergecap, plugin_files, tshark
+from pybridge.wireshark import plugin_files
+from pybridge.wireshark.capture_source import STANDARD_INPUT, CaptureSource
+from pybridge.wireshark.columns import matching_frames
+from pybridge.wireshark.packets import follow_stream, read_packet
+from pybridge.wireshark.sources import open_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +88,7 @@ class Capture:
         ['SYN', 'SYN-ACK']
         """
         with self._again() as source:
-            frames = tshark.matching(source, display_filter, plugin=plugin_files.path())
+            frames = matching_frames(source, display_filter, plugin=plugin_files.path())
         segments = self.segments[self.segments["frame"].isin(frames)]
         return Capture(self.source, segments, self.connections[self.connections.index.isin(segments["stream"])])
 
@@ -106,10 +110,10 @@ class Capture:
         connection = self._connection(stream)
         client = endpoint(connection["client"], connection["client_port"])
         with self._again() as source:
-            turns = [("client" if node == client else "server", data) for node, data in tshark.follow(source, stream)]
+            turns = [("client" if node == client else "server", data) for node, data in follow_stream(source, stream)]
         import pandas as pd
 
-        senders = pd.Categorical([sender for sender, _ in turns], categories=batches.SENDERS)
+        senders = pd.Categorical([sender for sender, _ in turns], categories=SENDERS)
         return pd.DataFrame({"sender": senders, "data": pd.Series([data for _, data in turns], dtype=object)})
 
     def ladder(self, stream: int, *, language: Language = "en") -> Ladder:
@@ -142,21 +146,21 @@ class Capture:
             There is no such frame, or the capture was standard input.
         """
         with self._again() as source:
-            return tshark.packet(source, frame)
+            return read_packet(source, frame)
 
     def _connection(self, stream: int) -> pd.Series[Any]:
         if stream not in self.connections.index:
             raise KeyError(f"{self.source} has no connection {stream}.")
         return cast("pd.Series[Any]", self.connections.loc[stream])
 
-    def _again(self) -> AbstractContextManager[tshark.Source]:
-        """The capture, to be read once more."""
-        if self.source == tshark.STANDARD_INPUT:
+    def _again(self) -> AbstractContextManager[CaptureSource]:
+        """Open the capture once more."""
+        if self.source == STANDARD_INPUT:
             raise CaptureError("Standard input can be read only once: save the capture to a file to look into it again.")
-        return mergecap.opened(self.source)
+        return open_source(self.source)
 
 
-def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progress: bool | None = None) -> Capture:
+def read(source: str | os.PathLike[str], engine: EngineName | Engine = "python", *, progress: bool | None = None) -> Capture:
     """Annotate a capture.
 
     Parameters
@@ -166,7 +170,7 @@ def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progr
         capture made of many files, ordered by time as Wireshark's `mergecap` does: connections go on from file to file.
         `segments` then begins with `capture` and `capture_frame`, the file and the frame in it; `connections` with `capture`,
         the file of its first segment. `frame` counts through the whole capture.
-    engine : {"python", "plugin"}
+    engine : {"python", "plugin"} or Engine
         Annotated by the Python implementation, or read from the Lua plugin's fields. Both give the same tables.
     progress : bool, optional
         Show the number of segments on standard error, or as a widget in Jupyter, when it takes longer than a second. By
@@ -196,18 +200,12 @@ def read(source: str | os.PathLike[str], engine: EngineName = "python", *, progr
     >>> capture.connections.establishment.tolist()
     ['refused']
     """
-    return read_with(engine_by_name(engine), os.fspath(source), progress=progress)
+    with open_run(os.fspath(source), engine, progress=progress) as run:
+        segments = list(run.segments())
+        from pybridge.tables import frames
 
-
-def read_with(engine: Engine, source: str, *, progress: bool | None = None) -> Capture:
-    """Annotate a capture with an engine made by the caller."""
-    with mergecap.opened(source) as opened, closing(annotate(engine, opened, progress=progress)) as blocks:
-        rows = file_origins.of(opened)
-        segments = list(rows.segments(blocks))
-    from pybridge.tables import frames
-
-    connections = frames.frame(rows.connections(engine.rows()), rows.connections_schema)
-    return Capture(source, frames.frame(segments, rows.segments_schema), connections.set_index("stream"))
+        connections = frames.frame(run.connections(), run.connections_schema).set_index("stream")
+    return Capture(os.fspath(source), frames.frame(segments, run.segments_schema), connections)
 
 
 def read_all(
@@ -233,13 +231,12 @@ def read_all(
     segments: list[pa.RecordBatch] = []
     connections: list[pa.RecordBatch] = []
     for source in [os.fspath(source) for source in sources]:
-        judge = engine_by_name(engine)
-        with closing(annotate(judge, source, progress=progress)) as blocks:
-            segments += batches.named(source, map(batches.segments, blocks))
-        connections += batches.named(source, batches.connections(judge.rows()))
+        with open_run(source, engine, progress=progress) as run:
+            segments += batches.named(source, run.segments())
+            connections += batches.named(source, run.connections())
     from pybridge.tables import frames
 
     return (
-        frames.frame(segments, batches.with_capture(batches.SEGMENTS)),
-        frames.frame(connections, batches.with_capture(batches.CONNECTIONS)),
+        frames.frame(segments, schema.with_capture(schema.SEGMENTS)),
+        frames.frame(connections, schema.with_capture(schema.CONNECTIONS)),
     )

@@ -1,22 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The two ways to annotated segments, and the way of a capture through either."""
+"""The one way of a capture from its name to the tables: `open_run` opens it, an engine annotates it, a `Run` gives the rows."""
 
 from __future__ import annotations
 
 import sys
 import warnings
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
 
+import pyarrow as pa
 from tqdm import TqdmWarning
 
+from pybridge.tables.file_origins import ManyFiles, SingleFile
 from pybridge.tcp.annotator import Annotator
-from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
+from pybridge.tcp.connection_row import row_of
+from pybridge.tcp.model import Annotation, ConnectionRow, Segment
+from pybridge.tcp.packed_connections import LIVE_OBJECTS
 from pybridge.text import printable
-from pybridge.wireshark import mergecap, plugin_files, segments, tshark
+from pybridge.wireshark import plugin_files, segments
+from pybridge.wireshark.capture_source import CaptureSource
+from pybridge.wireshark.columns import read_columns
 from pybridge.wireshark.plugin_engine import PluginEngine
+from pybridge.wireshark.sources import open_source
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", TqdmWarning)  # in Jupyter without ipywidgets it draws with characters
@@ -24,45 +31,45 @@ with warnings.catch_warnings():
 
 EngineName = Literal["python", "plugin"]
 ENGINES: tuple[EngineName, ...] = ("python", "plugin")
+Block = list[tuple[Segment, Annotation]]
 
 
 class Engine(Protocol):
-    """Annotates a capture; `rows` is complete once `annotate` is exhausted."""
+    """One of the two implementations, for one capture."""
 
-    def annotate(self, source: tshark.Source) -> Generator[list[tuple[Segment, Annotation]]]:
-        """Blocks of segments with their annotations, in order."""
+    def annotate(self, source: CaptureSource) -> Generator[Block]:
+        """Yield blocks of segments with their annotations, in order, as tshark delivers them."""
         ...
 
     def rows(self) -> Iterable[ConnectionRow]:
-        """The rows of all connections, by stream."""
+        """Return the rows of the connections that were annotated so far, by stream."""
         ...
 
 
 class PythonEngine:
-    """The `python` engine: raw headers from tshark, annotated here."""
+    """The `python` engine: raw headers from tshark, annotated by the Python annotator.
 
-    def __init__(self) -> None:
-        self._annotator = Annotator()
+    Parameters
+    ----------
+    live_objects : int
+        As of `Annotator`.
+    """
 
-    def annotate(self, source: tshark.Source) -> Generator[list[tuple[Segment, Annotation]]]:
-        """Blocks of segments with their annotations, in order."""
-        annotator = self._annotator
-        for batch in tshark.columns(source, segments.FIELDS):
-            annotated = []
-            for event in segments.events(batch):
-                if isinstance(event, NetworkError):
-                    annotator.network_error(*event)
-                else:
-                    annotated.append((event, annotator.segment(*event)))
-            yield annotated
+    def __init__(self, live_objects: int = LIVE_OBJECTS) -> None:
+        self._annotator = Annotator(live_objects)
+
+    def annotate(self, source: CaptureSource) -> Generator[Block]:
+        """Yield blocks of segments with their annotations, in order, as tshark delivers them."""
+        for batch in read_columns(source, segments.FIELDS):
+            yield list(self._annotator.annotate(segments.events(batch)))
 
     def rows(self) -> Iterator[ConnectionRow]:
-        """The rows of all connections, by stream."""
-        return (connection.row() for connection in self._annotator.connections.each())
+        """Return the rows of the connections that were annotated so far, by stream."""
+        return map(row_of, self._annotator.connections.each())
 
 
 def engine_by_name(name: EngineName) -> Engine:
-    """The engine of that name.
+    """Return a new engine of that name.
 
     Raises
     ------
@@ -76,15 +83,69 @@ def engine_by_name(name: EngineName) -> Engine:
     raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {name!r}.")
 
 
-def annotate(
-    engine: Engine, source: tshark.Source, *, progress: bool | None = None
-) -> Generator[list[tuple[Segment, Annotation]], None, None]:
-    """Blocks of annotated segments as tshark delivers them, in constant memory; close what you do not exhaust."""
+class Run:
+    """One capture on its way through one engine: first its segments, then its connections.
+
+    Attributes
+    ----------
+    source : CaptureSource
+    segments_schema, connections_schema : pyarrow.Schema
+        With the columns of the file in front if the capture is made of many files.
+    """
+
+    def __init__(self, source: CaptureSource, engine: Engine, blocks: Iterator[Block]) -> None:
+        self.source = source
+        self._engine = engine
+        self._blocks = blocks
+        self._origins = ManyFiles(source.files) if source.is_many else SingleFile()
+        self.segments_schema = self._origins.segments_schema
+        self.connections_schema = self._origins.connections_schema
+
+    def segments(self) -> Iterator[pa.RecordBatch]:
+        """Yield the segments in batches as tshark delivers them, in constant memory."""
+        for block in self._blocks:
+            yield self._origins.segments(block)
+
+    def connections(self) -> Iterator[pa.RecordBatch]:
+        """Annotate the segments that are left, then yield the connections in batches."""
+        for block in self._blocks:
+            self._origins.note(block)
+        yield from self._origins.connections(self._engine.rows())
+
+
+@contextmanager
+def open_run(source: str, engine: EngineName | Engine = "python", *, progress: bool | None = None) -> Iterator[Run]:
+    """Open a capture by its name, and annotate it with an engine.
+
+    Parameters
+    ----------
+    source : str
+        As of `pybridge.read`.
+    engine : {"python", "plugin"} or Engine
+    progress : bool, optional
+        Show the number of segments on standard error, or as a widget in Jupyter, when it takes longer than a second; by
+        default on a terminal and in Jupyter.
+
+    Raises
+    ------
+    CaptureError, TSharkError, PluginError
+
+    Warns
+    -----
+    CutShortWarning, LeftOutWarning, SameFileWarning
+    """
+    chosen = engine_by_name(engine) if isinstance(engine, str) else engine
+    with open_source(source) as opened, closing(_counted(chosen, opened, progress)) as blocks:
+        yield Run(opened, chosen, blocks)
+
+
+def _counted(engine: Engine, source: CaptureSource, progress: bool | None) -> Generator[Block]:
+    """Yield the blocks of an engine, and show how many segments there were so far."""
     if progress is None:
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
-    name = printable(Path(tshark.name(source)).name)
+    name = printable(Path(source.label).name)
     bar = tqdm(desc=name, unit=" segments", unit_scale=True, delay=1, disable=not progress, leave=False)
-    with mergecap.opened(source) as opened, bar, closing(engine.annotate(opened)) as blocks:
+    with bar, closing(engine.annotate(source)) as blocks:
         for block in blocks:
             yield block
             bar.update(len(block))

@@ -15,6 +15,9 @@ SameFileWarning          one of many files holds the same as another; it was rea
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 class PybridgeError(Exception):
     """Base of all errors that the bridge raises on purpose."""
@@ -50,3 +53,14 @@ class LeftOutWarning(UserWarning):
 
 class SameFileWarning(UserWarning):
     """One of the files of a capture holds the same as another, byte for byte; it was read once."""
+
+
+def warn(text: str, category: type[UserWarning]) -> None:
+    """Warn the caller of the package, however deep inside the package the reason was found."""
+    level, outermost = 1, 1
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] == "pybridge":
+            outermost = level
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=outermost + 1)

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 MISSING = "\u2013"  # an en dash
 MINUS = "\u2212"
-PIPED_WIDTH = 100_000  # of what is printed, if not on a terminal: nothing is folded
 
 # Control characters, surrogates, noncharacters, and what changes the direction of text.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pybridge.capture import Capture, read
 from pybridge.errors import CaptureError, CutShortWarning
-from pybridge.wireshark import tshark
+from pybridge.wireshark.sources import open_source
 
 COLUMNS = ("table", "stream", "frame", "column", "python", "plugin")
 SUFFIXES = (".pcap", ".pcapng", ".cap", ".ntar", ".snoop", ".erf")
@@ -33,7 +33,8 @@ def verify(source: str | os.PathLike[str], *, progress: bool | None = None) -> p
     ------
     CaptureError, TSharkError, PluginError
     """
-    with tshark.on_disk(os.fspath(source)) as path:
+    with open_source(os.fspath(source)) as opened:
+        path = opened.path or opened.label
         ours = read(path, progress=progress)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CutShortWarning)  # said once is enough

@@ -18,11 +18,6 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def pcaps() -> Path:
-    return Path(__file__).resolve().parent.parent / "pcaps"
-
-
-@pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Run the command in an empty folder, as a user would: what it prints and its exit status.
 

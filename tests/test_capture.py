@@ -3,34 +3,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 import pybridge
 from pybridge import testing
 from pybridge.capture import Capture
-from pybridge.report.explanations import FAILED
+from pybridge.tcp.vocabulary import FAILED
 from pybridge.verification import verify
+from tools.goldens.listing import find
 
 CURL, REFUSED, RETRIED = "article-curl.pcapng", "refused.pcapng", "syn-retransmission.pcapng"
 
 
 @pytest.fixture
-def curl(pcaps: Path) -> Capture:
-    return pybridge.read(pcaps / CURL, progress=False)
+def curl() -> Capture:
+    return pybridge.read(find(CURL), progress=False)
 
 
-def test_failed(pcaps: Path, curl: Capture) -> None:
-    assert pybridge.read(pcaps / REFUSED, progress=False).failed["establishment"].tolist() == ["refused"]
+def test_failed(curl: Capture) -> None:
+    assert pybridge.read(find(REFUSED), progress=False).failed["establishment"].tolist() == ["refused"]
     assert curl.failed.empty
 
 
-def test_slowest(pcaps: Path) -> None:
-    capture = pybridge.read(pcaps / "article-ssh.pcapng", progress=False)
+def test_slowest() -> None:
+    capture = pybridge.read(find("article-ssh.pcapng"), progress=False)
     assert capture.slowest(5)["handshake_time"].is_monotonic_decreasing
     assert len(capture.slowest(0)) == 0
-    assert pybridge.read(pcaps / REFUSED, progress=False).slowest().empty, "without a handshake it is not slow"
+    assert pybridge.read(find(REFUSED), progress=False).slowest().empty, "without a handshake it is not slow"
 
 
 def test_a_display_filter_keeps_the_annotations_of_the_whole(curl: Capture) -> None:
@@ -57,11 +56,11 @@ def test_follow_gives_what_both_ends_sent(curl: Capture) -> None:
     assert turns["data"].iloc[0].startswith(b"GET / HTTP/1.1\r\n")
     row = curl.connections.loc[0]
     sizes = turns["data"].str.len().groupby(turns["sender"], observed=True).sum()
-    assert (sizes["client"], sizes["server"]) == (row["bytes_client"], row["bytes_server"])
+    assert (sizes["client"], sizes["server"]) == (row["client_bytes"], row["server_bytes"])
 
 
-def test_follow_of_what_carried_nothing(pcaps: Path) -> None:
-    turns = pybridge.read(pcaps / REFUSED, progress=False).follow(0)
+def test_follow_of_what_carried_nothing() -> None:
+    turns = pybridge.read(find(REFUSED), progress=False).follow(0)
     assert turns.empty
     assert list(turns.columns) == ["sender", "data"]
 
@@ -79,11 +78,11 @@ def test_standard_input_cannot_be_read_again(curl: Capture) -> None:
             look()
 
 
-def test_it_shows_itself(pcaps: Path, curl: Capture) -> None:
+def test_it_shows_itself(curl: Capture) -> None:
     assert "The only connection opened." in curl._repr_html_()
     nasty = Capture("<script>", curl.segments, curl.connections)
     assert "<script>" not in nasty._repr_html_()
-    failed = pybridge.read(pcaps / REFUSED, progress=False)._repr_html_()
+    failed = pybridge.read(find(REFUSED), progress=False)._repr_html_()
     assert "The only connection failed" in failed
     assert "10.0.0.2:80" in failed
     empty = Capture("x", curl.segments.iloc[:0], curl.connections.iloc[:0])
@@ -94,10 +93,10 @@ def test_failed_is_what_did_not_open() -> None:
     assert set(FAILED) == {"refused", "unreachable", "unanswered", "aborted", "half-open"}
 
 
-def test_agreement_is_asserted(pcaps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    testing.assert_agreement(pcaps / RETRIED)
-    disagreements = verify(pcaps / REFUSED, progress=False)
+def test_agreement_is_asserted(monkeypatch: pytest.MonkeyPatch) -> None:
+    testing.assert_agreement(find(RETRIED))
+    disagreements = verify(find(REFUSED), progress=False)
     disagreements.loc[0] = ["segments", 0, 2, "role", "RST", "SYN"]
     monkeypatch.setattr(testing, "verify", lambda *_, **__: disagreements)
     with pytest.raises(AssertionError, match=r"1 disagreements about .*refused(.|\n)*role +RST +SYN"):
-        testing.assert_agreement(pcaps / REFUSED)
+        testing.assert_agreement(find(REFUSED))

@@ -13,7 +13,7 @@ import pytest
 from lupa import lua54
 
 import pybridge
-from pcaps import listing
+from tools.goldens import listing
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECIFICATION = (ROOT / "docs" / "annotations.md").read_text(encoding="utf-8")
@@ -26,7 +26,7 @@ def test_the_wheel_carries_the_plugin_and_the_page(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         assert (ROOT / "plugin" / "tcp_handshake.lua").read_bytes() == archive.read("pybridge/tcp_handshake.lua")
-        assert "pybridge/templates/report.html.j2" in archive.namelist()
+        assert "pybridge/report/templates/report.html.j2" in archive.namelist()
 
 
 def test_plugin_and_package_have_the_same_version() -> None:
@@ -34,7 +34,10 @@ def test_plugin_and_package_have_the_same_version() -> None:
     assert pybridge.__version__ == machine.VERSION
 
 
-@pytest.mark.parametrize("path", ["plugin/tcp_handshake.lua", "pybridge/annotator.py", "pybridge/rules.py", "pybridge/record.py"])
+@pytest.mark.parametrize(
+    "path",
+    ["plugin/tcp_handshake.lua", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "pybridge" / "tcp").glob("[a-z]*.py"))],
+)
 def test_every_rule_that_code_cites_is_in_the_specification(path: str) -> None:
     comments = re.findall(r"(?:--|#).*|\"\"\".*?\"\"\"", (ROOT / path).read_text(encoding="utf-8"))
     cited = {rule for comment in comments for rule in CITATION.findall(comment)}
@@ -48,6 +51,6 @@ def test_every_rule_that_a_golden_cites_is_in_the_specification() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("script", [".ci/run", ".ci/system", "docs/screenshots.sh", "tests/compat.sh"])
+@pytest.mark.parametrize("script", [".ci/run", ".ci/system", "tools/screenshots.sh", "tools/test_versions.sh"])
 def test_set_up_scripts_parse(script: str) -> None:
     subprocess.run(["bash", "-n", str(ROOT / script)], check=True)

@@ -14,11 +14,12 @@ from rich.live import Live as Display
 from rich.table import Table
 from rich.text import Text
 
+from pybridge.cli.console import console_for
 from pybridge.live import Live
-from pybridge.live.monitor import OTHERS, SECOND, Event, Limits, Watch
+from pybridge.live.monitor import OTHERS, SECOND, Event, Limits, Monitor
 from pybridge.tables import batches
 from pybridge.tcp.model import ConnectionRow
-from pybridge.text import MISSING, PIPED_WIDTH, amount, endpoint, nanoseconds_text, printable
+from pybridge.text import MISSING, amount, endpoint, nanoseconds_text, printable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SERVERS = 20  # shown
@@ -40,7 +41,7 @@ def follow(source: str, bpf: str, limits: Limits, stopping: Stopping) -> None:
     with Live(source, bpf=bpf, limits=limits) as live, stopping(live.stop):
         if sys.stdout.isatty():
             console = Console(highlight=False)
-            with Display(get_renderable=lambda: by_server(live.watch), console=console, transient=True):
+            with Display(get_renderable=lambda: by_server(live.monitor), console=console, transient=True):
                 for event in live:
                     console.print(line(event), soft_wrap=True)
         else:
@@ -71,12 +72,12 @@ def line(event: Event) -> Text:
     return text.append(printable(f"  {ends}  {duration}  {reason}"))
 
 
-def by_server(watch: Watch) -> Table:
+def by_server(monitor: Monitor) -> Table:
     """The servers with the most connections."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head in ("server", "opened", "refused", "unanswered", "other failures", "handshake (mean)", "(slowest)"):
         table.add_column(head, justify="left" if head == "server" else "right", no_wrap=True)
-    counts = sorted(watch.servers.items(), key=lambda item: -item[1].connections)
+    counts = sorted(monitor.servers.items(), key=lambda item: -item[1].connections)
     for key, count in counts[:SERVERS]:
         name = "all other servers" if key == OTHERS else printable(endpoint(*key))
         mean = nanoseconds_text(count.handshake_time // count.handshakes) if count.handshakes else MISSING
@@ -89,9 +90,9 @@ def by_server(watch: Watch) -> Table:
 
 
 def _conclude(live: Live) -> None:
-    console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPED_WIDTH)
-    console.print(by_server(live.watch))
-    released = live.watch.released
+    console = console_for(sys.stderr)
+    console.print(by_server(live.monitor))
+    released = live.monitor.released
     early = released["idle"] + released["crowded"]
     if early:
         console.print(

@@ -25,12 +25,16 @@ except ImportError:
     raise ImportError("pybridge.distributed needs Dask: pip install 'pybridge-tcp[distributed]'.") from None
 
 from pybridge.distributed import rows
-from pybridge.distributed.streams import Connections
+from pybridge.distributed.streams import StreamNumbering
 from pybridge.errors import PybridgeError, TSharkError
 from pybridge.tables import batches, frames
 from pybridge.tcp.annotator import Annotator
-from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
-from pybridge.wireshark import segments, tshark
+from pybridge.tcp.connection_row import row_of
+from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
+from pybridge.wireshark import segments
+from pybridge.wireshark.capture_source import CaptureSource
+from pybridge.wireshark.columns import read_columns
+from pybridge.wireshark.installation import tshark_version
 
 ROWS = 500_000  # of a partition, on average
 PLACES = 10_000  # more than headers in a frame: the largest that Wireshark takes holds 6,553 of 40 bytes
@@ -143,7 +147,7 @@ def _files(summaries: Iterable[_Summary]) -> pd.DataFrame:
 
 def _version() -> Version:
     try:
-        return tshark.version()
+        return tshark_version()
     except TSharkError as error:
         raise TSharkError(f"Worker {_worker()}: {error}") from None
 
@@ -157,22 +161,23 @@ def _dissect(path: str, number: int, version: Version) -> tuple[pd.DataFrame, _S
     own = _version()
     if own != version:
         raise TSharkError(f"Worker {_worker()} has tshark {own}, another has {version}: install the same version on all.")
-    file = rows.File(number)
+    file = rows.FileRows(number)
     blocks = []
     problems: list[str] = []
     try:
-        for batch in tshark.columns(path, segments.FIELDS, every_packet=True, warn=problems.append):
+        source = CaptureSource(path, path)
+        for batch in read_columns(source, segments.FIELDS, every_packet=True, on_cut_short=problems.append):
             blocks.append(file.rows(batch))
     except PybridgeError as error:
         problems.append(str(error))
         if not file.segments:  # what is no capture has no frames, though Wireshark takes a picture for one
-            file = rows.File(number)
+            file = rows.FileRows(number)
     return _frame(blocks), _Summary(path, file.frames, file.segments, file.start, " ".join(problems) or None)
 
 
 def _frame(blocks: Iterable[pa.RecordBatch]) -> pd.DataFrame:
-    rows: pd.DataFrame = pa.Table.from_batches(blocks, rows.SCHEMA).to_pandas(types_mapper=pd.ArrowDtype)
-    return rows
+    table: pd.DataFrame = pa.Table.from_batches(blocks, rows.SCHEMA).to_pandas(types_mapper=pd.ArrowDtype)
+    return table
 
 
 def _annotate(part: pd.DataFrame, offsets: Sequence[int], version: Version) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -180,21 +185,17 @@ def _annotate(part: pd.DataFrame, offsets: Sequence[int], version: Version) -> t
     table = pa.Table.from_pandas(part, rows.SCHEMA, preserve_index=False)
     files = table.group_by("flow").aggregate([("file", "count_distinct")])
     cut = files.filter(pc.greater(files["file_count_distinct"], 1))["flow"].to_pylist()
-    choose = Connections(set(cut), version)
+    numbering = StreamNumbering(set(cut), version)
     annotator = Annotator()
 
-    def annotated(rows: Iterable[rows.Row]) -> Iterator[tuple[Segment, Annotation]]:
-        for row in rows:
+    def events(block: Iterable[rows.Row]) -> Iterator[Segment | NetworkError]:
+        for row in block:
             frame = row.event.frame + offsets[row.file]
-            connection: Any = choose.of(row, frame * PLACES + row.place)
-            event = row.event._replace(frame=frame, stream=connection)
-            if isinstance(event, NetworkError):
-                annotator.network_error(*event)
-            else:
-                yield event, annotator.segment(*event)
+            stream: Any = numbering.stream_of(row, frame * PLACES + row.place)
+            yield row.event._replace(frame=frame, stream=stream)
 
-    made = _segments(batches.segments(list(annotated(rows))) for rows in rows.in_order(table))
-    return made, _connections(connection.row() for connection in annotator.connections.each())
+    segment_table = _segments(batches.segments(list(annotator.annotate(events(block)))) for block in rows.in_order(table))
+    return segment_table, _connections(map(row_of, annotator.connections.each()))
 
 
 def _segments(blocks: Iterable[pa.RecordBatch]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pybridge.tables import batches
+from pybridge.tables import batches, schema
 from pybridge.tcp.model import NetworkError, Offer, Segment
 from pybridge.wireshark import segments
 
@@ -55,7 +55,7 @@ class Row(NamedTuple):
     event: Segment | NetworkError
 
 
-class File:
+class FileRows:
     """Makes rows of a file's packets.
 
     Attributes
@@ -69,7 +69,7 @@ class File:
     def __init__(self, number: int) -> None:
         self.frames = self.segments = self.start = 0
         self._number = number
-        self._latest = batches.EARLIEST
+        self._latest = schema.EARLIEST
         self._flows: dict[int | None, int] = {}
 
     def rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -88,7 +88,7 @@ class File:
         self.frames += len(batch)
         self._latest = orders[-1]
         columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)
-        return pa.record_batch(list(map(batches.array, SCHEMA, columns)), schema=SCHEMA)
+        return pa.record_batch(list(map(schema.array, SCHEMA, columns)), schema=SCHEMA)
 
     def _flow(self, event: Segment | NetworkError) -> int:
         flow = self._flows.get(event.stream)

@@ -12,9 +12,11 @@ from collections.abc import Set
 from packaging.version import Version
 
 from pybridge.distributed.rows import Row
-from pybridge.tcp.annotator import KIND, completeness
-from pybridge.tcp.model import ACK, SYN, NetworkError, Segment
+from pybridge.tcp.annotator import KIND
+from pybridge.tcp.connection_row import completeness_of
+from pybridge.tcp.model import NetworkError, Segment
 from pybridge.tcp.state import MODULO
+from pybridge.tcp.vocabulary import ACK, SYN
 
 RENEWED_WHEN_OVER = Version("4.4")  # and by another SYN-ACK
 OVER = 16 | 32  # C15: a FIN, an RST
@@ -55,11 +57,11 @@ class Conversation:
         self._bases.setdefault(sender, segment.seq if segment.flags & SYN else (segment.seq - 1) % MODULO)
         if segment.flags & ACK:
             self._bases.setdefault((segment.destination, segment.destination_port), (segment.ack - 1) % MODULO)
-        self._over |= bool(completeness(segment.flags & KIND, segment.length) & OVER)
+        self._over |= bool(completeness_of(segment.flags & KIND, segment.length) & OVER)
         return begins
 
 
-class Connections:
+class StreamNumbering:
     """Which connection a segment or network error of several captures belongs to.
 
     Where a flow lies in one capture, Wireshark's streams say it; where it lies in several, `Conversation` does.
@@ -79,7 +81,7 @@ class Connections:
         self._conversations: dict[int, Conversation] = {}  # by flow
         self._latest: dict[int, int] = {}
 
-    def of(self, row: Row, number: int) -> int | None:
+    def stream_of(self, row: Row, number: int) -> int | None:
         """The connection of the next row: `number` if it begins one; None for the latest between the row's ends (N1)."""
         event = row.event
         if isinstance(event, NetworkError):

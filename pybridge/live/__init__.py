@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Events of an interface, or of a source that grows, as they happen.
+"""Captures that go on: the events of an interface, of standard input or of a named pipe as they happen.
+
+`monitor` is pure: segments in, events out. This package may import `tcp`, `wireshark` and `errors`; `cli` shows its events.
 
 >>> from pybridge import live
 >>> [event.what for event in live.events("pcaps/refused.pcapng")]  # a file is played as fast as it can be read
@@ -8,21 +10,22 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from pybridge.live.monitor import SECOND, Event, Limits, Watch
+from pybridge.live.monitor import SECOND, Event, Limits, Monitor
 from pybridge.tcp.model import ConnectionRow
 from pybridge.wireshark import segments
+from pybridge.wireshark.capture_source import SourceKind, kind_of
 from pybridge.wireshark.dumpcap import Packets
 
-PATIENCE = 0.5  # seconds without packets after which time passes by the clock; not so in a file, where it has passed
+PATIENCE = 0.5
+"""Seconds without packets after which time passes by the clock; in a file it passes by the packets alone."""
 
 
 def events(source: str, *, bpf: str = "", limits: Limits | None = None) -> Iterator[Event]:
-    """Events as they happen.
+    """Yield events as they happen.
 
     Parameters
     ----------
@@ -56,12 +59,12 @@ class Live:
     source, bpf, limits
         As of `events`.
     on_release : callable, optional
-        Is given the row of each connection when it is released, at the latest when the capture ends.
+        Called with the row of each connection when it is forgotten, at the latest when the capture ends.
 
     Attributes
     ----------
-    watch : Watch
-        The count by server, and what is remembered.
+    monitor : Monitor
+        The counts by server, and the tracked connections.
     """
 
     def __init__(
@@ -72,9 +75,9 @@ class Live:
         limits: Limits | None = None,
         on_release: Callable[[ConnectionRow], object] | None = None,
     ) -> None:
-        self.watch = Watch(limits, on_release)
+        self.monitor = Monitor(limits, on_release)
         self._packets = Packets(source, bpf=bpf)
-        self._patience = None if os.path.isfile(source) else PATIENCE
+        self._patience = None if kind_of(source) is SourceKind.FILE else PATIENCE
 
     def __enter__(self) -> Live:
         self._packets.__enter__()
@@ -84,27 +87,27 @@ class Live:
         self._packets.__exit__()
 
     def __iter__(self) -> Iterator[Event]:
-        """Events until the source ends, or `stop` is called; to be iterated once."""
+        """Iterate over the events until the source ends or `stop` is called; once only."""
         return chain.from_iterable(self.steps())
 
     def steps(self) -> Iterator[list[Event]]:
-        """The same in lists, also empty ones while nothing happens: a chance to look at the rest of what is known."""
-        watch = self.watch
+        """Yield lists of events, also empty lists while nothing happens, so that the caller can look at `monitor`."""
+        monitor = self.monitor
         for session in self._packets.sessions(self._patience):
-            watch.begin_session()
-            heard, then = time.monotonic(), watch.now
+            monitor.begin_session()
+            heard_at, heard_time = time.monotonic(), monitor.now
             for batch in session:
                 if batch is not None:
-                    yield [event for seen in segments.events(batch) for event in watch.take(seen)]
-                    heard, then = time.monotonic(), watch.now
-                elif then:
-                    yield list(watch.until(then + int((time.monotonic() - heard) * SECOND)))
-        yield list(watch.end())
+                    yield [news for event in segments.events(batch) for news in monitor.feed(event)]
+                    heard_at, heard_time = time.monotonic(), monitor.now
+                elif heard_time:
+                    yield list(monitor.advance_to(heard_time + int((time.monotonic() - heard_at) * SECOND)))
+        yield list(monitor.finish())
 
     def stop(self) -> None:
-        """Capture no more; the iteration then ends with what is still on its way. May be called by a signal handler."""
+        """Stop capturing; the iteration ends after the packets that are already captured. A signal handler may call this."""
         self._packets.stop()
 
     def drops(self) -> tuple[int, int] | None:
-        """How many packets were captured and how many dropped, when the iteration is over; None if that is not known here."""
+        """Return how many packets were captured and dropped, after the iteration; None if another program captured."""
         return self._packets.drops()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What happens, as it happens: events from segments, a count by server, and the release of connections that are done with.
+"""Turn segments into events (opened, failed, closed, reset), count them by server, and forget finished connections.
 
 Pure as the annotator: the time is that of the segments, or what the caller says it is. The same code follows a live capture
-and a file that is played again.
+and plays a file again.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pybridge.report.explanations import OPENED
 from pybridge.tcp.annotator import Annotator
-from pybridge.tcp.model import ACK, SYN, ConnectionRow, NetworkError, Segment
+from pybridge.tcp.connection_row import closed_by_of, establishment_of, row_of, termination_of
+from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
 from pybridge.tcp.state import Connection
+from pybridge.tcp.vocabulary import ACK, OPENED, SYN
 
 SECOND = 1_000_000_000
-OUTRIGHT = {"refused", "unreachable", "aborted"}  # C4: failed; what time alone decides is added by `Limits.answer`
+OUTRIGHT = {"refused", "unreachable", "aborted"}  # C4: failed; what time alone decides is added by `Limits.answer_timeout`
 WAITING = {"unanswered", "half-open"}
 OTHERS = ("", 0)
 
 
 class Event(NamedTuple):
-    """Something that happened to a connection.
+    """Something that happened to a connection: it opened, failed, closed or was reset.
 
     Attributes
     ----------
@@ -59,34 +60,34 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """When to give up waiting, and what to forget.
+    """When the monitor gives up waiting, and what it forgets.
 
     Attributes
     ----------
-    answer : float
-        Seconds after the last segment of an opening until it is `failed`: `unanswered` or `half-open`. It opens all the same
-        if the answer comes later.
-    linger : float
-        Seconds after the last segment until a closed, reset or failed connection is released: longer than TIME-WAIT and than
-        the longest pause between two SYNs.
-    idle : float
-        Seconds after the last segment until any other connection is released.
-    connections : int
-        So many are remembered at most; beyond that the one that was silent for longest is released.
-    servers : int
-        So many have a count of their own; all further ones are counted together.
+    answer_timeout : float
+        Seconds after the last segment of an opening until it has `failed` as `unanswered` or `half-open`. It opens all the
+        same if the answer comes later.
+    close_timeout : float
+        Seconds after the last segment until a closed, reset or failed connection is forgotten: longer than TIME-WAIT and
+        than the longest pause between two SYNs.
+    idle_timeout : float
+        Seconds after the last segment until any other connection is forgotten.
+    max_connections : int
+        Track at most so many connections; beyond that, forget the one that was silent for longest.
+    max_servers : int
+        Count at most so many servers one by one, and all further ones together.
     """
 
-    answer: float = 10.0
-    linger: float = 120.0
-    idle: float = 3600.0
-    connections: int = 100_000
-    servers: int = 10_000
+    answer_timeout: float = 10.0
+    close_timeout: float = 120.0
+    idle_timeout: float = 3600.0
+    max_connections: int = 100_000
+    max_servers: int = 10_000
 
 
 @dataclass
 class Server:
-    """What became of the connections to one server."""
+    """Counts of the connections to one server."""
 
     opened: int = 0
     refused: int = 0
@@ -98,11 +99,11 @@ class Server:
 
     @property
     def connections(self) -> int:
-        """How many opened or failed."""
+        """Number of connections that opened or failed."""
         return self.opened + self.refused + self.unanswered + self.failed
 
     def count(self, event: Event) -> None:
-        """Take an event in; `refused`, `unanswered` and (all other) `failed` exclude each other."""
+        """Count an event; `refused`, `unanswered` and (all other) `failed` exclude each other."""
         if event.what == "opened":
             self.opened += 1
             if event.duration is not None:
@@ -115,39 +116,39 @@ class Server:
 
 
 @dataclass(slots=True)
-class _Watched:
-    """A connection that is remembered."""
+class _Tracked:
+    """What the monitor knows of a connection beside the annotator's record."""
 
-    last: int  # when it was last heard of
+    last: int  # time of its last segment
     queue: str = ""
-    opened: bool = False  # told that it did
-    ended: tuple[str, str] | None = None  # told what became of it, and why
+    opened: bool = False  # `opened` was reported
+    ended: tuple[str, str] | None = None  # the outcome that was reported, and its reason
 
 
-class Watch:
+class Monitor:
     """Follows segments in the order of the capture.
 
     Parameters
     ----------
     limits : Limits
     on_release : callable, optional
-        Is given the row of each connection that is released.
+        Called with the row of each connection that is forgotten.
 
     Attributes
     ----------
     now : int
         The latest time so far, nanoseconds since the epoch.
     servers : dict
-        By address and port a `Server`; all beyond `Limits.servers` under `OTHERS`.
+        By address and port a `Server`; all beyond `Limits.max_servers` under `OTHERS`.
     released : collections.Counter
-        How many connections were released since they were `over`, `idle`, or since there were too many (`crowded`).
+        Number of forgotten connections by reason: `over`, `idle`, too many (`crowded`), or the `end` of the capture.
 
     Examples
     --------
-    >>> watch = Watch()
-    >>> list(watch.take(Segment(1, 0, 0, "10.0.0.1", 50000, "10.0.0.2", 80, SYN, 100, 0, 0)))
+    >>> monitor = Monitor()
+    >>> list(monitor.feed(Segment(1, 0, 0, "10.0.0.1", 50000, "10.0.0.2", 80, SYN, 100, 0, 0)))
     []
-    >>> [event.reason for event in watch.until(11 * SECOND)]
+    >>> [event.reason for event in monitor.advance_to(11 * SECOND)]
     ['unanswered']
     """
 
@@ -159,137 +160,141 @@ class Watch:
         self.released: Counter[str] = Counter()
         self._annotator = Annotator()
         self._sessions = _Sessions(self._annotator)
-        self._watched: dict[int, _Watched] = {}
+        self._tracked: dict[int, _Tracked] = {}
         self._wait = {
             name: int(seconds * SECOND)
-            for name, seconds in (("opening", limits.answer), ("open", limits.idle), ("over", limits.linger))
+            for name, seconds in (
+                ("opening", limits.answer_timeout),
+                ("open", limits.idle_timeout),
+                ("over", limits.close_timeout),
+            )
         }
         # Each in the order in which its connections were last heard of.
-        self._queues: dict[str, OrderedDict[int, _Watched]] = {name: OrderedDict() for name in self._wait}
+        self._queues: dict[str, OrderedDict[int, _Tracked]] = {name: OrderedDict() for name in self._wait}
 
     def begin_session(self) -> None:
-        """From here on tshark counts streams from 0 again, as `tshark -M` lets it to keep its memory."""
+        """Note that a new tshark counts streams from 0 again."""
         self._sessions.begin()
 
     @property
-    def remembered(self) -> int:
-        """Number of connections that are not released."""
-        return len(self._watched)
+    def tracked_connections(self) -> int:
+        """Number of connections that are tracked."""
+        return len(self._tracked)
 
-    def take(self, seen: Segment | NetworkError) -> Iterator[Event]:
-        """What the next segment or network error brings to light; to be exhausted."""
-        yield from self.until(seen.time)
-        seen = self._sessions.renumbered(seen)
-        if isinstance(seen, Segment):
-            self._annotator.segment(*seen)
+    def feed(self, event: Segment | NetworkError) -> Iterator[Event]:
+        """Take in the next segment or network error, and yield the events that it causes; the caller exhausts this."""
+        yield from self.advance_to(event.time)
+        event = self._sessions.renumbered(event)
+        if isinstance(event, Segment):
+            self._annotator.segment(*event)
         else:
-            self._annotator.network_error(*seen)
-        if seen.stream is None:
-            connection = self._annotator.between(seen.source, seen.source_port, seen.destination, seen.destination_port)
+            self._annotator.network_error(*event)
+        if event.stream is None:
+            connection = self._annotator.between(event.source, event.source_port, event.destination, event.destination_port)
         else:
-            connection = self._annotator.connections.get(seen.stream)
+            connection = self._annotator.connections.get(event.stream)
         if connection is None:
             return
-        watched = self._watched.setdefault(connection.stream, _Watched(self.now))
-        watched.last = self.now
-        for event in _news(connection, watched, seen.time):
-            yield self._counted(event)
-        self._enqueue(connection, watched)
-        if len(self._watched) > self._limits.connections:
-            yield from self._crowd_out()
+        tracked = self._tracked.setdefault(connection.stream, _Tracked(self.now))
+        tracked.last = self.now
+        for news in _news(connection, tracked, event.time):
+            yield self._counted(news)
+        self._enqueue(connection, tracked)
+        if len(self._tracked) > self._limits.max_connections:
+            yield from self._forget_quietest()
 
-    def until(self, time: int) -> Iterator[Event]:
-        """What the passing of time alone brings to light; to be exhausted. Time does not go back."""
+    def advance_to(self, time: int) -> Iterator[Event]:
+        """Let time pass, and yield the events that this alone causes; the caller exhausts this. Time does not go back."""
         self.now = max(self.now, time)
         for name, queue in self._queues.items():
             while queue:
-                stream, watched = next(iter(queue.items()))
-                due = watched.last + self._wait[name]
+                stream, tracked = next(iter(queue.items()))
+                due = tracked.last + self._wait[name]
                 if due > self.now:
                     break
                 if name == "opening":
-                    yield self._given_up(stream, watched, due)
+                    yield self._timed_out(stream, tracked, due)
                 else:
-                    self._release(stream, "over" if name == "over" else "idle")
+                    self._forget(stream, "over" if name == "over" else "idle")
 
-    def end(self) -> Iterator[Event]:
-        """The capture is over: what still waits for an answer has failed, and all connections are released."""
-        for stream, watched in list(self._queues["opening"].items()):
-            yield self._given_up(stream, watched, self.now)
-        for stream in list(self._watched):
-            self._release(stream, "end")
+    def finish(self) -> Iterator[Event]:
+        """End the capture: openings without answer have failed, and all connections are forgotten."""
+        for stream, tracked in list(self._queues["opening"].items()):
+            yield self._timed_out(stream, tracked, self.now)
+        for stream in list(self._tracked):
+            self._forget(stream, "end")
 
-    def _given_up(self, stream: int, watched: _Watched, time: int) -> Event:
+    def _timed_out(self, stream: int, tracked: _Tracked, time: int) -> Event:
         connection = self._annotator.connections[stream]
-        watched.ended = ("failed", connection.establishment)
-        self._enqueue(connection, watched)
-        return self._counted(_event(connection, *watched.ended, time))
+        tracked.ended = ("failed", establishment_of(connection))
+        self._enqueue(connection, tracked)
+        return self._counted(_event(connection, *tracked.ended, time))
 
-    def _crowd_out(self) -> Iterator[Event]:
-        """Release the connection that was silent for longest."""
+    def _forget_quietest(self) -> Iterator[Event]:
+        """Forget the connection that was silent for longest."""
         oldest = (next(iter(queue.items())) for queue in self._queues.values() if queue)
-        stream, watched = min(oldest, key=lambda item: item[1].last)
-        if watched.queue == "opening":
-            yield self._given_up(stream, watched, self.now)
-        self._release(stream, "crowded")
+        stream, tracked = min(oldest, key=lambda item: item[1].last)
+        if tracked.queue == "opening":
+            yield self._timed_out(stream, tracked, self.now)
+        self._forget(stream, "crowded")
 
-    def _enqueue(self, connection: Connection, watched: _Watched) -> None:
-        name = "over" if watched.ended else "opening" if connection.establishment in WAITING else "open"
-        if name != watched.queue:
-            if watched.queue:
-                del self._queues[watched.queue][connection.stream]
-            watched.queue = name
-            self._queues[name][connection.stream] = watched
+    def _enqueue(self, connection: Connection, tracked: _Tracked) -> None:
+        name = "over" if tracked.ended else "opening" if establishment_of(connection) in WAITING else "open"
+        if name != tracked.queue:
+            if tracked.queue:
+                del self._queues[tracked.queue][connection.stream]
+            tracked.queue = name
+            self._queues[name][connection.stream] = tracked
         else:
             self._queues[name].move_to_end(connection.stream)
 
-    def _release(self, stream: int, why: str) -> None:
-        del self._queues[self._watched.pop(stream).queue][stream]
-        row = self._annotator.release(stream).row()
+    def _forget(self, stream: int, why: str) -> None:
+        del self._queues[self._tracked.pop(stream).queue][stream]
+        row = row_of(self._annotator.release(stream))
         self.released[why] += 1
         if self._on_release:
             self._on_release(row)
 
     def _counted(self, event: Event) -> Event:
         key = (event.server, event.server_port)
-        if key not in self.servers and len(self.servers) >= self._limits.servers:
+        if key not in self.servers and len(self.servers) >= self._limits.max_servers:
             key = OTHERS
         self.servers.setdefault(key, Server()).count(event)
         return event
 
 
-def _news(connection: Connection, watched: _Watched, time: int) -> Iterator[Event]:
-    """What has not been told of the connection; the same is not told again until it was open in between."""
-    establishment = connection.establishment
-    if establishment in WAITING and watched.opened:  # another attempt
-        watched.opened, watched.ended = False, None
-    if establishment in OPENED and not watched.opened:
-        watched.opened, watched.ended = True, None
+def _news(connection: Connection, tracked: _Tracked, time: int) -> Iterator[Event]:
+    """Yield the events of a connection that were not reported yet; an outcome is reported once per attempt."""
+    establishment = establishment_of(connection)
+    if establishment in WAITING and tracked.opened:  # another attempt
+        tracked.opened, tracked.ended = False, None
+    if establishment in OPENED and not tracked.opened:
+        tracked.opened, tracked.ended = True, None
         yield _event(connection, "opened", establishment, time)
     ended = None
     if establishment in OUTRIGHT:
         ended = ("failed", establishment)
-    elif connection.complete:
-        ended = ("closed", connection.termination)
+    elif connection.close_complete:
+        ended = ("closed", termination_of(connection))
     elif connection.reset_by:
-        ended = ("reset", connection.termination)
-    if ended and ended != watched.ended:
-        watched.ended = ended
+        ended = ("reset", termination_of(connection))
+    if ended and ended != tracked.ended:
+        tracked.ended = ended
         yield _event(connection, *ended, time)
 
 
 def _event(connection: Connection, what: str, reason: str, time: int) -> Event:
     client, server = connection.client, connection.server
-    duration = connection.handshake_time if what == "opened" else connection.last - connection.first
-    by = connection.closed_by if what in ("closed", "reset") else None
+    duration = connection.handshake_time if what == "opened" else connection.last_time - connection.first_time
+    by = closed_by_of(connection) if what in ("closed", "reset") else None
     return Event(time, connection.stream, what, client.address, client.port, server.address, server.port, duration, reason, by)
 
 
 class _Sessions:
-    """Numbers streams on when tshark begins anew.
+    """Continues the numbers of streams when another tshark takes over.
 
-    It then counts streams from 0, and knows of no connection. A stream between the ends of one that is remembered goes on with
-    that one, unless it begins with a SYN of another number (G4).
+    A new tshark counts streams from 0 and knows of no connection. A stream between the ends of a tracked connection belongs
+    to that connection, unless it begins with a SYN of another number (rule G4).
     """
 
     def __init__(self, annotator: Annotator) -> None:
@@ -301,24 +306,24 @@ class _Sessions:
         self._before = self._next
         self._streams.clear()
 
-    def renumbered(self, seen: Segment | NetworkError) -> Segment | NetworkError:
-        """The same with the stream that it would have in one session."""
-        stream = seen.stream
+    def renumbered(self, event: Segment | NetworkError) -> Segment | NetworkError:
+        """Return the event with the stream that one tshark alone would have given it."""
+        stream = event.stream
         if stream is None:
-            return seen
+            return event
         if self._before:
             known = self._streams.get(stream)
             if known is None:
-                known = self._streams[stream] = self._continued(seen, self._before + stream)
+                known = self._streams[stream] = self._continued(event, self._before + stream)
             stream = known
-            seen = seen._replace(stream=stream)
+            event = event._replace(stream=stream)
         self._next = max(self._next, stream + 1)
-        return seen
+        return event
 
-    def _continued(self, seen: Segment | NetworkError, new: int) -> int:
-        """The stream that goes on with this, or else the new one."""
-        known = self._annotator.between(seen.source, seen.source_port, seen.destination, seen.destination_port)
+    def _continued(self, event: Segment | NetworkError, new: int) -> int:
+        """Return the stream of the tracked connection that the event continues, or else the new one."""
+        known = self._annotator.between(event.source, event.source_port, event.destination, event.destination_port)
         if known is None:
             return new
-        begins = isinstance(seen, Segment) and seen.flags & (SYN | ACK) == SYN and seen.seq not in (known.a.isn, known.b.isn)
+        begins = isinstance(event, Segment) and event.flags & (SYN | ACK) == SYN and event.seq not in (known.a.isn, known.b.isn)
         return new if begins else known.stream

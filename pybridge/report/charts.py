@@ -18,9 +18,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pybridge.report.explanations import FAILED, OPENED, TERMINATION
+from pybridge.report.explanations import TERMINATION
 from pybridge.report.language import Translate
 from pybridge.report.summary import since_first
+from pybridge.tcp.vocabulary import FAILED, OPENED
 from pybridge.text import amount, duration_text
 
 INK = "#010203"  # stands for the colour of the page's text

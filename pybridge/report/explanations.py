@@ -59,13 +59,13 @@ ANOMALIES = {
 }
 """What each anomaly means and usually comes from."""
 
-LEGAL_ANOMALIES = frozenset(
+BENIGN_ANOMALIES = frozenset(
     {"simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data", "port-reuse", "duplicate"}
 )
 """Anomalies that are rare but allowed; every other one points at a problem."""
 
 PROBLEM_MARK = "▲"
-LEGAL_MARK = "△"
+BENIGN_MARK = "△"
 
 OPENED = ("complete", "simultaneous", "partial")
 FAILED = ("refused", "unreachable", "unanswered", "aborted", "half-open")

@@ -22,11 +22,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pybridge.report.charts import charts
-from pybridge.report.explanations import ESTABLISHMENT, FAILED, LEGAL_MARK, PROBLEM_MARK, TERMINATION
+from pybridge.report.explanations import BENIGN_MARK, ESTABLISHMENT, PROBLEM_MARK, TERMINATION
 from pybridge.report.ladder import svg
 from pybridge.report.language import TAGS, Language, Translate, translator
 from pybridge.report.summary import NUMBERS_IN_FILTER, SHOWN, Summary, are_several, lasted, since_first, summary
 from pybridge.tables import frames
+from pybridge.tcp.vocabulary import FAILED
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
 GROUPS_PER_FAILURE = 50
@@ -190,7 +191,7 @@ def _segment_rows(segments: pd.DataFrame, streams: list[int]) -> dict[int, list[
     shown = shown[shown.groupby("stream").cumcount() < SEGMENT_ROWS]
     since = shown["time"] - shown.groupby("stream")["time"].transform("first")
     columns = [
-        shown["frame"], since.map(duration_text), shown["sender"], shown["flags"], shown["seq"], shown["ack"], shown["length"],
+        shown["frame"], since.map(duration_text), shown["sender"], shown["tcp_flags"], shown["seq_raw"], shown["ack_raw"], shown["length"],
         shown["role"], frames.steps(shown), shown["client_state"], shown["server_state"], shown["responds_to"],
         shown["response_time"].map(duration_text), shown["anomaly"],
     ]  # fmt: skip
@@ -255,8 +256,8 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
                 duration_text(row.handshake_time),
                 row.termination,
                 _plain(row.closed_by),
-                f"{amount(row.segments_client)} / {amount(row.segments_server)}",
-                f"{amount(row.bytes_client)} / {amount(row.bytes_server)}",
+                f"{amount(row.client_segments)} / {amount(row.server_segments)}",
+                f"{amount(row.client_bytes)} / {amount(row.server_bytes)}",
                 printable(_plain(row.anomalies)).replace("+", ", "),
                 *([printable(f"{os.path.basename(row.capture)}: {row.tcp_stream}")] if several else []),
             ),
@@ -264,8 +265,8 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
                 row.since.total_seconds(),
                 row.end.total_seconds(),
                 None if pd.isna(row.handshake_time) else row.handshake_time.total_seconds(),
-                row.segments_client + row.segments_server,
-                row.bytes_client + row.bytes_server,
+                row.client_segments + row.server_segments,
+                row.client_bytes + row.server_bytes,
             ),
         }
         for row in rows
@@ -318,7 +319,7 @@ def _script() -> str:
     table = re.search(r"([\w$]+) as default", names[1]) if names else None
     if not names or not table:
         raise ImportError("itables' bundle of DataTables is not as it was: install itables 2 again.")
-    own = (resources.files("pybridge") / "templates" / "report.js").read_text(encoding="utf-8")
+    own = (resources.files("pybridge.report") / "templates" / "report.js").read_text(encoding="utf-8")
     return f"{bundle[: names.start()]}const DataTable={table[1]};\n{own}"
 
 
@@ -330,7 +331,7 @@ def _bundled(kind: str) -> str:
 
 def _environment(say: Translate) -> Environment:
     environment = Environment(
-        loader=PackageLoader("pybridge"),
+        loader=PackageLoader("pybridge.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -348,7 +349,7 @@ def _environment(say: Translate) -> Environment:
         "translate": say,
         "say": partial(_say, say),
         "problem_mark": PROBLEM_MARK,
-        "legal_mark": LEGAL_MARK,
+        "legal_mark": BENIGN_MARK,
     }
     return environment
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pybridge.report.explanations import ANOMALIES, ESTABLISHMENT, FAILED, LEGAL_ANOMALIES, OPENED, TERMINATION
+from pybridge.report.explanations import ANOMALIES, ESTABLISHMENT, TERMINATION
 from pybridge.report.language import Translate
+from pybridge.tcp.vocabulary import BENIGN_ANOMALIES, FAILED, OPENED
 from pybridge.text import amount, endpoint
 
 SLOWEST = 10
@@ -229,7 +230,7 @@ def since_first(connections: pd.DataFrame) -> pd.Series[Any]:
 
 def lasted(connections: pd.DataFrame) -> pd.Series[Any]:
     """How long connections lasted; missing for a single segment."""
-    return connections["duration"].where(connections["segments_client"] + connections["segments_server"] > 1)
+    return connections["duration"].where(connections["client_segments"] + connections["server_segments"] > 1)
 
 
 def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
@@ -305,7 +306,7 @@ def _anomalies(segments: pd.DataFrame, connections: pd.DataFrame) -> list[Anomal
     order = [*ANOMALIES, *sorted(names - set(ANOMALIES))]
     return [
         _anomaly(name, on_segments[on_segments["name"] == name], on_connections[on_connections["name"] == name])
-        for name in sorted(names, key=lambda name: (name in LEGAL_ANOMALIES, order.index(name)))
+        for name in sorted(names, key=lambda name: (name in BENIGN_ANOMALIES, order.index(name)))
     ]
 
 
@@ -325,7 +326,7 @@ def _anomaly(name: str, on_segments: pd.DataFrame, on_connections: pd.DataFrame)
     return Anomaly(
         name=name,
         explanation=ANOMALIES.get(name, ""),
-        legal=name in LEGAL_ANOMALIES,
+        legal=name in BENIGN_ANOMALIES,
         count=len(on_segments) or len(streams),
         streams=first_streams,
         frames=frames,

@@ -14,48 +14,49 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pybridge.errors import CaptureError
-from pybridge.tables import batches
+from pybridge.tables import batches, schema
 from pybridge.tcp.model import Annotation, ConnectionRow, Segment
-from pybridge.wireshark import mergecap, tshark
-from pybridge.wireshark.mergecap import File
+from pybridge.wireshark import mergecap
+from pybridge.wireshark.capture_source import MergedFile
 
 Integers = NDArray[np.int64]
-Block = list[tuple[Segment, Annotation]]
+Block = Sequence[tuple[Segment, Annotation]]
 
 
-class Alone:
-    """The rows of a capture that is one file, as `Origins` gives those of many."""
+class SingleFile:
+    """Makes the record batches of a capture that is one file."""
 
-    segments_schema, connections_schema = batches.SEGMENTS, batches.CONNECTIONS
+    segments_schema, connections_schema = schema.SEGMENTS, schema.CONNECTIONS
 
-    def segments(self, blocks: Iterable[Block]) -> Iterator[pa.RecordBatch]:
-        """Batches with the columns `SEGMENTS`."""
-        return map(batches.segments, blocks)
+    def segments(self, block: Block) -> pa.RecordBatch:
+        """Return a batch with the columns `schema.SEGMENTS`."""
+        return batches.segments(block)
+
+    def note(self, block: Block) -> None:
+        """Do nothing: every connection begins in the one file."""
 
     def connections(self, rows: Iterable[ConnectionRow]) -> Iterator[pa.RecordBatch]:
-        """Batches with the columns `CONNECTIONS`."""
+        """Yield batches with the columns `schema.CONNECTIONS`."""
         return batches.connections(rows)
 
-    def passing(self, blocks: Iterable[Block]) -> Iterator[Block]:
-        """The same blocks."""
-        return iter(blocks)
 
-
-class Origins:
-    """Puts the file, and the frame in it, in front of the rows of a capture made of many files.
+class ManyFiles:
+    """Makes the record batches of a capture made of many files, with the file and the frame in it in front of each row.
 
     Parameters
     ----------
-    files : sequence of File
+    files : sequence of MergedFile
         In the order in which packets with the same time come.
     times : callable
-        Gives the times of all packets of some files, one file after the other, in nanoseconds. It is asked only for files that
-        overlap in time; each of their packets takes about 40 bytes for as long.
+        Returns the times of all packets of some files, one file after the other, in nanoseconds. It is called only for files
+        that overlap in time; each of their packets takes about 40 bytes meanwhile.
     """
 
-    segments_schema, connections_schema = batches.SEGMENTS_OF_MANY, batches.CONNECTIONS_OF_MANY
+    segments_schema, connections_schema = schema.SEGMENTS_OF_MANY, schema.CONNECTIONS_OF_MANY
 
-    def __init__(self, files: Sequence[File], times: Callable[[Sequence[File]], Integers] = mergecap.times) -> None:
+    def __init__(
+        self, files: Sequence[MergedFile], times: Callable[[Sequence[MergedFile]], Integers] = mergecap.packet_times
+    ) -> None:
         self._names = batches.names([file.name for file in files])
         self._groups = _overlapping(files)
         self._files = files
@@ -65,52 +66,50 @@ class Origins:
         self._ordered: tuple[int, Integers, Integers] = (-1, self._before, self._before)  # the group of the latest frames
         self._began: dict[int, int] = {}  # by stream: the file of its first segment
 
-    def segments(self, blocks: Iterable[Block]) -> Iterator[pa.RecordBatch]:
-        """Batches with the columns `SEGMENTS_OF_MANY`."""
-        for block, files, frames in self._located(blocks):
-            said = batches.segments(block)
-            located = [self._names.take(pa.array(files)), pa.array(frames), *said.columns]
-            yield pa.record_batch(located, schema=self.segments_schema)
+    def segments(self, block: Block) -> pa.RecordBatch:
+        """Return a batch with the columns `schema.SEGMENTS_OF_MANY`."""
+        files, frames = self._located(block)
+        columns = [self._names.take(pa.array(files)), pa.array(frames), *batches.segments(block).columns]
+        return pa.record_batch(columns, schema=self.segments_schema)
+
+    def note(self, block: Block) -> None:
+        """Note where the connections of these segments begin."""
+        self._located(block)
 
     def connections(self, rows: Iterable[ConnectionRow]) -> Iterator[pa.RecordBatch]:
-        """Batches with the columns `CONNECTIONS_OF_MANY`, once all segments have passed."""
+        """Yield batches with the columns `schema.CONNECTIONS_OF_MANY`, once all segments were seen."""
         for batch in batches.connections(rows):
             files = pa.array([self._began[stream] for stream in batch.column("stream").to_pylist()], pa.int64())
             yield pa.record_batch([self._names.take(files), *batch.columns], schema=self.connections_schema)
 
-    def passing(self, blocks: Iterable[Block]) -> Iterator[Block]:
-        """The same blocks, with a look at where connections begin."""
-        return (block for block, _, _ in self._located(blocks))
-
-    def _located(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, Integers, Integers]]:
-        for block in blocks:
-            files, frames = self._locate(np.array([segment.frame for segment, _ in block], np.int64))
-            for (segment, _), file in zip(block, files.tolist(), strict=True):
-                if segment.stream not in self._began:
-                    self._began[segment.stream] = file
-            yield block, files, frames
+    def _located(self, block: Block) -> tuple[Integers, Integers]:
+        files, frames = self._locate(np.array([segment.frame for segment, _ in block], np.int64))
+        for (segment, _), file in zip(block, files.tolist(), strict=True):
+            if segment.stream not in self._began:
+                self._began[segment.stream] = file
+        return files, frames
 
     def _locate(self, frames: Integers) -> tuple[Integers, Integers]:
-        """Of merged frames in ascending order: the file's number, and the frame in it."""
+        """Return the file's number and the frame in it, of merged frames in ascending order."""
         groups = np.searchsorted(self._before, frames) - 1
         files, numbers = np.empty_like(frames), np.empty_like(frames)
         for group in np.unique(groups).tolist():
-            these = groups == group
-            places = frames[these] - self._before[group] - 1
+            in_group = groups == group
+            places = frames[in_group] - self._before[group] - 1
             members = self._groups[group]
             if len(members) == 1:
-                files[these], numbers[these] = members[0], places + 1
+                files[in_group], numbers[in_group] = members[0], places + 1
                 continue
             if self._ordered[0] != group:
                 self._ordered = (group, *self._order(members))
-            _, files_there, numbers_there = self._ordered
-            if places[-1] >= len(files_there):
+            _, group_files, group_numbers = self._ordered
+            if places[-1] >= len(group_files):
                 raise CaptureError(f"{self._files[members[0]].name} or a file of its time has grown meanwhile: read them again.")
-            files[these], numbers[these] = files_there[places], numbers_there[places]
+            files[in_group], numbers[in_group] = group_files[places], group_numbers[places]
         return files, numbers
 
     def _order(self, members: Sequence[int]) -> tuple[Integers, Integers]:
-        """As `_locate`, of all frames of files that overlap in time."""
+        """Return the same as `_locate`, of all frames of files that overlap in time."""
         sizes = [self._files[index].frames for index in members]
         times = self._times([self._files[index] for index in members])
         if len(times) != sum(sizes):
@@ -120,13 +119,8 @@ class Origins:
         return np.repeat(members, sizes)[order], np.concatenate([np.arange(1, size + 1) for size in sizes])[order]
 
 
-def of(opened: tshark.Source) -> Origins | Alone:
-    """What gives the rows of a capture that `mergecap.opened` has opened."""
-    return Origins(opened.files) if isinstance(opened, mergecap.Merged) else Alone()
-
-
-def _overlapping(files: Sequence[File]) -> list[list[int]]:
-    """Groups of files, by number and in order, of which all packets come after those of the group before."""
+def _overlapping(files: Sequence[MergedFile]) -> list[list[int]]:
+    """Return groups of files, by number and in order; all packets of a group come after those of the group before."""
     groups: list[list[int]] = []
     latest = (0, 0)
     for first, index in sorted((file.first, index) for index, file in enumerate(files)):

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The specification (`docs/annotations.md`) as a state machine: segments in, annotations out.
+"""The annotator: segments and network errors in, annotations out, in the order of the capture.
 
-Pure and incremental: no I/O, no clock, no tshark, no pandas. Rule numbers in comments are those of the specification.
+Pure and incremental: no I/O, no clock, no tshark, no pandas. Rule numbers in comments are those of `docs/annotations.md`.
 Times are integers, nanoseconds since the epoch; sequence and acknowledgement numbers are raw.
 """
 
 from __future__ import annotations
 
-from pybridge.tcp.judge import Case, judge
-from pybridge.tcp.model import ACK, ANOMALIES, CLOSED, CWR, ECE, FIN, RST, SYN, SYN_SENT, Annotation, Offer
-from pybridge.tcp.packed_connections import Store
-from pybridge.tcp.state import ABSENT, UNSETTLED, Connection, End, joined, shared
+from collections.abc import Iterable, Iterator
+
+from pybridge.tcp.connection_row import completeness_of, history_letters_of
+from pybridge.tcp.judge import judge
+from pybridge.tcp.model import Annotation, NetworkError, Offer, Segment
+from pybridge.tcp.packed_connections import LIVE_OBJECTS, ConnectionStore
+from pybridge.tcp.state import NOT_QUIET, Connection, End, Judgement, interned, joined
+from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, CWR, ECE, FIN, RETRANSMISSIONS, RST, SYN, SYN_SENT
 
 KIND = FIN | SYN | RST | ACK
 IDENTIFICATIONS = 0xFFFF  # of an IP header; identities above are timestamps (G8)
@@ -19,9 +23,14 @@ IDENTIFICATIONS = 0xFFFF  # of an IP header; identities above are timestamps (G8
 class Annotator:
     """Annotates segments in the order of the capture.
 
+    Parameters
+    ----------
+    live_objects : int
+        As of `ConnectionStore`.
+
     Attributes
     ----------
-    connections : Store
+    connections : ConnectionStore
         By stream, in the order of their first segments.
 
     Examples
@@ -31,13 +40,22 @@ class Annotator:
     'SYN-SENT'
     >>> annotator.segment(2, 150_000, 0, "10.0.0.2", 80, "10.0.0.1", 50000, RST | ACK, 0, 101, 0).anomaly
     'connection-refused'
-    >>> annotator.connections[0].establishment
+    >>> from pybridge.tcp.connection_row import establishment_of
+    >>> establishment_of(annotator.connections[0])
     'refused'
     """
 
-    def __init__(self) -> None:
-        self.connections = Store()
+    def __init__(self, live_objects: int = LIVE_OBJECTS) -> None:
+        self.connections = ConnectionStore(live_objects)
         self._latest: dict[int, int] = {}  # by hash of the ends in canonical order: their latest stream
+
+    def annotate(self, events: Iterable[Segment | NetworkError]) -> Iterator[tuple[Segment, Annotation]]:
+        """Annotate segments and network errors in order; yield each segment with its annotation."""
+        for event in events:
+            if isinstance(event, NetworkError):
+                self.network_error(*event)
+            else:
+                yield event, self.segment(*event)
 
     def segment(
         self,
@@ -62,13 +80,13 @@ class Annotator:
         frame, time, stream : int
             Frame number, nanoseconds since the epoch, `tcp.stream`.
         source, source_port, destination, destination_port
-            The ends (G3, G5).
+            The ends (rules G3, G5).
         flags, seq, ack, length : int
             `tcp.flags`, `tcp.seq_raw`, `tcp.ack_raw`, `tcp.len`.
         offer : Offer, optional
-            The options, if the segment has SYN set and they can be told (C12).
+            The options of a segment with SYN, if they are known (rule C12).
         identity : int, optional
-            What tells a segment that was sent twice from one that was captured twice (G8).
+            The number that tells a segment that was sent twice from one that was captured twice (rule G8).
         """
         connection = self.connections.get(stream)
         if connection is None:
@@ -77,53 +95,54 @@ class Annotator:
             reused = self._register(connection)
         else:
             reused = False
-            if time > connection.last:
-                connection.last = time
-            elif time < connection.first:
-                connection.first = time
+            if time > connection.last_time:
+                connection.last_time = time
+            elif time < connection.first_time:
+                connection.first_time = time
         a = connection.a
         b = connection.b
         from_a = source_port == a.port and (source_port != b.port or source == a.address)  # G5
         sender = a if from_a else b
-        sender.segments += 1
+        sender.segments += 1  # C3
         sender.payload += length
         kind = flags & KIND
         if kind == ACK:
-            connection.completeness |= 8 if length else 4
-            plain = connection.plain[(0 if from_a else 1) + (2 if length else 0)]
-            if plain is not None:
-                return plain
+            connection.completeness |= 8 if length else 4  # C15
+            quiet = connection.quiet[(0 if from_a else 1) + (2 if length else 0)]
+            if quiet is not None:
+                return quiet
         else:
-            connection.completeness |= completeness(kind, length)
+            connection.completeness |= completeness_of(kind, length)
 
-        peer = b if from_a else a
-        header = -1 if identity is None else ((((length << 32 | seq) << 32 | ack) << 16) | flags) << 33 | identity
-        if header in sender.recent and _tells(identity, kind, doubled="duplicate" in connection.anomalies):  # G8
-            connection.anomalies = shared(connection.anomalies | {"duplicate"})
+        fingerprint = -1 if identity is None else _fingerprint(flags, seq, ack, length, identity)
+        if fingerprint in sender.recent and _identifies(identity, kind, duplicated="duplicate" in connection.anomalies):  # G8
+            connection.anomalies = interned(connection.anomalies | {"duplicate"})
             states = connection.states()
             return Annotation(connection.name(sender), None, None, None, *states, False, None, None, None, "duplicate")
-        case = Case(connection, sender, peer, kind=kind, frame=frame, time=time, seq=seq, ack=ack, length=length)
-        letters = _letters(kind, length)  # Z1
+        letters = history_letters_of(kind, length)
         for letter in letters if from_a else letters.lower():
-            if letter not in connection.letters:
-                connection.letters = shared(connection.letters + letter)
-        judge(case)
-        if case.roles:
-            sender.recent = (*sender.recent[-3:], header)
-        elif case.judged:
+            if letter not in connection.history_letters:
+                connection.history_letters = interned(connection.history_letters + letter)
+        judgement = Judgement(
+            connection, sender, b if from_a else a, kind=kind, frame=frame, time=time, seq=seq, ack=ack, length=length
+        )
+        judge(judgement)
+        if judgement.roles:
+            sender.recent = (*sender.recent[-3:], fingerprint)
+        elif judgement.judged:
             sender.recent = ()
         if reused and kind in (SYN, SYN | ACK):  # A2
-            case.anomalies.add("port-reuse")
-        if case.roles and case.roles[0] in ("SYN", "SYN-ACK"):
+            judgement.anomalies.add("port-reuse")
+        if judgement.roles and judgement.roles[0] in ("SYN", "SYN-ACK"):
             sender.sent_syn = True
-            sender.offered_isn = seq
+            sender.offered_isn = seq  # C11
             sender.offer = offer
-            sender.offers_ecn = flags & (ECE | CWR) == (ECE | CWR if kind == SYN else ECE)
+            sender.offers_ecn = flags & (ECE | CWR) == (ECE | CWR if kind == SYN else ECE)  # C13
             if length:  # A1
-                case.anomalies.add("syn-with-data")
-        annotation = _annotation(case)
-        _count(case, annotation)
-        connection.update_plain()
+                judgement.anomalies.add("syn-with-data")
+        annotation = _annotation(judgement)
+        _count(judgement, annotation)
+        connection.update_quiet()
         return annotation
 
     def network_error(
@@ -136,7 +155,7 @@ class Annotator:
         destination: str,
         destination_port: int,
     ) -> Annotation | None:
-        """Take note of an ICMP error that quotes a segment of these ends (N1, N2); None if it answers no SYN."""
+        """Annotate an ICMP error that quotes a segment between these ends; None if it answers no SYN (rules N1, N2)."""
         if stream is None:
             connection = self.between(source, source_port, destination, destination_port)
         else:
@@ -149,24 +168,24 @@ class Annotator:
         if (source, source_port) != (client.address, client.port):
             return None
         client.state = CLOSED
-        connection.unreachable = connection.given_up = True
-        connection.plain = UNSETTLED
-        case = Case(connection, client, connection.server, kind=0, frame=frame, time=time, seq=0, ack=0, length=0)
-        case.anomalies.add("unreachable")
-        case.answers = (client.syn_frame, client.syn_time)
-        connection.anomalies = shared(connection.anomalies | case.anomalies)
-        return _annotation(case)
+        connection.unreachable = connection.closed_by_error = True
+        connection.quiet = NOT_QUIET
+        error = Judgement(connection, client, connection.server, kind=0, frame=frame, time=time, seq=0, ack=0, length=0)
+        error.anomalies.add("unreachable")
+        error.answers = (client.syn_frame, client.syn_frame_time)
+        connection.anomalies = interned(connection.anomalies | error.anomalies)
+        return _annotation(error)
 
     def between(self, source: str, source_port: int, destination: str, destination_port: int) -> Connection | None:
-        """The latest connection between these ends, in either direction."""
+        """Return the latest connection between these ends, in either direction."""
         stream = self._latest.get(_key(source, source_port, destination, destination_port))
         return None if stream is None else self.connections.get(stream)
 
     def release(self, stream: int) -> Connection:
-        """Forget a connection; returns it as it was.
+        """Forget a connection, and return it.
 
-        A later segment of its stream is taken for one that was joined midway (H1), a later connection between its ends
-        for the first one (A2).
+        The annotator takes a later segment of its stream for one that was joined midway (H1), and a later connection
+        between its ends for the first one (A2).
         """
         connection = self.connections.remove(stream)
         a, b = connection.a, connection.b
@@ -176,7 +195,7 @@ class Annotator:
         return connection
 
     def _register(self, connection: Connection) -> bool:
-        """Remember the ends; whether there was an earlier connection between them (A2)."""
+        """Remember the ends of a new connection; return whether there was an earlier connection between them (rule A2)."""
         a, b = connection.a, connection.b
         key = _key(a.address, a.port, b.address, b.port)
         known = key in self._latest
@@ -184,80 +203,64 @@ class Annotator:
         return known
 
 
-def _tells(identity: int | None, kind: int, *, doubled: bool) -> bool:
-    """Whether the same identity means the same segment (G8)."""
+def _fingerprint(flags: int, seq: int, ack: int, length: int, identity: int) -> int:
+    """Pack what two captures of one segment have in common into one integer, which takes a fifth of a tuple's memory (rule G8).
+
+    From the highest bits: length, seq (32 bits), ack (32), flags (16), identity (33).
+    """
+    return ((((length << 32 | seq) << 32 | ack) << 16) | flags) << 33 | identity
+
+
+def _identifies(identity: int | None, kind: int, *, duplicated: bool) -> bool:
+    """Whether two segments with this identity are one segment that was captured twice (rule G8)."""
     if identity is None:
         return False
-    return doubled or 0 < identity <= IDENTIFICATIONS or (identity > IDENTIFICATIONS and kind in (SYN, FIN | ACK))
+    return duplicated or 0 < identity <= IDENTIFICATIONS or (identity > IDENTIFICATIONS and kind in (SYN, FIN | ACK))
 
 
 def _key(source: str, source_port: int, destination: str, destination_port: int) -> int:
-    """The same for both directions; 64 bits take a third of what a tuple does, and collide once in 10^19 pairs."""
+    """Hash two ends, the same for both directions.
+
+    64 bits take a third of a tuple's memory and collide once in 10^19 pairs.
+    """
     one, other = (source, source_port), (destination, destination_port)
     return hash((one, other) if one <= other else (other, one))
 
 
-def completeness(kind: int, length: int) -> int:
-    """C15."""
-    value = 0
-    if kind & (SYN | ACK) == SYN:
-        value |= 1
-    if kind & (SYN | ACK) == SYN | ACK:
-        value |= 2
-    if kind & (SYN | ACK) == ACK and not length:
-        value |= 4
-    if kind & (SYN | ACK) in (SYN, ACK) and length:
-        value |= 8
-    if kind & (FIN | ACK) == FIN | ACK:
-        value |= 16
-    if kind & RST:
-        value |= 32
-    return value
-
-
-def _letters(kind: int, length: int) -> str:
-    """Z1."""
-    if kind & SYN and kind & (RST | FIN):
-        return "Q"
-    if kind & RST:
-        return "I" if kind & FIN else "R"
-    opening = "" if not kind & SYN else "H" if kind & ACK else "S"
-    return opening + ("D" if length else "") + ("F" if kind & FIN else "") or ("A" if kind == ACK else "")
-
-
-def _annotation(case: Case) -> Annotation:
-    connection = case.connection
+def _annotation(judgement: Judgement) -> Annotation:
+    """Return the annotation that a judgement comes to (rules H10, T6)."""
+    connection = judgement.connection
     client_state, server_state = connection.states()
-    steps = [str(step) for step in (case.ack_step, case.fin_step) if step]
-    answers = case.answers
+    steps = [str(step) for step in (judgement.ack_step, judgement.fin_step) if step]
+    answers = judgement.answers
     return Annotation(
-        sender=connection.name(case.s),
-        role="+".join(case.roles) or None,
-        handshake_step=case.handshake_step,
+        sender=connection.name(judgement.sender),
+        role="+".join(judgement.roles) or None,
+        handshake_step=judgement.handshake_step,
         teardown_step="+".join(steps) or None,
         client_state=client_state,
         server_state=server_state,
-        retransmission=case.repeated,
+        retransmission=judgement.retransmission,
         responds_to=answers[0] if answers else None,
-        response_time=case.time - answers[1] if answers else None,
-        handshake_time=case.handshake_time,
-        anomaly=joined(case.anomalies),
+        response_time=judgement.time - answers[1] if answers else None,
+        handshake_time=judgement.handshake_time,
+        anomaly=joined(judgement.anomalies),
     )
 
 
-def _count(case: Case, annotation: Annotation) -> None:
-    """C8, C9, C10, C14, C16."""
-    connection = case.connection
-    if case.anomalies:
-        connection.anomalies = shared(connection.anomalies | case.anomalies)
-    if case.repeated:
-        counts = zip(connection.retransmissions, ANOMALIES, strict=False)  # A: the first three
-        connection.retransmissions = tuple(count + (name in case.anomalies) for count, name in counts)
+def _count(judgement: Judgement, annotation: Annotation) -> None:
+    """Add a segment to its connection's anomalies, counts and times (rules C8, C9, C14, C16)."""
+    connection = judgement.connection
+    if judgement.anomalies:
+        connection.anomalies = interned(connection.anomalies | judgement.anomalies)
+    if judgement.retransmission:
+        counts = zip(connection.retransmissions, RETRANSMISSIONS, strict=True)
+        connection.retransmissions = tuple(count + (name in judgement.anomalies) for count, name in counts)
     if connection.handshake_time is None:
         connection.handshake_time = annotation.handshake_time
     if annotation.responds_to is not None:
         by_client = annotation.sender == "client"
-        if case.handshake_step == 2 and not by_client and connection.server_response_time is None:
+        if judgement.handshake_step == 2 and not by_client and connection.server_response_time is None:
             connection.server_response_time = annotation.response_time
-        elif case.handshake_step == 3 and by_client and connection.client_response_time is None:
+        elif judgement.handshake_step == 3 and by_client and connection.client_response_time is None:
             connection.client_response_time = annotation.response_time

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The shapes that pass between the parts: segments and network errors in, annotations and connection rows out.
+"""The records that pass between the parts: segments and network errors in, annotations and connection rows out.
 
 Times are integers, nanoseconds since the epoch or of duration; sequence and acknowledgement numbers are raw.
 """
@@ -9,39 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-FIN, SYN, RST, ACK, ECE, CWR = 0x001, 0x002, 0x004, 0x010, 0x040, 0x080
-
-CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED = "CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED"
-ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2 = "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2"
-CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT = "CLOSE-WAIT", "CLOSING", "LAST-ACK", "TIME-WAIT"
-STATES = (
-    CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT,
-)  # fmt: skip
-
-ANOMALIES = (
-    "syn-retransmission",
-    "syn-ack-retransmission",
-    "fin-retransmission",
-    "connection-refused",
-    "unreachable",
-    "handshake-aborted",
-    "simultaneous-open",
-    "simultaneous-close",
-    "syn-with-data",
-    "half-close-data",
-    "data-after-fin",
-    "rst-after-fin",
-    "segment-after-close",
-    "port-reuse",
-    "ack-mismatch",
-    "invalid-flags",
-    "syn-on-established",
-    "duplicate",
-)
-
 
 class Offer(NamedTuple):
-    """What the options of a SYN or SYN-ACK offer (C12, C13).
+    """What a SYN or SYN-ACK offers by its options (rules C12, C13).
 
     Attributes
     ----------
@@ -93,7 +63,7 @@ class NetworkError(NamedTuple):
 
 
 class Annotation(NamedTuple):
-    """What is said of one segment, or of one network error; the columns of `segments` (times in nanoseconds)."""
+    """The annotation of one segment or network error: the annotated columns of `segments`, times in nanoseconds."""
 
     sender: str
     role: str | None
@@ -110,7 +80,7 @@ class Annotation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:
-    """The connection's row (C): field for field the columns of `connections`, times in nanoseconds."""
+    """One row of `connections` (rules C), field by field, times in nanoseconds."""
 
     stream: int
     client: str
@@ -119,10 +89,10 @@ class ConnectionRow:
     server_port: int
     start: int
     duration: int
-    segments_client: int
-    segments_server: int
-    bytes_client: int
-    bytes_server: int
+    client_segments: int
+    server_segments: int
+    client_bytes: int
+    server_bytes: int
     establishment: str
     termination: str
     closed_by: str | None

@@ -1,5 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is remembered of a connection (rules X), and the row that it comes to (rules C)."""
+"""The record of a connection (rules X): what the state machine remembers of it between two segments.
+
+How it works. A `Connection` is one `tcp.stream` with two ends, A and B; A sent the first segment. Each `End` has a state
+of RFC 9293 and the few numbers that later segments are judged by. The annotator makes a `Judgement` of each segment: the
+segment itself, its sender and its peer, and room for the verdict. `judge.judge` changes both records by the rules of its
+kind: `opening` (H), `closing` (T) or `aborting` (R). Nothing else changes an end's state, except a network error (N2).
+
+A new SYN on a connection that is over begins another *attempt*: both ends and the attempt's record are reset, while
+counts, times and the offers of the ends go on. Whoever adds a field to a record decides to which of the two it belongs,
+and `packed_connections` stores it by its name in `__slots__`.
+"""
 
 from __future__ import annotations
 
@@ -7,68 +17,79 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from pybridge.tcp.model import ANOMALIES, CLOSED, ESTABLISHED, LISTEN, STATES, TIME_WAIT, Annotation, ConnectionRow, Offer
+from pybridge.tcp.model import Annotation, Offer
+from pybridge.tcp.vocabulary import ANOMALIES, CLOSED, ESTABLISHED, LISTEN, OVER, SYNCHRONISED
 
 MODULO = 1 << 32
-
-SYNCHRONISED = frozenset(STATES[4:])
-OVER = frozenset((CLOSED, LISTEN, TIME_WAIT))
-ABSENT = frozenset((CLOSED, LISTEN))
+HALF = 1 << 31
 
 _RANK = {name: rank for rank, name in enumerate(ANOMALIES)}
 
-
 _Value = TypeVar("_Value")
 
-NOTHING: frozenset[str] = frozenset()
-UNSETTLED: tuple[Annotation | None, ...] = (None,) * 4
-_PLAIN = {
+NO_ANOMALIES: frozenset[str] = frozenset()
+NOT_QUIET: tuple[Annotation | None, ...] = (None,) * 4
+_QUIET = {
     sender: Annotation(sender, None, None, None, ESTABLISHED, ESTABLISHED, False, None, None, None, None)
     for sender in ("client", "server")
 }
 
 
 def joined(anomalies: AbstractSet[str]) -> str | None:
-    """Anomalies in the order of the specification's table, joined with `+`; None if there are none."""
+    """Join anomalies with `+` in the order of the specification's table; None if there are none."""
     return "+".join(sorted(anomalies, key=_RANK.__getitem__)) or None
 
 
 def distance(a: int, b: int) -> int:
-    """How far `a` is ahead of `b`, modulo 2^32."""
+    """Return how far `a` is ahead of `b`, modulo 2^32."""
     return (a - b) % MODULO
 
 
 @lru_cache(maxsize=4096)
-def _shared(value: Any) -> Any:
+def _interned(value: Any) -> Any:
     return value
 
 
-def shared(value: _Value) -> _Value:
-    """The same value as one object: connections are many, and what is said of them is not."""
-    known: _Value = _shared(value)
+def interned(value: _Value) -> _Value:
+    """Return one shared object for equal values: thousands of connections hold the same few."""
+    known: _Value = _interned(value)
     return known
 
 
 class Fin:
-    """What is remembered of an end's FIN (X)."""
+    """The FIN of an end (rules X).
 
-    __slots__ = ("acked", "acked_once", "first", "frame", "seq", "step", "time")
+    Attributes
+    ----------
+    seq : int
+        The sequence number that the FIN occupies.
+    step : int
+        Its teardown step, 1 or 3.
+    frame, frame_time : int
+        Its latest transmission.
+    first_time : int
+        Time of its first transmission.
+    acked, was_acked : bool
+        It is acknowledged; it was acknowledged at some time.
+    """
+
+    __slots__ = ("acked", "first_time", "frame", "frame_time", "seq", "step", "was_acked")
 
     def __init__(self, seq: int, step: int, frame: int, time: int) -> None:
         self.seq = seq
         self.step = step
         self.frame = frame
-        self.time = self.first = time
-        self.acked = self.acked_once = False
+        self.frame_time = self.first_time = time
+        self.acked = self.was_acked = False
 
 
 class End:
-    """One end of a connection (X)."""
+    """One end of a connection (rules X)."""
 
     __slots__ = (
         "address", "awaiting", "fin", "first_ack", "first_seq", "isn", "offer", "offered_isn", "offers_ecn", "payload", "port",
-        "progress", "recent", "rejected", "segments", "sent_syn", "state", "syn_first", "syn_frame", "syn_length", "syn_seen",
-        "syn_time", "synack_ack", "synack_frame", "synack_seen", "synack_time",
+        "progress", "recent", "rejected", "segments", "sent_syn", "state", "syn_ack_frame", "syn_ack_frame_time",
+        "syn_ack_number", "syn_ack_seen", "syn_frame", "syn_frame_time", "syn_length", "syn_seen", "syn_time",
     )  # fmt: skip
 
     def __init__(self, address: str, port: int) -> None:
@@ -76,21 +97,21 @@ class End:
         self.port = port
         self.segments = 0
         self.payload = 0
-        self.offered_isn: int | None = None  # C11, C12, C13: of the last SYN or SYN-ACK with a role, over all attempts
+        self.offered_isn: int | None = None  # C11 to C13: of the last SYN or SYN-ACK with a role, over all attempts
         self.offer: Offer | None = None
         self.offers_ecn = False
-        self.sent_syn = False  # or a SYN-ACK, with a role, in this attempt
-        self.recent: tuple[int, ...] = ()  # G8: identity, flags, seq, ack and length in one number; -1 without identity
+        self.sent_syn = False  # Z2: a SYN or SYN-ACK with a role, in this attempt
+        self.recent: tuple[int, ...] = ()  # G8: fingerprints; -1 for a segment without identity
         self.forget()
 
     def forget(self) -> None:
-        """Begin without a past (H2, H7)."""
+        """Forget everything that belongs to an attempt (rules H2, H7)."""
         self.state = CLOSED
         self.isn: int | None = None
         self.syn_length = 0
-        self.syn_seen = self.synack_seen = False
-        self.syn_first = self.syn_frame = self.syn_time = self.synack_frame = self.synack_time = 0
-        self.synack_ack = 0
+        self.syn_seen = self.syn_ack_seen = False
+        self.syn_time = self.syn_frame = self.syn_frame_time = 0
+        self.syn_ack_number = self.syn_ack_frame = self.syn_ack_frame_time = 0
         self.awaiting = False
         self.progress = 0
         self.first_seq: int | None = None
@@ -99,7 +120,7 @@ class End:
         self.fin: Fin | None = None
 
     def accepts(self, ack: int, limit: int) -> bool:
-        """Whether `ack` is an acceptable acknowledgement of this end's SYN (X2)."""
+        """Whether `ack` is an acceptable acknowledgement of this end's SYN (rule X2)."""
         return self.isn is None or distance(ack, self.isn + 1) <= limit
 
 
@@ -107,10 +128,11 @@ class Connection:
     """One `tcp.stream`: its two ends, its latest attempt, and its counts."""
 
     __slots__ = (
-        "a", "aborted", "anomalies", "b", "client", "client_response_time", "complete", "completeness", "first", "first_fin",
-        "fixed", "fresh", "given_up", "handshake_time", "last", "letters", "merged", "opened", "plain", "refused", "reset_by",
-        "retransmissions", "server_response_time", "simultaneous_close", "simultaneous_open", "stream",
-        "syn_seen", "synack_seen", "teardown_time", "third_seen", "unreachable",
+        "a", "aborted", "anomalies", "b", "client", "client_response_time", "client_settled", "close_complete",
+        "closed_by_error", "completeness", "first_fin_by", "first_time", "fresh", "handshake_time", "history_letters",
+        "last_time", "merged", "opened", "quiet", "refused", "reset_by", "retransmissions", "server_response_time",
+        "simultaneous_close", "simultaneous_open", "stream", "syn_ack_matched", "syn_seen", "teardown_time",
+        "third_step_seen", "unreachable",
     )  # fmt: skip
 
     def __init__(self, stream: int, a: End, b: End, time: int) -> None:
@@ -118,27 +140,27 @@ class Connection:
         self.a = a
         self.b = b
         self.client = b if a.port < b.port else a  # E2
-        self.fixed = False
+        self.client_settled = False
         self.fresh = True
-        self.first = self.last = time
+        self.first_time = self.last_time = time
         self.completeness = 0
-        self.anomalies: frozenset[str] = NOTHING
-        self.letters = ""  # Z1: upper case for A, lower case for B
-        self.retransmissions: tuple[int, ...] = (0, 0, 0)  # SYN, SYN-ACK, FIN
+        self.anomalies: frozenset[str] = NO_ANOMALIES
+        self.history_letters = ""  # Z1: upper case for A, lower case for B
+        self.retransmissions: tuple[int, ...] = (0, 0, 0)  # C14: SYN, SYN-ACK, FIN
         self.handshake_time: int | None = None
         self.server_response_time: int | None = None
         self.client_response_time: int | None = None
         self.teardown_time: int | None = None
-        self.given_up = False  # N3
-        # Of plain segments that can change nothing: by A, by B without payload, by A, by B with it
-        self.plain: tuple[Annotation | None, ...] = UNSETTLED
-        self.begin()
+        self.closed_by_error = False  # N3
+        # Of segments that change nothing: from A, from B without payload, from A, from B with payload
+        self.quiet: tuple[Annotation | None, ...] = NOT_QUIET
+        self.begin_attempt()
 
-    def begin(self) -> None:
-        """Begin an attempt (X)."""
-        self.opened = self.syn_seen = self.synack_seen = self.third_seen = False
-        self.simultaneous_open = self.simultaneous_close = self.merged = self.complete = False
-        self.first_fin: End | None = None
+    def begin_attempt(self) -> None:
+        """Reset the record of the attempt (rules X)."""
+        self.opened = self.syn_seen = self.syn_ack_matched = self.third_step_seen = False
+        self.simultaneous_open = self.simultaneous_close = self.merged = self.close_complete = False
+        self.first_fin_by: End | None = None
         self.reset_by: End | None = None
         self.aborted = self.refused = self.unreachable = False
         self.a.sent_syn = self.b.sent_syn = False
@@ -150,26 +172,29 @@ class Connection:
 
     @property
     def over(self) -> bool:
-        """Whether no end is live any more (X)."""
+        """Whether no end is live any more (rules X)."""
         return not self.fresh and self.a.state in OVER and self.b.state in OVER
 
     def states(self) -> tuple[str, str]:
-        """Of client and server."""
+        """Return the states of client and server (rule X1)."""
         if self.fresh:
             return CLOSED, LISTEN
         return self.client.state, self.server.state
 
     def name(self, end: End) -> str:
-        """E3."""
+        """Return `client` or `server` (rule E3)."""
         return "client" if end is self.client else "server"
 
     def update_opened(self) -> None:
-        """X3."""
+        """Note that the attempt is opened once both ends are synchronised (rule X3)."""
         if not self.opened and self.a.state in SYNCHRONISED and self.b.state in SYNCHRONISED:
             self.opened = True
 
-    def update_plain(self) -> None:
-        """Keep the annotations of plain segments ready while none of them can change anything; most segments are such."""
+    def update_quiet(self) -> None:
+        """Cache the annotations of plain segments while the connection is quiet: both ends ESTABLISHED, nothing outstanding.
+
+        Most segments of a capture are such.
+        """
         a, b = self.a, self.b
         if (
             a.state == b.state == ESTABLISHED
@@ -178,117 +203,70 @@ class Connection:
             and not (a.fin or b.fin)
         ):
             names = (self.name(a), self.name(b))
-            self.plain = shared(
+            self.quiet = interned(
                 tuple(
-                    _PLAIN[name] if letter in self.letters and not end.recent else None
+                    _QUIET[name] if letter in self.history_letters and not end.recent else None
                     for end, name, letter in zip((a, b, a, b), names * 2, "AaDd", strict=True)
                 )
             )
         else:
-            self.plain = UNSETTLED
+            self.quiet = NOT_QUIET
 
-    @property
-    def establishment(self) -> str:
-        """C4."""
-        if not (self.syn_seen or self.synack_seen):
-            return "not-captured"
-        if self.opened:
-            if self.simultaneous_open:
-                return "simultaneous"
-            return "complete" if self.syn_seen and self.synack_seen and self.third_seen else "partial"
-        if self.aborted:
-            return "aborted"
-        if self.refused:
-            return "refused"
-        if self.unreachable:
-            return "unreachable"
-        return "half-open" if self.synack_seen else "unanswered"
 
-    @property
-    def history(self) -> str | None:
-        """Z1."""
-        return (self.letters if self.client is self.a else "^" + self.letters.swapcase()) or None
+class Judgement:
+    """A segment on its way from its sender to its peer, and what the rules find out about it.
 
-    @property
-    def conn_state(self) -> str:
-        """Z2."""
-        c, s = self.client.sent_syn, self.server.sent_syn
-        c_fin, s_fin = self.client.fin, self.server.fin
-        if self.complete:
-            return "SF"
-        if self.reset_by is self.server:
-            return ("RSTR" if s else "REJ") if c else "RSTRH" if s else "OTH"
-        if self.reset_by is self.client:
-            return "RSTO" if s else "RSTOS0" if c else "OTH"
-        if c_fin and s_fin:
-            return "SF"
-        if c_fin:
-            return "S2" if s else "SH" if c else "OTH"
-        if s_fin:
-            return "S3" if c else "SHR" if s else "OTH"
-        return ("S1" if s else "S0") if c else "OTH"
+    Attributes
+    ----------
+    connection : Connection
+    sender, peer : End
+    kind : int
+        Its flags among FIN, SYN, RST and ACK (rule G7).
+    frame, time, seq, ack, length : int
+        As of `model.Segment`.
+    roles : list of str
+        In the order of rule T6.
+    handshake_step : int or None
+    ack_step, fin_step : int
+        The teardown step of its acknowledgement of a FIN and of its own FIN; 0 for none.
+    retransmission : bool
+    answers : tuple of int, or None
+        Frame and time of the segment that it answers.
+    handshake_time : int or None
+        Nanoseconds.
+    anomalies : set of str
+    judged : bool
+        False if the segment is invalid (G7) or came on a connection that is over (X4).
+    """
 
-    @property
-    def termination(self) -> str:
-        """C5."""
-        if self.complete:
-            return "simultaneous" if self.simultaneous_close else "three-way" if self.merged else "four-way"
-        if self.reset_by:
-            return "reset"
-        fins = bool(self.a.fin) + bool(self.b.fin)
-        return ("none", "half-closed", "unacknowledged")[fins]
+    __slots__ = (
+        "ack", "ack_step", "anomalies", "answers", "connection", "fin_step", "frame", "handshake_step", "handshake_time",
+        "judged", "kind", "length", "peer", "retransmission", "roles", "sender", "seq", "time",
+    )  # fmt: skip
 
-    @property
-    def closed_by(self) -> str | None:
-        """C6."""
-        if self.simultaneous_close:
-            return "both"
-        end = self.first_fin or self.reset_by
-        return self.name(end) if end else None
+    def __init__(
+        self, connection: Connection, sender: End, peer: End, *, kind: int, frame: int, time: int, seq: int, ack: int, length: int
+    ) -> None:
+        self.connection = connection
+        self.sender = sender
+        self.peer = peer
+        self.kind = kind
+        self.frame = frame
+        self.time = time
+        self.seq = seq
+        self.ack = ack
+        self.length = length
+        self.roles: list[str] = []
+        self.handshake_step: int | None = None
+        self.ack_step = 0
+        self.fin_step = 0
+        self.retransmission = False
+        self.answers: tuple[int, int] | None = None
+        self.handshake_time: int | None = None
+        self.anomalies: set[str] = set()
+        self.judged = True
 
-    def row(self) -> ConnectionRow:
-        """The connection's row as known so far."""
-        client, server = self.client, self.server
-        offers = [end.offer for end in (client, server) if end.offer is not None]
-        ecn = [end.offers_ecn for end in (client, server) if end.offered_isn is not None]
-        client_state, server_state = self.states()
-        return ConnectionRow(
-            stream=self.stream,
-            client=client.address,
-            client_port=client.port,
-            server=server.address,
-            server_port=server.port,
-            start=self.first,
-            duration=self.last - self.first,
-            segments_client=client.segments,
-            segments_server=server.segments,
-            bytes_client=client.payload,
-            bytes_server=server.payload,
-            establishment=self.establishment,
-            termination=self.termination,
-            closed_by=self.closed_by,
-            client_state=client_state,
-            server_state=server_state,
-            handshake_time=self.handshake_time,
-            server_response_time=self.server_response_time,
-            client_response_time=self.client_response_time,
-            teardown_time=self.teardown_time,
-            client_isn=client.offered_isn,
-            server_isn=server.offered_isn,
-            client_mss=client.offer.mss if client.offer else None,
-            server_mss=server.offer.mss if server.offer else None,
-            client_window_scale=client.offer.window_scale if client.offer else None,
-            server_window_scale=server.offer.window_scale if server.offer else None,
-            client_fast_open=client.offer.fast_open if client.offer else None,
-            server_fast_open=server.offer.fast_open if server.offer else None,
-            sack_permitted=all(offer.sack_permitted for offer in offers) if offers else None,
-            timestamps=all(offer.timestamps for offer in offers) if offers else None,
-            ecn=all(ecn) if ecn else None,
-            syn_retransmissions=self.retransmissions[0],
-            syn_ack_retransmissions=self.retransmissions[1],
-            fin_retransmissions=self.retransmissions[2],
-            completeness=self.completeness,
-            conn_state=self.conn_state,
-            history=self.history,
-            anomalies=joined(self.anomalies),
-        )
+    def repeats(self, anomaly: str) -> None:
+        """Mark the segment as a retransmission (rule A3)."""
+        self.retransmission = True
+        self.anomalies.add(anomaly)

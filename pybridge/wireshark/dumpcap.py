@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import subprocess
 import tempfile
 import threading
@@ -21,8 +20,11 @@ from packaging.version import Version
 from pyshark.capture.live_capture import LiveCapture
 
 from pybridge.errors import CaptureError
-from pybridge.wireshark import segments, tshark
+from pybridge.wireshark import segments
+from pybridge.wireshark.capture_source import SourceKind, check_file, check_standard_input, kind_of, label_of
+from pybridge.wireshark.columns import BLOCK, GrowingCapture
 from pybridge.wireshark.framing import Framing
+from pybridge.wireshark.installation import find_program, tshark_version
 
 SESSION = 1_000_000  # packets
 BUFFER = 32  # MiB in the kernel for what comes while the next tshark starts; dumpcap's own default is 2
@@ -41,10 +43,10 @@ class _Dumpcap(LiveCapture):
         self.monitor_mode = False
 
     def _get_tshark_version(self) -> Version:
-        return tshark.version()
+        return tshark_version()
 
     def command(self) -> list[str]:
-        return [tshark.find("dumpcap"), *self._get_dumpcap_parameters(), "-B", str(BUFFER)]
+        return [find_program("dumpcap"), *self._get_dumpcap_parameters(), "-B", str(BUFFER)]
 
     def __del__(self) -> None:
         """There is nothing to close."""
@@ -70,22 +72,23 @@ class Packets:
     def __init__(self, source: str, fields: Sequence[str] = segments.FIELDS, *, bpf: str = "") -> None:
         self._source = source
         self._fields = fields
-        self._interface = source != tshark.STANDARD_INPUT and not os.path.exists(source)
+        self._kind = kind_of(source)
+        self._interface = self._kind in (SourceKind.ABSENT, SourceKind.PATTERN)
         if bpf and not self._interface:
-            raise CaptureError(f"A capture filter is for an interface: {tshark.name(source)} is read as it comes.")
-        if source == tshark.STANDARD_INPUT:
-            tshark.check_input(source)
-        elif not self._interface and not stat.S_ISFIFO(os.stat(source).st_mode):
-            tshark.check_source(source)
+            raise CaptureError(f"A capture filter is for an interface: {label_of(source)} is read as it comes.")
+        if self._kind is SourceKind.STANDARD_INPUT:
+            check_standard_input()
+        elif self._kind in (SourceKind.FILE, SourceKind.FOLDER):
+            check_file(source)
         self._bpf = bpf
         self._dumpcap: subprocess.Popen[bytes] | None = None
-        self._tshark: tshark.Growing | None = None
+        self._tshark: GrowingCapture | None = None
         self._framing = Framing()
         self._input: int | None = None  # file descriptor
         self._ended = self._stopped = False
 
     def __enter__(self) -> Packets:
-        tshark.version()
+        tshark_version()
         self._said = tempfile.TemporaryFile()
         if self._interface:
             self._dumpcap = subprocess.Popen(
@@ -112,7 +115,7 @@ class Packets:
             Seconds; None is among the batches whenever nothing came for so long.
         """
         while not (self._ended or self._stopped):
-            with tshark.Growing(tshark.name(self._source), self._fields) as process:
+            with GrowingCapture(label_of(self._source), self._fields) as process:
                 self._tshark = process
                 relay = threading.Thread(target=self._relay, args=(process.input,), name="pybridge-relay", daemon=True)
                 relay.start()
@@ -138,7 +141,7 @@ class Packets:
                     if taken:
                         continue
                     target.flush()
-                    data = os.read(self._input, tshark.BLOCK)
+                    data = os.read(self._input, BLOCK)
                     if not data:
                         target.write(self._framing.rest())
                         self._ended = True
@@ -153,7 +156,7 @@ class Packets:
     def _opened(self) -> int:
         if self._dumpcap and self._dumpcap.stdout:
             return os.dup(self._dumpcap.stdout.fileno())
-        if self._source == tshark.STANDARD_INPUT:
+        if self._kind is SourceKind.STANDARD_INPUT:
             return os.dup(0)
         return os.open(self._source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
@@ -172,12 +175,12 @@ class Packets:
         reason = next(complaints, f"status {self._dumpcap.returncode}").removeprefix("dumpcap: ").strip(". ")
         raise CaptureError(
             f"{self._source} cannot be captured ({reason}): "
-            "see the interfaces by tshark -D, and capture as root or as one who may (group wireshark)."
+            "tshark -D lists the interfaces; run as root or join the group wireshark."
         )
 
     def _dumpcap_said(self) -> str:
         self._said.seek(0)
-        return self._said.read(tshark.BLOCK).decode(errors="replace")
+        return self._said.read(BLOCK).decode(errors="replace")
 
     def drops(self) -> tuple[int, int] | None:
         """Numbers of packets that dumpcap received, and that were dropped before or in it.

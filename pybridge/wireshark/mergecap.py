@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Many files as one capture: the one place that knows mergecap and capinfos.
+"""Many files as one capture: mergecap merges them, capinfos looks through each before.
 
-mergecap writes the merged capture to a pipe that tshark reads, so that order and numbers are Wireshark's and nothing is kept
-on disk. It stops at the first packet that it cannot read; hence capinfos looks through each file before.
+mergecap writes the merged capture to a pipe that tshark reads, so that order and numbers are Wireshark's and no copy lies on
+the disk. It stops at the first packet that it cannot read, hence capinfos.
 """
 
 from __future__ import annotations
@@ -11,22 +11,19 @@ import contextlib
 import filecmp
 import glob
 import os
-import re
 import subprocess
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pybridge.errors import CaptureError, CutShortWarning, LeftOutWarning, SameFileWarning
-from pybridge.wireshark import segments, tshark
-
-NO_CAPTURES = {"mime", "json", "rfc7468", "mp4"}  # encapsulations; as `tshark.NO_CAPTURES`
+from pybridge.errors import CaptureError, CutShortWarning, LeftOutWarning, SameFileWarning, warn
+from pybridge.wireshark.capture_source import NON_CAPTURE_ENCAPSULATIONS, CaptureSource, MergedFile, check_file
+from pybridge.wireshark.columns import read_times
+from pybridge.wireshark.installation import find_program
+from pybridge.wireshark.segments import nanoseconds
 
 try:
     import resource
@@ -34,72 +31,24 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 
-class File(NamedTuple):
-    """One of the files.
-
-    Attributes
-    ----------
-    name : str
-        Its path as the user would write it.
-    path : str
-        What to read: the same, or, if the file was cut short, a copy of its whole packets.
-    frames : int
-        Number of packets.
-    first, last : int
-        Earliest and latest time, nanoseconds since the epoch; 0 where packets have no time.
-    """
-
-    name: str
-    path: str
-    frames: int
-    first: int
-    last: int
-
-
-@dataclass(frozen=True)
-class Merged(tshark.Feed):
-    """A capture made of many files.
-
-    Attributes
-    ----------
-    files : tuple of File
-        By name, without those that hold no packets.
-    """
-
-    files: tuple[File, ...]
-
-
-def is_many(source: str) -> bool:
-    """Whether this is a folder, or a pattern and no file's name."""
-    return os.path.isdir(source) or (re.search(r"[*?]|\[.+\]", source) is not None and not os.path.lexists(source))
-
-
 @contextlib.contextmanager
-def opened(source: tshark.Source) -> Iterator[tshark.Source]:
-    """The capture as something that can be read more than once.
-
-    A folder stands for the files in it, a pattern (`ring/*.pcapng`) for the files that fit it.
+def open_merged(source: str) -> Iterator[CaptureSource]:
+    """Open the files in a folder, or those that a pattern matches, as one capture.
 
     Raises
     ------
     CaptureError
-        None of the files can be read; or as `tshark.on_disk`.
+        None of the files can be read.
 
     Warns
     -----
     CutShortWarning, LeftOutWarning, SameFileWarning
     """
-    if isinstance(source, tshark.Feed):
-        yield source
-    elif is_many(source):
-        with tempfile.TemporaryDirectory(prefix="pybridge-") as copies, _many_open_files():
-            yield _merged(source, Path(copies))
-    else:
-        with tshark.on_disk(source) as path:
-            yield path
+    with tempfile.TemporaryDirectory(prefix="pybridge-") as copies, _many_open_files():
+        yield _merged(source, Path(copies))
 
 
-def _merged(source: str, copies: Path) -> Merged:
+def _merged(source: str, copies: Path) -> CaptureSource:
     try:
         names = [entry.path for entry in os.scandir(source)] if os.path.isdir(source) else glob.glob(source)
     except OSError as error:
@@ -107,44 +56,43 @@ def _merged(source: str, copies: Path) -> Merged:
     names = sorted(name for name in names if not os.path.basename(name).startswith(".") and not os.path.isdir(name))
     if not names:
         raise CaptureError(f"{source} stands for no file: check the folder's or the pattern's name.")
-    checked = _checked(names, copies)
     files = []
-    for name, found in checked.items():
+    for name, found in _checked(names, copies).items():
         if isinstance(found, CaptureError):
-            warnings.warn(f"{found} It was left out.", LeftOutWarning, stacklevel=5)
+            warn(f"{found} It was left out.", LeftOutWarning)
             continue
         files.append(found)
         if found.path != name:
             text = f"{name} ends in the middle of a packet, or is damaged: all whole packets before that were annotated."
-            warnings.warn(text, CutShortWarning, stacklevel=5)
+            warn(text, CutShortWarning)
     if not files:
         raise CaptureError(f"None of the files of {source} could be read: name a folder or a pattern of capture files.")
-    files = list(_once(files))
-    return Merged(source, command(files), tuple(file for file in files if file.frames))
+    files = list(_distinct(files))
+    return CaptureSource(source, command=merge_command(files), files=tuple(file for file in files if file.frames))
 
 
-def command(files: Iterable[File], *, append: bool = False) -> tuple[str, ...]:
-    """The command that writes the files as one capture to its standard output, by time or one after the other.
+def merge_command(files: Iterable[MergedFile], *, append: bool = False) -> tuple[str, ...]:
+    """Return the command that writes the files as one capture to its standard output, by time or one after the other.
 
     Of packets with the same time mergecap takes the one whose file was named last: here, the first by name.
     """
     paths = [os.path.realpath(file.path) for file in files]
-    return (tshark.find("mergecap"), "-w", "-", *(["-a", *paths] if append else reversed(paths)))
+    return (find_program("mergecap"), "-w", "-", *(["-a", *paths] if append else reversed(paths)))
 
 
-def times(files: Iterable[File]) -> NDArray[np.int64]:
-    """When the packets of the files were captured, one file after the other, in nanoseconds since the epoch."""
-    appended = tshark.Feed("the files", command(files, append=True))
-    found = [segments.nanoseconds(text or "") for block in tshark.times(appended) for text in block.to_pylist()]
+def packet_times(files: Iterable[MergedFile]) -> NDArray[np.int64]:
+    """Return when the packets of the files were captured, one file after the other, in nanoseconds since the epoch."""
+    appended = CaptureSource("the files", command=merge_command(files, append=True))
+    found = [nanoseconds(text or "") for block in read_times(appended) for text in block.to_pylist()]
     return np.array(found, np.int64)
 
 
-def _checked(names: Sequence[str], copies: Path) -> dict[str, File | CaptureError]:
-    """The files that mergecap can read, and why others cannot be read."""
-    checked: dict[str, File | CaptureError] = {}
+def _checked(names: Sequence[str], copies: Path) -> dict[str, MergedFile | CaptureError]:
+    """Return the files that mergecap can read, and the reason for each that it cannot."""
+    checked: dict[str, MergedFile | CaptureError] = {}
     for name in names:
         try:
-            tshark.check_source(name)
+            check_file(name)
         except CaptureError as error:
             checked[name] = error
     readable = [name for name in names if name not in checked]
@@ -156,10 +104,10 @@ def _checked(names: Sequence[str], copies: Path) -> dict[str, File | CaptureErro
     return {name: checked[name] for name in names}
 
 
-def _checked_alone(name: str, copy: Path) -> File | CaptureError:
+def _checked_alone(name: str, copy: Path) -> MergedFile | CaptureError:
     if rows := _capinfos([name]):
         return _file(name, name, rows[0])
-    subprocess.run([tshark.find("mergecap"), "-w", copy, os.path.realpath(name)], capture_output=True, check=False)
+    subprocess.run([find_program("mergecap"), "-w", copy, os.path.realpath(name)], capture_output=True, check=False)
     rows = _capinfos([str(copy)]) if copy.exists() else None
     if rows:
         return _file(name, str(copy), rows[0])
@@ -167,32 +115,32 @@ def _checked_alone(name: str, copy: Path) -> File | CaptureError:
 
 
 def _capinfos(paths: Sequence[str]) -> list[str] | None:
-    """A row for each file: encapsulation, number of packets, earliest and latest time; None if it has complaints."""
-    arguments = [tshark.find("capinfos"), "-T", "-r", "-S", "-E", "-c", "-a", "-e", *map(os.path.realpath, paths)]
+    """Return a row for each file: encapsulation, number of packets, earliest and latest time; None if capinfos complains."""
+    arguments = [find_program("capinfos"), "-T", "-r", "-S", "-E", "-c", "-a", "-e", *map(os.path.realpath, paths)]
     done = subprocess.run(arguments, capture_output=True, check=False)
     rows = os.fsdecode(done.stdout).splitlines()
     return rows if done.returncode == 0 and len(rows) == len(paths) else None
 
 
-def _file(name: str, path: str, row: str) -> File | CaptureError:
-    kind, frames, first, last = row.split("\t")[-4:]
-    if kind in NO_CAPTURES:
+def _file(name: str, path: str, row: str) -> MergedFile | CaptureError:
+    encapsulation, frames, first, last = row.split("\t")[-4:]
+    if encapsulation in NON_CAPTURE_ENCAPSULATIONS.values():
         return CaptureError(f"{name} is not a capture: Wireshark knows it as another kind of file.")
-    return File(name, path, int(frames), _time(first), _time(last))
+    return MergedFile(name, path, int(frames), _time(first), _time(last))
 
 
 def _time(text: str) -> int:
-    return 0 if text == "n/a" else segments.nanoseconds(text)
+    return 0 if text == "n/a" else nanoseconds(text)
 
 
-def _once(files: Iterable[File]) -> Iterator[File]:
-    """Without those that hold the same as one before; a packet alone may well have been captured twice (G8)."""
-    kept: dict[tuple[int, int, int], list[File]] = {}
+def _distinct(files: Iterable[MergedFile]) -> Iterator[MergedFile]:
+    """Yield the files without copies of earlier ones; a file of one packet may be a packet that was captured twice (G8)."""
+    kept: dict[tuple[int, int, int], list[MergedFile]] = {}
     for file in files:
         alike = kept.setdefault((file.frames, file.first, file.last), [])
         same = next((other for other in alike if filecmp.cmp(file.path, other.path, shallow=False)), None)
         if same and file.frames > 1:
-            warnings.warn(f"{file.name} holds the same as {same.name}: read once.", SameFileWarning, stacklevel=6)
+            warn(f"{file.name} holds the same as {same.name}: read once.", SameFileWarning)
             continue
         alike.append(file)
         yield file
@@ -200,7 +148,7 @@ def _once(files: Iterable[File]) -> Iterator[File]:
 
 @contextlib.contextmanager
 def _many_open_files() -> Iterator[None]:
-    """Let mergecap open as many files as the system would: it opens all at once."""
+    """Raise the limit of open files as far as the system allows: mergecap opens all files at once."""
     if resource is None:
         yield
         return

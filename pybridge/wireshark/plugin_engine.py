@@ -15,8 +15,13 @@ import pyarrow as pa
 from pyshark.packet.packet import Packet
 
 from pybridge.errors import PluginError
-from pybridge.tcp.model import ACK, ANOMALIES, FIN, RST, SYN, Annotation, ConnectionRow, NetworkError, Segment
-from pybridge.wireshark import segments, tshark
+from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
+from pybridge.tcp.vocabulary import ACK, ANOMALIES, FIN, RETRANSMISSIONS, RST, SYN
+from pybridge.wireshark import segments
+from pybridge.wireshark.capture_source import CaptureSource
+from pybridge.wireshark.columns import read_columns
+from pybridge.wireshark.packets import read_packets
+from pybridge.wireshark.process import PLUGIN_PROTOCOL
 
 ON_SEGMENTS = Annotation._fields
 ON_CONNECTIONS = (
@@ -37,7 +42,7 @@ ON_CONNECTIONS = (
     "timestamps",
     "ecn",
 )
-_PREFIX = f"{tshark.PLUGIN_PROTOCOL}."
+_PREFIX = f"{PLUGIN_PROTOCOL}."
 _ERROR = "_ws.lua.error"
 FIELDS = (*segments.FIELDS, *(_PREFIX + name for name in (*ON_SEGMENTS, *ON_CONNECTIONS)), _ERROR)
 
@@ -58,7 +63,7 @@ class PluginEngine:
         self._two_passes = two_passes
         self._gathered: dict[int, _Gathered] = {}
 
-    def annotate(self, source: tshark.Source) -> Generator[list[tuple[Segment, Annotation]]]:
+    def annotate(self, source: CaptureSource) -> Generator[list[tuple[Segment, Annotation]]]:
         """Blocks of segments with their annotations, in order.
 
         Raises
@@ -66,14 +71,14 @@ class PluginEngine:
         PluginError
             The plugin was not loaded, failed, or left a segment without annotation.
         """
-        for batch in tshark.columns(source, FIELDS, plugin=self._plugin, two_passes=self._two_passes):
+        for batch in read_columns(source, FIELDS, plugin=self._plugin, two_passes=self._two_passes):
             yield list(self._block(source, batch))
 
     def rows(self) -> list[ConnectionRow]:
         """The rows of all connections, by stream."""
         return [self._gathered[stream].row() for stream in sorted(self._gathered) if self._gathered[stream].ends]
 
-    def _block(self, source: tshark.Source, batch: pa.RecordBatch) -> Iterator[tuple[Segment, Annotation]]:
+    def _block(self, source: CaptureSource, batch: pa.RecordBatch) -> Iterator[tuple[Segment, Annotation]]:
         for error, frame in zip(batch.column(_ERROR).to_pylist(), batch.column("frame.number").to_pylist(), strict=True):
             if error:
                 raise PluginError(f"The plugin failed on frame {frame}: {error}")
@@ -100,10 +105,10 @@ class PluginEngine:
         if value.get("anomaly") and stream:
             self._gathered.setdefault(int(stream), _Gathered(int(stream))).note(value)
 
-    def _layers(self, source: tshark.Source, frames: list[int]) -> dict[int, list[dict[str, str | None]]]:
+    def _layers(self, source: CaptureSource, frames: list[int]) -> dict[int, list[dict[str, str | None]]]:
         """Of frames with several segments, what was said of each: columns cannot keep them apart, the tree can."""
         chosen = ", ".join(map(str, frames))
-        packets = tshark.packets(source, f"frame.number in {{{chosen}}}", plugin=self._plugin, last=max(frames))
+        packets = read_packets(source, f"frame.number in {{{chosen}}}", plugin=self._plugin, last=max(frames))
         return {int(packet.number): _trees(packet) for packet in packets}
 
 
@@ -116,7 +121,7 @@ def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, str | None]]:
 def _trees(packet: Packet) -> list[dict[str, str | None]]:
     found = []
     for layer in packet.layers:
-        if layer.layer_name == tshark.PLUGIN_PROTOCOL:
+        if layer.layer_name == PLUGIN_PROTOCOL:
             values = {
                 name.removeprefix(_PREFIX): ",".join(item.show or "" for item in container.all_fields)
                 for name, container in layer._all_fields.items()
@@ -231,10 +236,10 @@ class _Gathered:
             server_port=self.ends[server][1],
             start=self.first,
             duration=self.last - self.first,
-            segments_client=self.sent[client][0],
-            segments_server=self.sent[server][0],
-            bytes_client=self.sent[client][1],
-            bytes_server=self.sent[server][1],
+            client_segments=self.sent[client][0],
+            server_segments=self.sent[server][0],
+            client_bytes=self.sent[client][1],
+            server_bytes=self.sent[server][1],
             establishment=latest["establishment"] or "",
             termination=latest["termination"] or "",
             closed_by=latest["closed_by"],
@@ -255,9 +260,9 @@ class _Gathered:
             sack_permitted=self.settled[0],
             timestamps=self.settled[1],
             ecn=self.settled[2],
-            syn_retransmissions=self.anomalies.count(ANOMALIES[0]),
-            syn_ack_retransmissions=self.anomalies.count(ANOMALIES[1]),
-            fin_retransmissions=self.anomalies.count(ANOMALIES[2]),
+            syn_retransmissions=self.anomalies.count(RETRANSMISSIONS[0]),
+            syn_ack_retransmissions=self.anomalies.count(RETRANSMISSIONS[1]),
+            fin_retransmissions=self.anomalies.count(RETRANSMISSIONS[2]),
             completeness=self.flags,
             conn_state=latest["conn_state"] or "",
             history=latest["history"],

@@ -9,9 +9,9 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from pybridge.atomic_file import writing
+from pybridge.atomic_file import replacing
 from pybridge.errors import OutputError, PluginError
-from pybridge.wireshark import tshark
+from pybridge.wireshark import installation
 
 NAME = "tcp_handshake.lua"
 PROFILE = "TCP Handshake"
@@ -25,8 +25,8 @@ def path() -> Path:
     PluginError
         The installation is broken.
     """
-    here = Path(__file__).resolve().parent
-    for candidate in (here / NAME, here.parent / "plugin" / NAME):  # a wheel, a checkout
+    package = Path(__file__).resolve().parent.parent
+    for candidate in (package / NAME, package.parent / "plugin" / NAME):  # a wheel, a checkout
         if candidate.is_file():
             return candidate
     raise PluginError(f"{NAME} is missing from the installation: install pybridge again.")
@@ -34,7 +34,7 @@ def path() -> Path:
 
 def installed() -> Path:
     """Where the plugin is, or would be, installed: Wireshark's personal folder of Lua plugins."""
-    return tshark.personal_plugins() / NAME
+    return installation.personal_plugins() / NAME
 
 
 def is_stale() -> bool:
@@ -63,16 +63,16 @@ def check() -> str:
         It does not.
     """
     target = installed()
-    for folder in tshark.plugin_folders():
+    for folder in installation.plugin_folders():
         for other in folder.rglob("*.lua"):
             if other != target and b'Proto("tcp_handshake"' in other.read_bytes():
                 raise PluginError(f"{other} is another copy of the plugin, and Wireshark loads only one: remove it.")
-    scripts, complaints = tshark.lua_scripts()
+    scripts, complaints = installation.lua_scripts()
     if target in scripts:
         return scripts[target]
     reason = "as root, Wireshark 4.4 and later ignore personal plugins" if _is_root() else "its Lua is disabled"
     reason = next(iter(complaints), reason)
-    raise PluginError(f"{target} is there, but tshark {tshark.version()} does not load it: {reason}.")
+    raise PluginError(f"{target} is there, but tshark {installation.tshark_version()} does not load it: {reason}.")
 
 
 def _is_root() -> bool:
@@ -104,7 +104,7 @@ def uninstall() -> list[Path]:
 
 def installed_profile() -> Path:
     """Where the configuration profile is, or would be, installed."""
-    return tshark.personal_configuration() / "profiles" / PROFILE
+    return installation.personal_configuration() / "profiles" / PROFILE
 
 
 def install_profile() -> Path:
@@ -137,7 +137,7 @@ def pack_profile(target: Path) -> None:
     OutputError
         The file cannot be written.
     """
-    with writing(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in profile():
             archive.write(file, f"{PROFILE}/{file.name}")
 
@@ -147,6 +147,6 @@ def _copy(source: Path, target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{target.parent} cannot be made ({error.strerror}): check its permissions.") from None
-    with writing(target) as temporary:
+    with replacing(target) as temporary:
         temporary.write_bytes(source.read_bytes())
     return target

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pybridge.tcp.model import RST, SYN, NetworkError, Offer, Segment
+from pybridge.tcp.model import NetworkError, Offer, Segment
+from pybridge.tcp.vocabulary import RST, SYN
 
 HEADER = ("tcp.srcport", "tcp.dstport", "tcp.stream", "tcp.len", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw")  # G1
 ADDRESSES = ("ip.src", "ip.dst", "ipv6.src", "ipv6.dst")

@@ -5,22 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pybridge.report.explanations import LEGAL_ANOMALIES, LEGAL_MARK, PROBLEM_MARK
+from pybridge.report.explanations import BENIGN_MARK, PROBLEM_MARK
 from pybridge.report.ladder.missing import Missing
-from pybridge.report.ladder.story import ROWS_BEFORE_CAP, Connection, End, Row, Run, Story
+from pybridge.report.ladder.story import ROWS_BEFORE_CAP, LadderConnection, LadderEnd, LadderRow, Run, Story
 from pybridge.report.language import Translate
+from pybridge.tcp.vocabulary import BENIGN_ANOMALIES
 from pybridge.text import endpoint, nanoseconds_text
 
 WIDEST_NOTE = 27  # Latin letters
 
 
-def label(story: Story, row: Row) -> str:
+def label(story: Story, row: LadderRow) -> str:
     """Flags, relative numbers and payload in the words of Wireshark's Info column."""
     own, peer = story.ends(row)
-    zero = row.seq == 0 and row.has("RST")
-    parts = [f"[{row.flags or '<None>'}]", f"Seq={0 if zero else _relative(row.seq, own.base(row.position))}"]
+    zero = row.seq_raw == 0 and row.has("RST")
+    parts = [f"[{row.tcp_flags or '<None>'}]", f"Seq={0 if zero else _relative(row.seq_raw, own.base(row.position))}"]
     if row.has("ACK"):
-        parts.append(f"Ack={_relative(row.ack, peer.base(row.position))}")
+        parts.append(f"Ack={_relative(row.ack_raw, peer.base(row.position))}")
     parts.append(f"Len={row.length}")
     return " ".join(parts)
 
@@ -31,18 +32,18 @@ def _relative(number: int, base: int | None) -> int:
     return distance - 2**32 if distance >= 2**32 - 2**16 else distance
 
 
-def raw_numbers(story: Story, row: Row, say: Translate) -> str:
+def raw_numbers(story: Story, row: LadderRow, say: Translate) -> str:
     """Numbers as they are in the header, with the check of what is acknowledged; empty for plain segments."""
     if not row.role and "ack-mismatch" not in row.anomalies:
         return ""
-    numbers = [f"seq {row.seq}"]
+    numbers = [f"seq {row.seq_raw}"]
     if row.has("ACK"):
         base = _acknowledged(row, story.ends(row)[1])
-        numbers.append(f"ack {row.ack}" if base is None else _check(row.ack, base, say))
+        numbers.append(f"ack {row.ack_raw}" if base is None else _check(row.ack_raw, base, say))
     return " · ".join(numbers)
 
 
-def _acknowledged(row: Row, peer: End) -> int | None:
+def _acknowledged(row: LadderRow, peer: LadderEnd) -> int | None:
     """Number of the SYN or FIN that a segment answers; the FIN if it answers both."""
     if "ACK-OF-FIN" in row.roles:
         return peer.fin_before(row.position)
@@ -58,16 +59,16 @@ def _check(ack: int, base: int, say: Translate) -> str:
     return f"ack {ack} = {base} + 1" + (say(" + {count} data").format(count=beyond) if beyond else "")
 
 
-def notes(story: Story, row: Row, say: Translate) -> list[tuple[str, str]]:
+def notes(story: Story, row: LadderRow, say: Translate) -> list[tuple[str, str]]:
     """Lines beside a segment, each with its classes: role and step, anomalies, what it means, times."""
     lines = [("b", part) for part in _role_lines(row, say)]
     for name in row.anomalies:
-        lines.append(("o", f"{LEGAL_MARK} {name}") if name in LEGAL_ANOMALIES else ("w", f"{PROBLEM_MARK} {name}"))
+        lines.append(("o", f"{BENIGN_MARK} {name}") if name in BENIGN_ANOMALIES else ("w", f"{PROBLEM_MARK} {name}"))
     lines += [("q", text) for text in (*_close_notes(row, say), *_time_notes(story, row, say))]
     return lines
 
 
-def _close_notes(row: Row, say: Translate) -> list[str]:
+def _close_notes(row: LadderRow, say: Translate) -> list[str]:
     texts = []
     if "FIN" in row.roles and not row.retransmission:
         texts.append(say("passive close") if "3" in (row.teardown_step or "") else say("active close"))
@@ -77,7 +78,7 @@ def _close_notes(row: Row, say: Translate) -> list[str]:
     return texts
 
 
-def _time_notes(story: Story, row: Row, say: Translate) -> list[str]:
+def _time_notes(story: Story, row: LadderRow, say: Translate) -> list[str]:
     texts = []
     if row.responds_to is not None:
         texts.append(_answer(row.responds_to, row.response_time, say))
@@ -89,10 +90,10 @@ def _time_notes(story: Story, row: Row, say: Translate) -> list[str]:
     return texts
 
 
-def _completing_row(story: Story, teardown: int) -> Row | None:
+def _completing_row(story: Story, teardown: int) -> LadderRow | None:
     """The segment that completed the close: the last acknowledgement of a FIN so long after a FIN."""
     fins = {*story.client.fin_times, *story.server.fin_times}
-    rows = (row for row in reversed(story.items) if isinstance(row, Row) and "ACK-OF-FIN" in row.roles)
+    rows = (row for row in reversed(story.items) if isinstance(row, LadderRow) and "ACK-OF-FIN" in row.roles)
     return next((row for row in rows if row.time - teardown in fins), None)
 
 
@@ -104,7 +105,7 @@ def _answer(frame: int, time: int | None, say: Translate) -> str:
     return template.format(frame=frame, time=nanoseconds_text(abs(time)))
 
 
-def _role_lines(row: Row, say: Translate) -> list[str]:
+def _role_lines(row: LadderRow, say: Translate) -> list[str]:
     parts = _role_and_step(row, say)
     whole = " · ".join(parts)
     return [whole] if width(whole) <= WIDEST_NOTE else parts
@@ -115,7 +116,7 @@ def width(text: str) -> int:
     return sum(2 if letter > "\u2e7f" else 1 for letter in text)
 
 
-def _role_and_step(row: Row, say: Translate) -> list[str]:
+def _role_and_step(row: LadderRow, say: Translate) -> list[str]:
     """``SYN``, ``1/3``; ``ACK-OF-FIN+FIN``, ``2+3/4``; ``HANDSHAKE-ACK+FIN``, ``3/3, 1/4``."""
     steps = []
     if row.handshake_step is not None:
@@ -149,12 +150,12 @@ def title(story: Story, say: Translate) -> str:
     return say("TCP connection {stream}: {client} to {server}").format(stream=story.stream, client=client, server=server)
 
 
-def heads(connection: Connection) -> tuple[str, str]:
+def heads(connection: LadderConnection) -> tuple[str, str]:
     """Both ends with their ports."""
     return endpoint(connection.client, connection.client_port), endpoint(connection.server, connection.server_port)
 
 
-def description(story: Story, items: Sequence[Row | Run | Missing], say: Translate) -> str:
+def description(story: Story, items: Sequence[LadderRow | Run | Missing], say: Translate) -> str:
     """What the drawing shows: the outcome, and the segments that have a role or should have been there."""
     about = story.connection
     closing = say("Closing: {termination}, begun by {end}.") if about.closed_by else say("Closing: {termination}.")
@@ -169,7 +170,7 @@ def description(story: Story, items: Sequence[Row | Run | Missing], say: Transla
     return " ".join(sentences)
 
 
-def _spoken(item: Row | Run | Missing, say: Translate) -> str:
+def _spoken(item: LadderRow | Run | Missing, say: Translate) -> str:
     if isinstance(item, Missing):
         return say(item.label)
     if isinstance(item, Run) or not (item.role or item.anomaly):

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from pybridge.report.ladder.story import Row, Run, Story
-from pybridge.tcp.model import CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT
-from pybridge.tcp.state import SYNCHRONISED
+from pybridge.report.ladder.story import LadderRow, Run, Story
+from pybridge.tcp.vocabulary import CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, SYNCHRONISED
 
 UNACKNOWLEDGED = frozenset((FIN_WAIT_1, CLOSING, LAST_ACK))
 """States of an end whose FIN has not been acknowledged."""
@@ -27,27 +26,27 @@ class Missing(NamedTuple):
     came: bool
 
 
-def with_missing(story: Story) -> list[Row | Run | Missing]:
+def with_missing(story: Story) -> list[LadderRow | Run | Missing]:
     """The items of a story, with the missing steps where they belong."""
     items, about = story.items, story.connection
-    rows = [item for item in items if isinstance(item, Row)]
+    rows = [item for item in items if isinstance(item, LadderRow)]
     if not rows or (about.client, about.client_port) == (about.server, about.server_port):  # who sent what is not known
         return [*items]
     if any(isinstance(item, Run) and item.hidden for item in items):
         return [*items, *_never_came(story, rows)]
     roles = {(row.sender, role) for row in rows for role in row.roles}
-    told: list[Row | Run | Missing] = []
+    told: list[LadderRow | Run | Missing] = []
     if rows[0] is items[0] and "SYN-ACK" in rows[0].roles and (_peer(rows[0].sender), "SYN") not in roles:
         told.append(Missing(_peer(rows[0].sender), "SYN not captured", "open", came=True))
     told.append(items[0])
     for before, item in pairwise(items):
-        if isinstance(item, Row):
+        if isinstance(item, LadderRow):
             told += _jumped(before, item, roles)
         told.append(item)
     return [*told, *_never_came(story, rows)]
 
 
-def _jumped(before: Row | Run, row: Row, roles: set[tuple[str, str]]) -> Iterator[Missing]:
+def _jumped(before: LadderRow | Run, row: LadderRow, roles: set[tuple[str, str]]) -> Iterator[Missing]:
     """Steps without which the states before a segment could not have become those after it."""
     if row.has("SYN") or row.has("RST"):
         return
@@ -65,7 +64,7 @@ def _jumped(before: Row | Run, row: Row, roles: set[tuple[str, str]]) -> Iterato
             yield Missing(peer, "third step not captured", "open", came=True)
 
 
-def _never_came(story: Story, rows: list[Row]) -> Iterator[Missing]:
+def _never_came(story: Story, rows: list[LadderRow]) -> Iterator[Missing]:
     """What the states at the end still wait for."""
     states = {"client": story.connection.client_state, "server": story.connection.server_state}
     last = next((row for row in reversed(rows) if row.role), None)
@@ -79,7 +78,7 @@ def _never_came(story: Story, rows: list[Row]) -> Iterator[Missing]:
             yield Missing(_peer(end), "no acknowledgement of the FIN", "close", came=False)
 
 
-def _sent_after(story: Story, last: Row) -> bool:
+def _sent_after(story: Story, last: LadderRow) -> bool:
     """Whether the peer sent anything after a segment."""
     after = story.items[story.items.index(last) + 1 :]
     return any(isinstance(item, Run) or item.sender != last.sender for item in after)

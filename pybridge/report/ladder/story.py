@@ -23,15 +23,15 @@ SHORT_CONNECTION = 12  # up to so many segments, nothing is folded
 ROWS_BEFORE_CAP, ROWS_AFTER_CAP = 40, 20
 
 
-class Row(NamedTuple):
+class LadderRow(NamedTuple):
     """A segment: columns of `segments`, times in nanoseconds; `position` counts the segments of the connection from 0."""
 
     position: int
     frame: int
     time: int
-    flags: str
-    seq: int
-    ack: int
+    tcp_flags: str
+    seq_raw: int
+    ack_raw: int
     length: int
     sender: str
     role: str | None
@@ -62,7 +62,7 @@ class Row(NamedTuple):
 
     def has(self, flag: str) -> bool:
         """Whether the flag is set."""
-        return flag in self.flags.split(", ")
+        return flag in self.tcp_flags.split(", ")
 
 
 class Run(NamedTuple):
@@ -89,7 +89,7 @@ class Run(NamedTuple):
         return {"client": self.client_state, "server": self.server_state}
 
 
-class End(NamedTuple):
+class LadderEnd(NamedTuple):
     """Positions (in the connection) and values of an end's ISNs and FINs, and the base of its relative numbers."""
 
     isn_at: list[int]
@@ -116,7 +116,7 @@ class End(NamedTuple):
         return self.fin[index - 1] if index else None
 
 
-class Connection(NamedTuple):
+class LadderConnection(NamedTuple):
     """A row of `connections`, as far as it is drawn, times in nanoseconds."""
 
     client: str
@@ -136,14 +136,14 @@ class Story(NamedTuple):
     """A connection with what is drawn of it, in the order of the capture."""
 
     stream: int
-    connection: Connection
+    connection: LadderConnection
     segments: int
     start: int
-    items: list[Row | Run]
-    client: End
-    server: End
+    items: list[LadderRow | Run]
+    client: LadderEnd
+    server: LadderEnd
 
-    def ends(self, row: Row) -> tuple[End, End]:
+    def ends(self, row: LadderRow) -> tuple[LadderEnd, LadderEnd]:
         """The sender of a segment and its peer."""
         return (self.client, self.server) if row.sender == "client" else (self.server, self.client)
 
@@ -164,15 +164,15 @@ def stories(segments: pd.DataFrame, connections: pd.DataFrame, streams: Sequence
     """The stories of these connections, in the order of `streams`."""
     if not streams:  # the tables may then be without columns
         return
-    table = segments.loc[segments["stream"].isin(streams), ["stream", *Row._fields[1:]]]
+    table = segments.loc[segments["stream"].isin(streams), ["stream", *LadderRow._fields[1:]]]
     table = table.iloc[np.argsort(table["stream"].to_numpy(), kind="stable")]
     starts, stops = (np.searchsorted(table["stream"].to_numpy(), list(streams), side).tolist() for side in ("left", "right"))
     columns = _Columns(table, starts)
     plans = [list(columns.spans(start, stop)) for start, stop in zip(starts, stops, strict=True)]
     singles = [(span.start, start) for start, spans in zip(starts, plans, strict=True) for span in spans if span.single]
     drawn = table.iloc[[at for at, _ in singles]]
-    rows = _records(drawn.assign(position=[at - start for at, start in singles]), Row)
-    known = _records(connections.loc[list(streams)], Connection)
+    rows = _records(drawn.assign(position=[at - start for at, start in singles]), LadderRow)
+    known = _records(connections.loc[list(streams)], LadderConnection)
     for stream, connection, start, stop, spans in zip(streams, known, starts, stops, plans, strict=True):
         yield Story(
             stream=stream,
@@ -189,14 +189,16 @@ class _Columns:
     """The columns as arrays, and what they say of ranges of segments."""
 
     def __init__(self, table: pd.DataFrame, starts: Sequence[int]) -> None:
-        self.frame, self.seq, self.ack, self.length = (table[name].to_numpy() for name in ("frame", "seq", "ack", "length"))
+        self.frame, self.seq, self.ack, self.length = (
+            table[name].to_numpy() for name in ("frame", "seq_raw", "ack_raw", "length")
+        )
         self.time = _nanoseconds(table["time"])
         self.states = [np.asarray(table[name], dtype=object) for name in ("client_state", "server_state")]
         self.client = _where(table["sender"], lambda sender: sender == "client")
         self.opening = _where(table["role"], lambda role: role in ("SYN", "SYN-ACK"))
         self.closing = _where(table["role"], lambda role: "FIN" in role.split("+"))
-        self.reset = _where(table["flags"], lambda flags: "RST" in flags)
-        self.acknowledges = _where(table["flags"], lambda flags: "ACK" in flags)
+        self.reset = _where(table["tcp_flags"], lambda flags: "RST" in flags)
+        self.acknowledges = _where(table["tcp_flags"], lambda flags: "ACK" in flags)
         self.begins = _begins(table, starts)
 
     def spans(self, start: int, stop: int) -> Iterator[_Span]:
@@ -228,12 +230,12 @@ class _Columns:
             server_state=self.states[1][span.start],
         )
 
-    def end(self, start: int, stop: int, own: Mask) -> End:
+    def end(self, start: int, stop: int, own: Mask) -> LadderEnd:
         """One end of a connection: what its numbers are relative to, and where its SYNs and FINs are."""
         opening = np.flatnonzero(own & self.opening[start:stop])
         closing = np.flatnonzero(own & self.closing[start:stop])
         fins = closing + start
-        return End(
+        return LadderEnd(
             isn_at=opening.tolist(),
             isn=self.seq[opening + start].tolist(),
             fin_at=closing.tolist(),
@@ -257,7 +259,7 @@ def _begins(table: pd.DataFrame, starts: Sequence[int]) -> Mask:
     Such are those with a role, an anomaly, SYN, FIN or RST, or a change of state.
     """
     notable = (table["role"].notna() | table["anomaly"].notna() | table["retransmission"]).to_numpy(dtype=bool, copy=True)
-    notable |= _where(table["flags"], lambda flags: any(name in flags for name in ("SYN", "FIN", "RST")))
+    notable |= _where(table["tcp_flags"], lambda flags: any(name in flags for name in ("SYN", "FIN", "RST")))
     for column in ("client_state", "server_state"):
         codes = pd.factorize(table[column])[0]
         notable[1:] |= codes[1:] != codes[:-1]
@@ -276,11 +278,11 @@ def _where(column: pd.Series[Any], test: Callable[[str], bool]) -> Mask:
 
 
 def _records(table: pd.DataFrame, kind: type[Record]) -> Iterator[Record]:
-    columns = [_plain(table[name]) for name in kind._fields]
+    columns = [_to_python(table[name]) for name in kind._fields]
     return map(kind._make, zip(*columns, strict=True))
 
 
-def _plain(column: pd.Series[Any]) -> list[Any]:
+def _to_python(column: pd.Series[Any]) -> list[Any]:
     """The values as Python's own, times as nanoseconds, None where one is missing."""
     present = column.notna()
     values: pd.Series[Any] = column if column.dtype.kind not in "mM" else pd.Series(_nanoseconds(column), column.index)

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from pybridge.report.explanations import LEGAL_ANOMALIES, PROBLEM_MARK
+from pybridge.report.explanations import PROBLEM_MARK
 from pybridge.report.ladder import labels as words
 from pybridge.report.ladder.missing import Missing, with_missing
-from pybridge.report.ladder.story import Row, Run, Story, stories
+from pybridge.report.ladder.story import LadderRow, Run, Story, stories
 from pybridge.report.language import TAGS, Language, Translate, translator
-from pybridge.tcp.state import SYNCHRONISED
+from pybridge.tcp.vocabulary import BENIGN_ANOMALIES, SYNCHRONISED
 from pybridge.text import MINUS, nanoseconds_text, printable
 
 LONG_GAP_NS = 500_000_000
@@ -55,7 +55,7 @@ svg.tcp-ladder:root{background:#fff;color:#1a1a1a}
 @media print{.tcp-ladder{print-color-adjust:exact;break-inside:auto}}
 """
 
-Item = Row | Run | Missing
+Item = LadderRow | Run | Missing
 Phase = Literal["open", "close"]
 
 OPENING_STATES = frozenset(("SYN-SENT", "SYN-RECEIVED"))
@@ -190,7 +190,7 @@ def _draw_group(canvas: _Canvas, story: Story, group: list[Item]) -> None:
             _draw_missing(canvas, item)
         elif isinstance(item, Run):
             _draw_run(canvas, story, item)
-        elif isinstance(following, Row) and _cross(item, following):
+        elif isinstance(following, LadderRow) and _cross(item, following):
             _draw_crossing(canvas, story, item, following)
             next(remaining)
         else:
@@ -202,7 +202,7 @@ def _phase(item: Item) -> Phase | None:
     if isinstance(item, Missing):
         return item.phase
     states = {item.client_state, item.server_state}
-    roles, anomalies = (item.roles, item.anomalies) if isinstance(item, Row) else ([], [])
+    roles, anomalies = (item.roles, item.anomalies) if isinstance(item, LadderRow) else ([], [])
     if states & CLOSING_STATES or {"FIN", "ACK-OF-FIN"} & {*roles}:
         return "close"
     if (
@@ -233,7 +233,7 @@ def _draw_phase(canvas: _Canvas, name: str, top: int) -> None:
 def _draw_beginning(canvas: _Canvas, story: Story) -> None:
     """Write CLOSED and LISTEN at the top where the capture begins with the first SYN; say it if it begins later."""
     first = story.items[0]
-    if isinstance(first, Row) and first.role == "SYN" and first.sender == "client" and first.server_state == "LISTEN":
+    if isinstance(first, LadderRow) and first.role == "SYN" and first.sender == "client" and first.server_state == "LISTEN":
         canvas.state("client", "CLOSED", canvas.y + 13)
         canvas.state("server", "LISTEN", canvas.y + 13)
         canvas.advance(18)
@@ -241,7 +241,7 @@ def _draw_beginning(canvas: _Canvas, story: Story) -> None:
         _draw_remark(canvas, [canvas.say("the opening was not captured")])
 
 
-def _draw_row(canvas: _Canvas, story: Story, row: Row) -> None:
+def _draw_row(canvas: _Canvas, story: Story, row: LadderRow) -> None:
     tail, tip = canvas.y + 21, canvas.y + 21 + SLANT
     lines = words.notes(story, row, canvas.say)
     raw = words.raw_numbers(story, row, canvas.say)
@@ -255,7 +255,7 @@ def _draw_row(canvas: _Canvas, story: Story, row: Row) -> None:
     canvas.advance(max(55 if raw else 43, 14 * len(lines) + 14))
 
 
-def _cross(first: Row, second: Row) -> bool:
+def _cross(first: LadderRow, second: LadderRow) -> bool:
     """Whether two segments passed each other on the way: both ends opened, or both closed."""
     return (
         bool({"simultaneous-open", "simultaneous-close"} & {*second.anomalies})
@@ -265,7 +265,7 @@ def _cross(first: Row, second: Row) -> bool:
     )
 
 
-def _draw_crossing(canvas: _Canvas, story: Story, first: Row, second: Row) -> None:
+def _draw_crossing(canvas: _Canvas, story: Story, first: LadderRow, second: LadderRow) -> None:
     """Draw two arrows that cross, with the states of RFC 9293 figures 7 and 13.
 
     In the table the first segment has arrived before the second was sent: then it could not be known better.
@@ -289,20 +289,20 @@ def _draw_crossing(canvas: _Canvas, story: Story, first: Row, second: Row) -> No
     canvas.advance(max(tip + 14, second_tail + 14 * len(more_lines)) - canvas.y)
 
 
-def _draw_margins(canvas: _Canvas, story: Story, row: Row, y: int, lines: Sequence[tuple[str, str]]) -> None:
+def _draw_margins(canvas: _Canvas, story: Story, row: LadderRow, y: int, lines: Sequence[tuple[str, str]]) -> None:
     canvas.text(TIME_X, y - 1, "e", _seconds(row.time - story.start))
     canvas.text(TIME_X, y + 12, "e q", canvas.say("frame {frame}").format(frame=row.frame))
     for line, (classes, note) in enumerate(lines):
         canvas.text(NOTE_X, y - 1 + 14 * line, classes, note)
 
 
-def _draw_arrow(canvas: _Canvas, row: Row, tail: int, tip: int) -> None:
+def _draw_arrow(canvas: _Canvas, row: LadderRow, tail: int, tip: int) -> None:
     """Draw a slanted line with its head; dashed for a retransmission, which the head must not be."""
     x1, x2, back = _course(row.sender)
     slope = (tip - tail) / (x2 - x1)  # the head lies in the line
     line = f"M{x1} {tail}L{x2} {tip}"
     head = f"M{x2} {tip}L{x2 + back} {tip + back * slope - 4.5:.1f}v9z"
-    problem = any(name not in LEGAL_ANOMALIES for name in row.anomalies) or row.has("RST")
+    problem = any(name not in BENIGN_ANOMALIES for name in row.anomalies) or row.has("RST")
     kind = "x" if problem else "h" if row.role else "a"
     if row.retransmission:
         canvas.path(f"{kind} d", line)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Print the summary of a capture: counts, failures, slowest handshakes, anomalies."""
+
+from __future__ import annotations
+
+import sys
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pybridge.cli.console import console_for
+from pybridge.report.summary import Summary
+from pybridge.tcp.vocabulary import FAILED, OPENED
+from pybridge.text import amount, duration_text, printable
+
+ROWS = 10
+"""Rows of each list that are printed."""
+
+NUMBERS = ("connections", "first stream", "slowest handshake", "stream", "SYNs repeated", "count")
+"""Columns that are aligned to the right."""
+
+
+def print_summary(summary: Summary, source: str) -> None:
+    """Print the summary of a capture to standard output."""
+    console = console_for(sys.stdout)
+    console.print(Text(f"{printable(source)}: {summary.size}", "bold"))
+    before, failures, after = summary.verdict()
+    console.print(Text.assemble(before, (failures, "bold red"), after))
+    _print_counts(console, "opened", {name: summary.establishment.get(name, 0) for name in OPENED})
+    _print_counts(console, "failed", {name: summary.establishment.get(name, 0) for name in FAILED})
+    _print_counts(console, "closed", summary.open_termination, f" (of the {amount(summary.were_open)} that were open)")
+    _print_counts(console, "closed by", summary.open_closed_by)
+    if summary.failures:
+        table = _section("failed", "connections", "server", "client", "first stream")
+        for group in summary.failures[:ROWS]:
+            clients = group.client or amount(group.clients, "client")
+            _add(table, group.establishment, group.connections, group.server, clients, group.first_stream)
+        console.print(table)
+    if summary.slowest:
+        table = _section("slowest handshake", "stream", "client", "server", "SYNs repeated")
+        for slow in summary.slowest[:ROWS]:
+            _add(table, duration_text(slow.handshake_time), slow.stream, slow.client, slow.server, slow.syn_retransmissions or "")
+        console.print(table)
+    if summary.anomalies:
+        table = _section("anomaly", "count", "frames", "display filter")
+        for anomaly in summary.anomalies:
+            _add(table, anomaly.name, anomaly.count, anomaly.where(), anomaly.display_filter)
+        console.print(table)
+
+
+def _print_counts(console: Console, label: str, counts: dict[str, int], remark: str = "") -> None:
+    text = ", ".join(f"{amount(count)} {name}" for name, count in counts.items() if count)
+    if text:
+        console.print(Text(f"{label:>10}  {text}{remark}"))
+
+
+def _section(*heads: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, justify="right" if head in NUMBERS else "left", overflow="fold")
+    return table
+
+
+def _add(table: Table, *cells: object) -> None:
+    table.add_row(*(Text(printable(str(cell))) for cell in cells))

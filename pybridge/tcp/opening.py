@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Opening: how a SYN, a SYN-ACK and the segments that follow them change a connection (rules H)."""
+
+from __future__ import annotations
+
+from pybridge.tcp.state import HALF, MODULO, Judgement, distance
+from pybridge.tcp.vocabulary import ABSENT, CLOSED, ESTABLISHED, FIN, LISTEN, SYN_RECEIVED, SYN_SENT
+
+FIRST_WINDOW = 65_536
+"""Octets that can have followed a SYN before its first acknowledgement: a window in a SYN is never scaled, a FIN counts (X2)."""
+
+
+def judge_syn(segment: Judgement) -> None:
+    """Judge a SYN without ACK (rules H1 to H7)."""
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    segment.roles.append("SYN")
+    segment.handshake_step = 1
+    repeated = sender.syn_seen and sender.isn == segment.seq
+    if connection.fresh:  # H1
+        sender.state, peer.state = SYN_SENT, LISTEN
+    elif connection.over or (sender.state == SYN_SENT and sender.isn != segment.seq and peer.state in ABSENT):
+        # H2, H6: where H6 fits, H3 to H5 cannot fit
+        _begin_attempt(segment, repeated=repeated)
+    elif repeated:  # H3
+        segment.repeats("syn-retransmission")
+        if sender.progress == 1 and sender.state == ESTABLISHED:
+            sender.state = SYN_SENT
+        if peer.state == CLOSED:
+            peer.state = LISTEN
+    elif _is_late_syn(segment):  # H4
+        pass
+    elif peer.state == SYN_SENT and not sender.syn_seen and sender.state in ABSENT:  # H5
+        segment.anomalies.add("simultaneous-open")
+        connection.simultaneous_open = True
+        sender.state = peer.state = SYN_RECEIVED
+    else:  # H7
+        segment.anomalies.add("syn-on-established")
+        sender.forget()
+        peer.fin = None
+        connection.begin_attempt()
+        sender.state = SYN_SENT
+    if not (sender.syn_seen and sender.isn == segment.seq):
+        sender.syn_time = segment.time
+        sender.syn_length = 0
+    sender.isn, sender.syn_seen, sender.syn_length = segment.seq, True, max(sender.syn_length, segment.length)
+    sender.syn_frame, sender.syn_frame_time = segment.frame, segment.time
+    sender.progress = max(sender.progress, 1)
+    connection.syn_seen = True
+
+
+def _begin_attempt(segment: Judgement, *, repeated: bool) -> None:
+    """Begin another attempt; of the former one only the first transmission of the same SYN is kept (rules H2, H6)."""
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    if repeated:
+        segment.repeats("syn-retransmission")
+    else:
+        segment.anomalies.add("port-reuse")
+    syn_time = sender.syn_time
+    sender.forget()
+    peer.forget()
+    connection.begin_attempt()
+    sender.state, peer.state = SYN_SENT, LISTEN
+    if repeated:
+        sender.syn_time = syn_time
+        sender.isn, sender.syn_seen = segment.seq, True
+
+
+def _is_late_syn(segment: Judgement) -> bool:
+    """Whether what followed this SYN was captured before it (rule H4)."""
+    sender, peer = segment.sender, segment.peer
+    if sender.isn is not None:
+        return False
+    answered = peer.syn_ack_seen and distance(peer.syn_ack_number, segment.seq + 1) <= segment.length
+    return answered or _precedes_first(segment)
+
+
+def _precedes_first(segment: Judgement) -> bool:
+    """Whether the segment that followed this SYN or SYN-ACK was captured before it, from either end (rules H4, H8.4)."""
+    return (segment.seq + 1) % MODULO in (segment.sender.first_seq, segment.peer.first_ack)
+
+
+def judge_syn_ack(segment: Judgement) -> None:
+    """Judge a SYN-ACK on a connection that is not over (rules H1, H8)."""
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    if connection.fresh:  # H1
+        sender.state, peer.state = SYN_RECEIVED, ESTABLISHED
+        _remember_syn_ack(segment, awaiting=True)
+        connection.syn_ack_matched = True
+        return
+    acceptable = peer.accepts(segment.ack, peer.syn_length)
+    waiting = peer.state in (SYN_SENT, SYN_RECEIVED)
+    if sender.syn_ack_seen and sender.isn == segment.seq:  # H8.1
+        segment.repeats("syn-ack-retransmission")
+        if not acceptable:
+            segment.anomalies.add("ack-mismatch")
+            _note_syn_ack(segment)
+            return
+        awaiting = sender.awaiting
+        if sender.progress == 2:
+            awaiting = True
+            if sender.state == ESTABLISHED:
+                sender.state = SYN_RECEIVED
+        if waiting:
+            peer.state, peer.awaiting = ESTABLISHED, False
+        _remember_syn_ack(segment, awaiting=awaiting)
+    elif waiting and not acceptable:  # H8.2
+        _reject(segment)
+        if peer.state == SYN_SENT:
+            sender.state = SYN_RECEIVED
+            _remember_syn_ack(segment, awaiting=True)
+        else:
+            _note_syn_ack(segment)
+            sender.progress = max(sender.progress, 2)
+        return
+    elif waiting:  # H8.3
+        acknowledged = sender.state == ESTABLISHED and sender.isn == segment.seq
+        if not acknowledged:
+            sender.state = SYN_RECEIVED
+        peer.state, peer.awaiting = ESTABLISHED, False
+        _remember_syn_ack(segment, awaiting=not acknowledged)
+    elif sender.isn is None and ((peer.isn is not None and acceptable) or _precedes_first(segment)):  # H8.4
+        _remember_syn_ack(segment, awaiting=peer.progress < 3)
+    else:  # H8.5
+        segment.anomalies.add("syn-on-established")
+        return
+    connection.syn_ack_matched = True
+    if peer.syn_seen:
+        segment.answers = (peer.syn_frame, peer.syn_frame_time)
+
+
+def _note_syn_ack(segment: Judgement) -> None:
+    segment.roles.append("SYN-ACK")
+    segment.handshake_step = 2
+
+
+def _remember_syn_ack(segment: Judgement, *, awaiting: bool) -> None:
+    _note_syn_ack(segment)
+    sender = segment.sender
+    sender.isn, sender.syn_ack_seen, sender.syn_ack_number, sender.awaiting = segment.seq, True, segment.ack, awaiting
+    sender.syn_ack_frame, sender.syn_ack_frame_time = segment.frame, segment.time
+    sender.progress = max(sender.progress, 2)
+
+
+def judge_opening(segment: Judgement) -> bool:
+    """Judge what a plain or FIN segment says about the opening (rule H9).
+
+    Returns
+    -------
+    bool
+        False if the segment is stopped, so that nothing further of it counts.
+    """
+    sender, peer = segment.sender, segment.peer
+    acceptable = peer.accepts(segment.ack, FIRST_WINDOW)
+    if peer.state == SYN_SENT:  # H9.1
+        if sender.state in ABSENT:
+            sender.state = ESTABLISHED
+        if not acceptable:
+            _reject(segment)
+            return False
+        peer.state = ESTABLISHED
+    if peer.awaiting:  # H9.2
+        if acceptable:
+            _note_third_step(segment)
+            segment.answers = (peer.syn_ack_frame, peer.syn_ack_frame_time)
+            peer.awaiting = False
+            if peer.state == SYN_RECEIVED:
+                peer.state = ESTABLISHED
+        elif peer.state == SYN_RECEIVED:
+            _reject(segment)
+            return False
+    elif peer.state == SYN_RECEIVED:  # H9.3
+        if not acceptable:
+            _reject(segment)
+            return False
+        peer.state = ESTABLISHED
+    if sender.state == SYN_SENT:  # H9.4
+        sender.state = ESTABLISHED
+        if peer.state in ABSENT:
+            peer.state = ESTABLISHED
+        follows_syn = sender.isn is not None and distance(segment.seq, sender.isn + 1) <= sender.syn_length
+        if follows_syn and not segment.roles and not peer.syn_ack_seen:
+            _note_third_step(segment)
+    if sender.state == SYN_RECEIVED:  # H9.5
+        if _shows_acknowledged_syn(segment):
+            sender.state = ESTABLISHED
+    elif sender.state in ABSENT and sender.fin is None:  # H9.6
+        sender.state = ESTABLISHED
+    return True
+
+
+def _shows_acknowledged_syn(segment: Judgement) -> bool:
+    """Whether the sender can only have sent this once its SYN was acknowledged (rule H9.5)."""
+    sender, peer = segment.sender, segment.peer
+    beyond = sender.syn_ack_seen and 0 < distance(segment.ack, sender.syn_ack_number) < HALF
+    fast_open = sender.syn_ack_seen and peer.isn is not None and sender.syn_ack_number != (peer.isn + 1) % MODULO
+    return bool(segment.kind & FIN or beyond or (segment.length and not fast_open))
+
+
+def _reject(segment: Judgement) -> None:
+    """Let the peer reject the acknowledgement of its SYN (rules H8.2, H9)."""
+    segment.anomalies.add("ack-mismatch")
+    segment.peer.rejected = segment.ack
+
+
+def _note_third_step(segment: Judgement) -> None:
+    connection, sender = segment.connection, segment.sender
+    segment.roles.append("HANDSHAKE-ACK")
+    segment.handshake_step = 3
+    connection.third_step_seen = True
+    if sender.syn_seen:  # H10
+        segment.handshake_time = segment.time - sender.syn_time

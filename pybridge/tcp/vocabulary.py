@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every word of the tables, once: flags, states, roles, steps, outcomes and anomalies."""
+
+from __future__ import annotations
+
+FIN, SYN, RST, ACK, ECE, CWR = 0x001, 0x002, 0x004, 0x010, 0x040, 0x080
+
+CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED = "CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED"
+ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2 = "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2"
+CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT = "CLOSE-WAIT", "CLOSING", "LAST-ACK", "TIME-WAIT"
+STATES = (
+    CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT,
+)  # fmt: skip
+"""The states of RFC 9293, 3.3.2 (rule X1)."""
+
+SYNCHRONISED = frozenset(STATES[4:])
+"""States of an end that has opened (rule X3)."""
+
+OVER = frozenset((CLOSED, LISTEN, TIME_WAIT))
+"""When both ends are in one of these states, the connection is over (rules X)."""
+
+ABSENT = frozenset((CLOSED, LISTEN))
+"""States of an end that holds no connection."""
+
+SENDERS = ("client", "server")
+"""Values of `sender`, and the ends in the names of columns."""
+
+ROLES = (
+    "SYN", "SYN-ACK", "HANDSHAKE-ACK", "FIN", "ACK-OF-FIN", "RST", "ACK-OF-FIN+FIN", "HANDSHAKE-ACK+FIN",
+    "HANDSHAKE-ACK+ACK-OF-FIN", "HANDSHAKE-ACK+ACK-OF-FIN+FIN",
+)  # fmt: skip
+"""Values of `role`; several roles of one segment are joined in this order (rule T6)."""
+
+TEARDOWN_STEPS = ("1", "2", "3", "4", "2+3", "2+1", "4+1")
+"""Values of `teardown_step`."""
+
+OPENED = ("complete", "simultaneous", "partial")
+"""Values of `establishment` of a connection that opened (rule C4)."""
+
+FAILED = ("refused", "unreachable", "unanswered", "aborted", "half-open")
+"""Values of `establishment` of a connection that did not open, the clearest failure first (rule C4)."""
+
+ESTABLISHMENTS = (
+    "complete", "simultaneous", "half-open", "unanswered", "refused", "unreachable", "aborted", "partial", "not-captured",
+)  # fmt: skip
+"""Values of `establishment` (rule C4)."""
+
+TERMINATIONS = ("four-way", "three-way", "simultaneous", "half-closed", "unacknowledged", "reset", "none")
+"""Values of `termination` (rule C5)."""
+
+CLOSERS = (*SENDERS, "both")
+"""Values of `closed_by` (rule C6)."""
+
+CONN_STATES = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH")
+"""Values of `conn_state`, Zeek's words (rule Z2)."""
+
+ANOMALIES = (
+    "syn-retransmission",
+    "syn-ack-retransmission",
+    "fin-retransmission",
+    "connection-refused",
+    "unreachable",
+    "handshake-aborted",
+    "simultaneous-open",
+    "simultaneous-close",
+    "syn-with-data",
+    "half-close-data",
+    "data-after-fin",
+    "rst-after-fin",
+    "segment-after-close",
+    "port-reuse",
+    "ack-mismatch",
+    "invalid-flags",
+    "syn-on-established",
+    "duplicate",
+)
+"""Names of anomalies in the order of the specification's table (rules A)."""
+
+RETRANSMISSIONS = ANOMALIES[:3]
+"""Anomalies of a segment that its sender repeated (rule A3)."""
+
+BENIGN_ANOMALIES = frozenset(
+    {"simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data", "port-reuse", "duplicate"}
+)
+"""Anomalies that are rare but allowed; every other one points at a problem."""

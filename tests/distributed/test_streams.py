@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Over the borders of files, connections begin where Wireshark begins a stream within one (G4)."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from packaging.version import Version
+
+from pybridge.distributed import rows
+from pybridge.distributed.streams import Conversation, StreamNumbering
+from pybridge.tcp.model import Segment
+from pybridge.tcp.vocabulary import ACK, FIN, RST, SYN
+from pybridge.wireshark import segments
+from pybridge.wireshark.capture_source import CaptureSource
+from pybridge.wireshark.columns import read_columns
+from pybridge.wireshark.installation import tshark_version
+from tests.tcp import test_differential as differential
+from tools.goldens import build, listing
+
+
+def assert_wireshark_agrees(path: Path) -> None:
+    """Every segment of the capture as if it had come in a file of its own.
+
+    But for the flows in which a header quoted by an ICMP error begins a stream: what else it says is not kept.
+    """
+    file = rows.FileRows(0)
+    table = pa.Table.from_batches(
+        file.rows(batch) for batch in read_columns(CaptureSource(str(path), str(path)), segments.FIELDS, every_packet=True)
+    )
+    numbering = StreamNumbering(set(table["flow"].to_pylist()), tshark_version())
+    found = [row for block in rows.in_order(table) for row in block]
+    begun = {row.event.stream: row for row in reversed(found)}.values()
+    unknown = {row.flow for row in begun if not isinstance(row.event, Segment) and row.event.stream is not None}
+    kept = [row for row in found if isinstance(row.event, Segment) and row.flow not in unknown]
+    assert len(kept) > len(found) / 2
+    pairs = {(row.event.stream, numbering.stream_of(row, number)) for number, row in enumerate(kept)}
+    assert len(pairs) == len({stream for stream, _ in pairs}) == len({connection for _, connection in pairs})
+
+
+def test_all_goldens_one_after_the_other(tmp_path: Path) -> None:
+    goldens = [str(path) for path in (*listing.GOLDEN.glob("*/*.pcapng"), *listing.REAL.glob("*.pcapng"))]
+    subprocess.run(["mergecap", "-a", "-w", tmp_path / "all.pcapng", *goldens], check=True)
+    assert_wireshark_agrees(tmp_path / "all.pcapng")
+
+
+def test_conversations_that_nobody_thought_of(tmp_path: Path) -> None:
+    many: list[differential.Conversation] = []
+
+    @settings(max_examples=200, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck))
+    @given(differential.conversations)
+    def make(conversation: differential.Conversation) -> None:
+        many.append(conversation)
+
+    make()
+    (tmp_path / "many.pcapng").write_bytes(build.capture(differential.golden_of(many)))
+    assert_wireshark_agrees(tmp_path / "many.pcapng")
+
+
+def segment(port: int, flags: int, seq: int, ack: int = 0) -> Segment:
+    return Segment(1, 0, 0, f"10.0.0.{port}", port, f"10.0.0.{3 - port}", 3 - port, flags, seq, ack, 0)
+
+
+@pytest.mark.parametrize(
+    ("events", "usual", "later"),
+    [
+        ([segment(1, SYN, 100), segment(1, SYN, 100)], [True, False], [True, False]),
+        ([segment(1, SYN, 100), segment(1, SYN, 101)], [True, True], [True, True]),
+        ([segment(1, SYN, 100), segment(2, RST | ACK, 0, 101), segment(1, SYN, 100)], [True, False, False], [True, False, True]),
+        ([segment(1, ACK, 101, 301), segment(2, SYN | ACK, 300, 101)], [True, False], [True, False]),
+        ([segment(2, SYN | ACK, 300, 101), segment(2, SYN | ACK, 400, 101)], [True, False], [True, True]),
+        ([segment(1, FIN | ACK, 101, 301), segment(2, SYN | ACK, 300, 101)], [True, False], [True, True]),
+        ([segment(1, ACK, 0, 0), segment(1, SYN, 2**32 - 1)], [True, False], [True, False]),
+        ([segment(1, RST, 5), segment(2, SYN, 100), segment(2, SYN, 100)], [True, False, False], [True, False, False]),
+    ],
+    ids=[
+        "a SYN again", "another SYN", "a SYN again after an RST", "a SYN-ACK after what followed it", "another SYN-ACK",
+        "a SYN-ACK after a FIN", "numbers wrap", "a SYN after an RST without ACK",
+    ],
+)  # fmt: skip
+def test_versions_of_wireshark_differ(events: list[Segment], usual: list[bool], later: list[bool]) -> None:
+    for version, expected in (("4.0.17", usual), ("4.4.0", later)):
+        conversation = Conversation(Version(version))
+        assert expected == [conversation.begins(event) for event in events]

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Live: real traffic on the loopback interface, sources that grow, and what is left when it ends: the table, and no process."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+
+import pytest
+
+import pybridge
+from pybridge import live
+from pybridge.live.monitor import Event, Limits
+from pybridge.wireshark import dumpcap
+from tests.conftest import Run
+from tools.goldens.listing import REAL, find
+from tools.split_points import tool
+from tools.traffic import write
+
+COMMAND = [sys.executable, "-m", "pybridge", "live"]
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER
+READY = 20  # seconds
+
+
+class Peers:
+    """A server on the loopback interface, and a port that nobody listens on."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            self.closed = silent.getsockname()[1]
+        self.filter = f"tcp port {self.port} or tcp port {self.closed}"
+
+    def talk(self, *, reset: bool = False) -> None:
+        """A connection that the client closes, or the server resets."""
+        with socket.create_connection(("127.0.0.1", self.port)) as client:
+            server, _ = self._listener.accept()
+            client.sendall(b"hello")
+            server.recv(5)
+            if reset:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                server.close()
+                return
+            client.shutdown(socket.SHUT_WR)
+            server.recv(1)
+            server.close()
+
+    def knock(self) -> None:
+        """A connection that is refused."""
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", self.closed))
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def peers() -> Iterator[Peers]:
+    found = Peers()
+    yield found
+    found.close()
+
+
+class Running:
+    """The command, with its lines as they come."""
+
+    def __init__(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            # whoever runs the tests in the background ignores Ctrl-C, and so would this
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
+        self._lines: Queue[str] = Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self._lines.put(line)
+
+    def line(self) -> str:
+        return self._lines.get(timeout=READY)
+
+    def children(self) -> set[int]:
+        """dumpcap and tshark."""
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False)
+        return {int(number) for number in found.stdout.split()}
+
+    def end(self, number: int) -> tuple[int, str]:
+        """The exit status and what was said to standard error, once the signal has come."""
+        self.process.send_signal(number)
+        assert self.process.stderr
+        said = self.process.stderr.read()
+        return self.process.wait(timeout=READY), said
+
+
+@contextmanager
+def running(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[Running]:
+    found = Running(*arguments, stdin=stdin)
+    try:
+        yield found
+    finally:
+        found.process.kill()
+        found.process.communicate()
+
+
+def until_told(running: Running, peers: Peers) -> str:
+    """The first line that is printed: dumpcap says nothing when it is ready, so it is knocked until somebody hears."""
+    stop = threading.Event()
+
+    def knock() -> None:
+        while not stop.wait(0.2):
+            peers.knock()
+
+    thread = threading.Thread(target=knock)
+    thread.start()
+    try:
+        return running.line()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# The loopback interface
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_handshakes_failures_and_closes_are_printed_as_they_happen_and_nothing_is_left(peers: Peers, number: int) -> None:
+    with running(LOOPBACK, "--filter", peers.filter) as command:
+        assert f"\u2192 127.0.0.1:{peers.closed}" in until_told(command, peers)
+        peers.talk()
+        lines = [command.line()]
+        while "refused" in lines[-1]:
+            lines.append(command.line())
+        lines = [lines[-1], command.line()]
+        peers.talk(reset=True)
+        lines += [command.line(), command.line()]
+        assert ["opened", "closed", "opened", "reset"] == [line.split()[1] for line in lines]
+        assert lines[1].rstrip().endswith("by client")
+        assert lines[3].rstrip().endswith("by server")
+        assert all(f"\u2192 127.0.0.1:{peers.port}" in line for line in lines)
+        children = command.children()
+        assert len(children) == 2
+        status, said = command.end(number)
+    assert not any(alive(child) for child in children)
+    if number == signal.SIGTERM:
+        assert 128 + signal.SIGTERM == status
+        return
+    assert 0 == status
+    server = next(line for line in said.splitlines() if line.startswith(f"127.0.0.1:{peers.port} "))
+    assert ["2", "0", "0", "0"] == server.split()[1:5]
+    assert " captured, 0 dropped." in said
+
+
+def test_the_iterator_ends_with_its_loop(peers: Peers) -> None:
+    events = live.events(LOOPBACK, bpf=peers.filter)
+    stop = threading.Event()
+
+    def talk() -> None:
+        while not stop.wait(0.2):
+            peers.talk()
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        found = [next(events), next(events)]
+    finally:
+        stop.set()
+        thread.join()
+        events.close()  # type: ignore[attr-defined]
+    assert {"127.0.0.1"} == {event.client for event in found}
+    assert {peers.port} == {event.server_port for event in found}
+    assert {"opened", "closed"} >= {event.what for event in found}
+
+
+def test_what_dumpcap_dropped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        receiver.bind(("127.0.0.1", 0))
+        address = receiver.getsockname()
+        monkeypatch.setattr(dumpcap, "BUFFER", 1)
+        with dumpcap.Packets(LOOPBACK, bpf=f"udp port {address[1]}") as packets:
+            sessions = packets.sessions(0.1)
+            batches = next(sessions)
+            deadline = time.monotonic() + READY
+            while not packets._framing.header and time.monotonic() < deadline:  # dumpcap is ready
+                next(batches)
+            assert packets._dumpcap
+            os.kill(packets._dumpcap.pid, signal.SIGSTOP)
+            for _ in range(100):  # 6 MB
+                sender.sendto(bytes(60_000), address)
+            os.kill(packets._dumpcap.pid, signal.SIGCONT)
+            packets.stop()
+            for batch in (*batches, *sessions):
+                assert batch is None
+            drops = packets.drops()
+    assert drops is not None
+    assert drops[1] > 0
+
+
+def test_rows_of_connections_are_printed_when_they_are_released(peers: Peers) -> None:
+    with running(LOOPBACK, "--connections", "--linger", "0.5", "--filter", peers.filter) as command:
+        head = command.line()
+        first = until_told(command, peers)
+        row = next(csv.DictReader(io.StringIO(head + first)))
+        assert ("refused", "reset", str(peers.closed)) == (row["establishment"], row["termination"], row["server_port"])
+        status, said = command.end(signal.SIGINT)
+        assert 0 == status, said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no-such-interface"], "no-such-interface cannot be captured ("),
+        ([LOOPBACK, "--filter", "tcp port port"], f"{LOOPBACK} cannot be captured (Invalid capture filter"),
+        (["-", "--filter", "tcp"], "A capture filter is for an interface: standard input is read as it comes."),
+    ],
+)
+def test_what_cannot_be_captured_is_said(run: Run, arguments: list[str], said: str) -> None:
+    done = run("live", *arguments)
+    assert (2, "") == (done.returncode, done.stdout)
+    assert done.stderr.startswith(f"pybridge: {said}")
+    assert 1 == done.stderr.count("\n")
+
+
+# Sources that grow
+
+
+@pytest.mark.parametrize("kind", ["standard input", "named pipe"])
+@pytest.mark.parametrize("form", ["pcap", "pcapng"])
+def test_a_source_that_grows_is_followed(tmp_path: Path, kind: str, form: str) -> None:
+    source = tmp_path / "source"
+    tool("editcap", "-F", form, find("article-wget.pcapng"), source)
+    data = source.read_bytes()
+    if kind == "standard input":
+        reading, writing = os.pipe()
+        command = Running("-", stdin=reading)
+        os.close(reading)
+    else:
+        os.mkfifo(tmp_path / "pipe")
+        command = Running(str(tmp_path / "pipe"))
+        writing = os.open(tmp_path / "pipe", os.O_WRONLY)
+    os.write(writing, data[: len(data) // 2])
+    assert "opened" == command.line().split()[1]
+    os.write(writing, data[len(data) // 2 :])
+    assert "closed" == command.line().split()[1]  # the source is still open
+    os.close(writing)
+    assert 0 == command.process.wait(timeout=READY)
+    command.process.communicate()
+
+
+def test_silence_lets_time_pass(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with running("-", "--answer", "1", stdin=reading) as command:
+        os.close(reading)
+        tool("editcap", "-r", "-F", "pcap", find("refused.pcapng"), tmp_path / "syn.pcap", "1")
+        os.write(writing, (tmp_path / "syn.pcap").read_bytes())
+        assert "unanswered" == command.line().split()[-1]
+        os.close(writing)
+
+
+def test_a_source_that_is_cut_short_is_said_to_be(run: Run) -> None:
+    done = run("live", "-", stdin=(find("article-wget.pcapng")).read_bytes()[:-10])
+    assert 0 == done.returncode
+    assert "standard input ends in the middle of a packet" in done.stderr
+    assert "opened" in done.stdout
+
+
+# A file in fast motion
+
+
+def test_sessions_of_tshark_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(find("article-ssh.pcapng"))
+    whole = list(live.events(path))
+    monkeypatch.setattr(dumpcap, "SESSION", 20)
+    assert whole == list(live.events(path))
+    assert ["opened", "closed"] == [event.what for event in whole]
+
+
+def test_a_signal_that_somebody_handles_is_no_end(tmp_path: Path) -> None:
+    """pyarrow stops reading at Ctrl-C in the main thread, also where its handler only takes note, as that of the command does."""
+    path = tmp_path / "office.pcapng"
+    write(path, frames=5_000, seed=1)
+    expected = list(live.events(str(path)))
+    stop = threading.Event()
+
+    def press() -> None:
+        while not stop.wait(0.0005):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    thread = threading.Thread(target=press)
+    thread.start()
+    try:
+        assert expected == list(live.events(str(path)))
+    finally:
+        stop.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_file_played_again_agrees_with_its_connections() -> None:
+    for path in map(str, (find("6in4.pcapng"), find("amsdu.pcapng"), REAL / "connect-scan.pcapng")):
+        rows = pybridge.read(path, progress=False).connections
+        told: dict[int, Event] = {}
+        for event in live.events(path, limits=Limits(answer_timeout=1e6, close_timeout=1e6, idle_timeout=1e6)):
+            told.setdefault(event.stream, event)
+        assert {stream: event.reason for stream, event in told.items()} == rows["establishment"].to_dict()

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is told of connections as they happen, and what is forgotten of them, without tshark."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from pybridge.live.monitor import OTHERS, OUTRIGHT, SECOND, WAITING, Event, Limits, Monitor
+from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
+from pybridge.tcp.vocabulary import ACK, FIN, OPENED, RST, SYN
+from tests.support.machines import PythonMachine
+from tests.tcp.test_listings import LISTINGS, expectations
+
+PATIENT = Limits(answer_timeout=1e6, close_timeout=1e6, idle_timeout=1e6)
+HOUR = 3600
+
+
+def follow(monitor: Monitor, segments: Iterable[Segment | NetworkError]) -> list[Event]:
+    return [event for segment in segments for event in monitor.feed(segment)]
+
+
+def conversation(stream: int, start: float, *, port: int = 0, server: str = "192.0.2.2") -> Iterator[Segment]:
+    """A handshake, a request and a close, a millisecond each."""
+    client, web = ("192.0.2.1", port or 1024 + stream % 60_000), (server, 80)
+    sent = [
+        (client, web, SYN, 100, 0, 0),
+        (web, client, SYN | ACK, 300, 101, 0),
+        (client, web, ACK, 101, 301, 0),
+        (client, web, ACK, 101, 301, 10),
+        (web, client, FIN | ACK, 301, 111, 0),
+        (client, web, FIN | ACK, 111, 302, 0),
+        (web, client, ACK, 302, 112, 0),
+    ]
+    for number, (source, destination, flags, seq, ack, length) in enumerate(sent):
+        time = int(start * SECOND) + number * 1_000_000
+        yield Segment(number + 1, time, stream, *source, *destination, flags, seq, ack, length)
+
+
+def syn(stream: int, start: float) -> Segment:
+    return next(conversation(stream, start))
+
+
+def told(events: Iterable[Event]) -> list[str]:
+    return [f"{event.what} {event.reason}" for event in events]
+
+
+# Events
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_the_events_of_a_capture_agree_with_its_connections(name: str) -> None:
+    machine, rows = PythonMachine(), list[ConnectionRow]()
+    monitor = Monitor(PATIENT, rows.append)
+    seen = [event for event, _ in expectations(LISTINGS[name])]
+    for event in seen:
+        machine.take(event)
+    events = [*follow(monitor, seen), *monitor.finish()]
+    assert machine.rows() == {row.stream: row for row in rows}
+    for stream, row in machine.rows().items():
+        mine = [event for event in events if event.stream == stream]
+        last = mine[-1] if mine else None
+        if row.establishment in OUTRIGHT | WAITING:
+            assert last is not None
+            assert ("failed", row.establishment) == (last.what, last.reason)
+        if row.establishment in OPENED:
+            assert ("opened", row.establishment) in {
+                (event.what, event.reason) for event in mine
+            } or row.establishment == "complete"
+        if row.termination in ("four-way", "three-way"):
+            assert last is not None
+            assert ("closed", row.termination, row.closed_by) == (last.what, last.reason, last.by)
+        assert all(before[2:] != after[2:] for before, after in pairwise(mine))
+
+
+def test_a_conversation_is_told_as_it_happens() -> None:
+    events = follow(Monitor(), conversation(0, 1))
+    assert ["opened complete", "closed three-way"] == told(events)
+    opened, closed = events
+    assert (SECOND + 2_000_000, 2_000_000) == (opened.time, opened.duration)
+    assert (SECOND + 6_000_000, 6_000_000, "server") == (closed.time, closed.duration, closed.by)
+
+
+def test_an_opening_without_answer_has_failed_after_a_while_and_may_open_later() -> None:
+    monitor = Monitor()
+    segments = list(conversation(0, 0))
+    assert [] == follow(monitor, segments[:1])
+    assert [] == told(monitor.advance_to(9 * SECOND))
+    failed = list(monitor.advance_to(60 * SECOND))
+    assert [(10 * SECOND, "failed", "unanswered")] == [(event.time, event.what, event.reason) for event in failed]
+    again = [segment._replace(time=segment.time + 63 * SECOND) for segment in segments]
+    assert ["opened complete", "closed three-way"] == told(follow(monitor, again))
+    assert (1, 1) == (monitor.servers["192.0.2.2", 80].opened, monitor.servers["192.0.2.2", 80].unanswered)
+
+
+def test_a_syn_that_is_refused_three_times_is_one_failure() -> None:
+    monitor = Monitor()
+    refused = [syn(0, 0), Segment(2, 1, 0, "192.0.2.2", 80, "192.0.2.1", 1024, RST | ACK, 0, 101, 0)]
+    events = [event for pause in (0, 1, 2) for event in follow(monitor, [one._replace(time=one.time + pause) for one in refused])]
+    assert ["failed refused"] == told(events)
+
+
+def test_what_still_waits_when_the_capture_ends_has_failed() -> None:
+    monitor = Monitor()
+    assert [] == follow(monitor, list(conversation(0, 0))[:2])
+    assert ["failed half-open"] == told(monitor.finish())
+    assert 0 == monitor.tracked_connections
+
+
+def test_an_unreachable_server_is_told_with_the_network_error() -> None:
+    monitor = Monitor()
+    error = NetworkError(2, 5, None, "192.0.2.1", 1024, "192.0.2.2", 80)
+    assert ["failed unreachable"] == told(follow(monitor, [syn(0, 0), error]))
+    assert 1 == monitor.servers["192.0.2.2", 80].failed
+
+
+# The table by server
+
+
+def test_each_server_has_its_counts_and_times() -> None:
+    monitor = Monitor()
+    follow(monitor, [*conversation(0, 0), *conversation(1, 1), *conversation(2, 2, server="192.0.2.3")])
+    first = monitor.servers["192.0.2.2", 80]
+    assert (2, 0, 0, 0) == (first.opened, first.refused, first.unanswered, first.failed)
+    assert (4_000_000, 2_000_000) == (first.handshake_time, first.slowest)
+    assert 1 == monitor.servers["192.0.2.3", 80].opened
+
+
+def test_servers_beyond_the_limit_are_counted_together() -> None:
+    monitor = Monitor(Limits(max_servers=2))
+    follow(monitor, [segment for number in range(5) for segment in conversation(number, number, server=f"198.51.100.{number}")])
+    assert 3 == len(monitor.servers)
+    assert 3 == monitor.servers[OTHERS].opened
+
+
+# Release
+
+
+def test_a_closed_connection_is_released_after_its_linger_and_an_open_one_after_its_idle_time() -> None:
+    rows: list[ConnectionRow] = []
+    monitor = Monitor(Limits(close_timeout=100, idle_timeout=1000), rows.append)
+    follow(monitor, [*conversation(0, 0), *list(conversation(1, 0))[:4]])
+    list(monitor.advance_to(99 * SECOND))
+    assert 2 == monitor.tracked_connections
+    list(monitor.advance_to(101 * SECOND))
+    assert (["three-way"], {"over": 1}) == ([row.termination for row in rows], dict(monitor.released))
+    list(monitor.advance_to(1001 * SECOND))
+    assert (0, {"over": 1, "idle": 1}) == (monitor.tracked_connections, dict(monitor.released))
+
+
+def test_a_repeated_fin_within_the_linger_still_belongs_to_its_connection() -> None:
+    rows: list[ConnectionRow] = []
+    monitor = Monitor(Limits(close_timeout=100), rows.append)
+    segments = list(conversation(0, 0))
+    assert [] == follow(monitor, [*segments, segments[5]._replace(time=60 * SECOND)])[2:]
+    list(monitor.finish())
+    assert [1] == [row.fin_retransmissions for row in rows]
+
+
+def test_a_connection_that_goes_on_after_its_release_is_joined_midway() -> None:
+    rows: list[ConnectionRow] = []
+    monitor = Monitor(Limits(idle_timeout=100), rows.append)
+    segments = list(conversation(0, 0))
+    follow(monitor, segments[:4])
+    events = follow(monitor, [segment._replace(time=segment.time + 200 * SECOND) for segment in segments[4:]])
+    list(monitor.finish())
+    assert ["complete", "not-captured"] == [row.establishment for row in rows]
+    assert ["closed three-way"] == told(events)
+
+
+def test_the_one_that_was_silent_for_longest_makes_room() -> None:
+    rows: list[ConnectionRow] = []
+    monitor = Monitor(Limits(max_connections=2), rows.append)
+    opened = [list(conversation(stream, stream))[:4] for stream in range(3)]
+    follow(monitor, [*opened[0], *opened[1], opened[0][3]._replace(time=5 * SECOND), *opened[2]])
+    assert ([1], 2, {"crowded": 1}) == ([row.stream for row in rows], monitor.tracked_connections, dict(monitor.released))
+
+
+def test_a_day_in_fast_motion_keeps_its_memory() -> None:
+    monitor = Monitor(Limits(idle_timeout=600, max_servers=100))
+    tracemalloc.start()
+    try:
+        sizes = []
+        for hour in range(24):
+            for number in range(120):
+                stream, start = hour * 120 + number, hour * HOUR + number * 30
+                segments = list(conversation(stream, start, server=f"198.51.{number % 200}.1"))
+                follow(monitor, segments[: 1 + stream % 7])  # left in every state
+            sizes.append(tracemalloc.get_traced_memory()[0])
+            assert monitor.tracked_connections <= 101
+    finally:
+        tracemalloc.stop()
+    assert sizes[-1] < sizes[2] * 1.1
+    assert 24 * 120 == monitor.released.total() + monitor.tracked_connections
+
+
+# Sessions of tshark
+
+
+@pytest.mark.parametrize("where", range(7))
+def test_a_connection_goes_on_when_tshark_counts_anew(where: int) -> None:
+    rows: list[ConnectionRow] = []
+    alone: list[ConnectionRow] = []
+    monitor, other = Monitor(on_release=rows.append), Monitor(on_release=alone.append)
+    segments = [*conversation(0, 0, port=4000), *conversation(1, 1, port=5000)]
+    events = follow(monitor, segments[: 7 + where])
+    monitor.begin_session()
+    events += follow(monitor, [segment._replace(stream=0) for segment in segments[7 + where :]])
+    assert follow(other, segments) == [event._replace(stream=min(event.stream, 1)) for event in events]
+    list(monitor.finish())
+    list(other.finish())
+    assert alone == [replace(row, stream=min(row.stream, 1)) for row in rows]
+
+
+def test_another_connection_between_the_same_ends_is_another_one_in_the_next_session() -> None:
+    monitor = Monitor()
+    segments = list(conversation(0, 0))
+    follow(monitor, segments)
+    monitor.begin_session()
+    anew = [segment._replace(seq=segment.seq + 5000, ack=segment.ack and segment.ack + 5000, time=9) for segment in segments]
+    assert [1, 1] == [event.stream for event in follow(monitor, anew)]

@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# ruff: noqa: RUF001 - texts have dashes
+"""The report's page and the facts behind it."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from pybridge.cli import summary_text
+from pybridge.report import explanations, summary
+from pybridge.report import page as report_page
+from pybridge.report.page import GROUPS_PER_FAILURE, render
+from pybridge.tables.schema import CATEGORIES
+from pybridge.tcp import vocabulary
+from pybridge.tcp.vocabulary import ANOMALIES, BENIGN_ANOMALIES
+from tests.report.test_ladder import (
+    handshake,
+    midstream,
+    mismatch,
+    normal,
+    refused,
+    seg,
+    simultaneous_close,
+    tables,
+    transfer,
+    unanswered,
+    unreachable,
+)
+
+VERSIONS = {"pybridge": "1.0", "tshark": "4.4.18"}
+VOID = {"meta", "br", "wbr", "path", "rect", "use"}
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: its elements, ids, links, and the texts of the cells of its tables."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.tables: list[list[list[str]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.links += [value or "" for name, value in attrs if name == "href"]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script"} & set(self.open):
+            self.text += data
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+
+    def table(self, first_head: str) -> list[list[str]]:
+        """Rows of the table whose first column has that head, without the heads; of two the one that scripts do not fill."""
+        return max((rows[1:] for rows in self.tables if rows[0][0] == first_head), key=len)
+
+
+@pytest.fixture(scope="module")
+def mixed() -> tuple[pd.DataFrame, pd.DataFrame]:
+    return tables(
+        normal(), refused(), unanswered(), unreachable(), simultaneous_close(), midstream(), mismatch(), transfer(300), refused()
+    )
+
+
+def test_facts(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    facts = summary.summary(*mixed)
+    assert (facts.connections, facts.opened, facts.failed, facts.not_captured) == (9, 3, 5, 1)
+    assert list(facts.establishment.items()) == [
+        ("complete", 3),
+        ("refused", 2),
+        ("unreachable", 1),
+        ("unanswered", 2),
+        ("not-captured", 1),
+    ]
+    assert facts.open_termination["reset"] == 1, "a refused connection is not one that a reset closed"
+    assert facts.open_closed_by == {"client": 1, "server": 1, "both": 1}
+    assert facts.payload == int(mixed[0]["length"].sum())
+
+
+def test_failures_are_grouped(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    groups = summary.summary(*mixed).failures
+    assert [(group.establishment, group.connections, group.first_stream) for group in groups] == [
+        ("refused", 2, 1), ("unreachable", 1, 3), ("unanswered", 2, 2)]  # fmt: skip
+    assert groups[2].syn_retransmissions == 3
+    assert groups[2].longest == pd.Timedelta("7.1s")
+
+
+def test_anomalies_tell_where_they_are(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    anomalies = {anomaly.name: anomaly for anomaly in summary.summary(*mixed).anomalies}
+    assert list(anomalies)[-1] == "simultaneous-close", "what is legal comes last"
+    repeated = anomalies["syn-retransmission"]
+    assert (repeated.count, repeated.streams, repeated.frames) == (3, (2,), (13, 14, 15))
+    assert repeated.display_filter == 'tcp_handshake.anomaly == "syn-retransmission"'
+    assert repeated.fallback_filter == "frame.number in {13, 14, 15}"
+    lost = anomalies["unreachable"]
+    assert (lost.count, lost.frames, lost.fallback_filter) == (1, (), "tcp.stream in {3}"), "it is on no segment"
+    assert (repeated.where(), lost.where()) == ("13, 14, 15", "stream 3")
+
+
+def test_several_anomalies_on_one_segment() -> None:
+    rows = [*handshake(), seg(1, "C", "RST", 5, 0, "CLOSED CLOSED", anomaly="rst-after-fin+invalid-flags")]
+    facts = summary.summary(*tables((rows, normal()[1] | {"anomalies": "rst-after-fin+invalid-flags"})))
+    assert [(anomaly.name, anomaly.count) for anomaly in facts.anomalies] == [("rst-after-fin", 1), ("invalid-flags", 1)]
+
+
+def test_an_anomaly_that_is_not_known_yet_is_shown_and_quoted() -> None:
+    rows = [seg(1, "C", "ACK", 5, 0, "CLOSED CLOSED", anomaly='new"one\\')]
+    (anomaly,) = summary.summary(*tables((rows, normal()[1]))).anomalies
+    assert anomaly.display_filter == r'tcp_handshake.anomaly == "new\"one\\"'
+
+
+def test_filters_stay_short() -> None:
+    (anomaly,) = summary.summary(*tables(transfer(0, 5_000))).anomalies
+    assert anomaly.count == 5_000
+    assert len(anomaly.fallback_filter) < 500
+
+
+def test_slowest_handshakes() -> None:
+    scenarios = [(normal()[0], normal()[1] | {"handshake_time": time / 10}) for time in range(1, 13)]
+    facts = summary.summary(*tables(*scenarios, refused()))
+    assert [slow.stream for slow in facts.slowest] == [11, 10, 9, 8, 7, 6, 5, 4, 3, 2]
+    assert facts.handshake_median == pd.Timedelta("650ms"), "connections without a handshake do not count"
+
+
+def test_every_value_is_explained() -> None:
+    assert (
+        set(explanations.ESTABLISHMENT)
+        == set(CATEGORIES["establishment"])
+        == {*vocabulary.OPENED, *vocabulary.FAILED, "not-captured"}
+    )
+    assert set(explanations.TERMINATION) == set(CATEGORIES["termination"])
+    assert tuple(explanations.ANOMALIES) == tuple(ANOMALIES), "in the order of the specification"
+    assert set(explanations.ANOMALIES) >= BENIGN_ANOMALIES
+
+
+def test_page(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    page = Page(render(*mixed, title="office.pcapng", versions=VERSIONS, notes=["It was cut short."]))
+    assert "Of 9 connections, 3 opened, ▲ 5 failed, 1 had no opening in the capture." in page.text
+    assert "Failed: 2 refused, 1 unreachable, 2 unanswered." in page.text
+    assert "Closed first by the client: 1, the server: 1, both at once: 1." in page.text
+    assert "It was cut short." in page.text
+    assert "4.4.18" in page.text
+    rows = page.table("No.")
+    assert [row[0] for row in rows] == [str(stream) for stream in range(9)]
+    assert {len(row) for row in rows} == {12}
+    assert rows[1][1:8] == ["10.0.0.1:50000", "192.0.2.80:80", "1.00 s", "500 µs", "▲ refused", "–", "reset"]
+    assert page.tags.count("wbr") == 8, "only the long address of IPv6 may wrap"
+    assert rows[4][1] == "[2001:db8:85a3:1111:2222:8a2e:370:7334]:65535"
+    assert rows[3][4] == "–", "one segment lasts no time that is known"
+    assert page.table("Server")[3][4] == "–"
+    assert page.table("Server")[1][7] == "tcp.stream in {1, 8}"
+    assert [row[3] for row in page.table("Anomaly") if "unreachable" in row[0]] == ["stream 3"]
+    assert [row[4] for row in page.table("Connection")] == [""] * 3, "no SYN was repeated"
+    assert page.text.count("Segments of connection") == 0, "that is a label"
+    assert page.tags.count("svg") == 9 + 5, "ladders and charts"
+    assert page.tags.count("details") == 2 * 9
+
+
+def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame], capsys: pytest.CaptureFixture[str]) -> None:
+    summary_text.print_summary(summary.summary(*mixed), "office\x1b.pcapng")
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    page = Page(render(*mixed, title="t", versions={}))
+    assert lines[:6] == [
+        r"office\x1b.pcapng: 9 TCP connections, 335 TCP segments",
+        "Of 9 connections, 3 opened, 5 failed, 1 had no opening in the capture.",
+        "opened  3 complete",
+        "failed  2 refused, 1 unreachable, 2 unanswered",
+        "closed  1 three-way, 1 simultaneous, 1 reset, 1 none (of the 4 that were open)",
+        "closed by  1 client, 1 server, 1 both",
+    ]
+    assert lines[1] in page.text.replace("▲ ", "")
+    assert "9 TCP connections, 335 TCP segments, " in page.text
+    assert any(line.startswith("12.1 ms ") for line in lines)
+    assert any("stream 3" in line for line in lines)
+
+
+def test_packets_are_told_where_they_hold_several_segments() -> None:
+    segments, connections = tables(refused())
+    segments["frame"] = 1
+    assert summary.summary(segments, connections).size == "1 TCP connection, 2 TCP segments in 1 packet"
+
+
+def test_connections_of_several_captures_are_numbered_through(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    names = ("one.pcapng", "folder/two.pcapng")
+    segments, connections = (
+        pd.concat([table.assign(capture=name) for name in names], ignore_index=True)
+        for table in (mixed[0], mixed[1].reset_index())
+    )
+    connections.loc[9:, "start"] += pd.Timedelta("1000h")
+    tables_of_both = summary.numbered(segments, connections)
+    page = Page(render(*tables_of_both, title="2 captures", versions={}))
+    rows = page.table("No.")
+    assert [row[0] for row in rows] == [str(number) for number in range(18)]
+    assert rows[1][1:3] == rows[10][1:3]
+    assert (rows[1][3], rows[1][-1]) == ("1.00 s", "one.pcapng: 1")
+    assert (rows[10][3], rows[10][-1]) == ("1.00 s", "two.pcapng: 1"), "each since its own beginning"
+    assert page.tags.count("svg") == 18 + 5
+    assert "tcp.stream in" not in page.text, "that would find something else in another capture"
+    assert "frame.number in" not in page.text
+    assert summary.summary(*tables_of_both).frames == 2 * summary.summary(*mixed).frames
+    assert {link[1:] for link in page.links} <= set(page.ids)
+
+
+def test_links_lead_somewhere(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    for limit in (200, 3, 0):
+        page = Page(render(*mixed, title="t", versions={}, max_ladders=limit))
+        assert len(page.ids) == len(set(page.ids))
+        assert all(link.startswith("#") for link in page.links)
+        assert {link[1:] for link in page.links} <= set(page.ids)
+    page = Page(render(*mixed, title="t", versions={}))
+    assert {"#ladder-7", "#row-7"} <= set(page.links)
+
+
+def test_nothing_is_asked_of_the_network_and_only_our_script_runs(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    html = render(*mixed, title="t", versions=VERSIONS)
+    page = Page(html)
+    assert not {"link", "img", "iframe", "object", "form", "base"} & set(page.tags)
+    assert page.tags.count("script") == 2, "data, and what the policy names by its hash"
+    assert not [name for _, name, _ in page.attributes if name.startswith("on") or name == "src"]
+    assert not re.search(r"""url\(["']?(?!#|data:|["'a-z]+\))""", re.sub("<script.*?</script>", "", html, flags=re.DOTALL))
+    assert "@import" not in html
+    assert "default-src 'none'; script-src 'sha256-" in html
+
+
+def test_tables_are_readable_by_screen_readers(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    page = Page(render(*mixed, title="t", versions=VERSIONS))
+    assert page.tags.count("caption") == page.tags.count("table") >= 5
+    assert page.tags.count("th") == sum(name == "scope" for tag, name, _ in page.attributes if tag == "th")
+
+
+def test_hostile_text() -> None:
+    nasty = "<script>alert(1)</script>\"'&<img src=x onerror=y>\x00\x1b[2J\u202e"
+    segments, connections = tables(refused(), (normal()[0], normal()[1] | {"ends": ((nasty, 1), (nasty, 2))}))
+    segments["tcp_flags"] = nasty
+    segments["anomaly"] = nasty
+    connections["anomalies"] = nasty
+    connections["establishment"] = "refused"
+    html = render(segments, connections, title=nasty + "\udcff", versions={nasty: nasty}, notes=[nasty])
+    page = Page(html)
+    assert "img" not in page.tags
+    assert page.tags.count("script") == 2
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert not re.search("[\x00\x1b\u202e]", html)
+    html.encode("utf-8")
+
+
+def test_failures_and_anomalies_are_drawn_first() -> None:
+    scenarios = [normal() for _ in range(10)] + [simultaneous_close(), refused(), normal()]
+    html = render(*tables(*scenarios), title="t", versions={}, max_ladders=4)
+    assert re.findall(r'id="ladder-(\d+)"', html) == ["10", "11", "0", "1"]
+    assert "4 connections of 13" in Page(html).text
+
+
+def test_many_equal_failures_leave_room_for_others() -> None:
+    scenarios = [refused() for _ in range(60)] + [unanswered(), simultaneous_close()]
+    html = render(*tables(*scenarios), title="t", versions={}, max_ladders=30)
+    drawn = re.findall(r'id="ladder-(\d+)"', html)
+    assert drawn == [str(stream) for stream in (*range(28), 60, 61)]
+
+
+def test_scan_of_many_ports_is_capped() -> None:
+    scenarios = [(refused()[0], refused()[1] | {"ends": (("10.0.0.1", 50000), ("10.0.0.2", port)), "establishment": value})
+                 for value in ("refused", "aborted") for port in range(1, 81)]  # fmt: skip
+    page = Page(render(*tables(*scenarios), title="t", versions={}, max_ladders=1))
+    rows = page.table("Server")
+    assert len(rows) == 2 * (1 + GROUPS_PER_FAILURE + 1)
+    assert page.text.count("and 30 more groups") == 2
+
+
+def test_connection_table_is_capped(monkeypatch: pytest.MonkeyPatch, mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    monkeypatch.setattr(report_page, "CONNECTION_ROWS", 4)
+    page = Page(render(*mixed, title="t", versions={}))
+    assert len(page.table("No.")) == 4
+    assert "The first 4 of 9 connections" in page.text
+    assert "pybridge connections FILE --format csv" in page.text
+    assert {link[1:] for link in page.links} <= set(page.ids)
+
+
+def test_two_hundred_connections_make_a_small_page() -> None:
+    html = render(*tables(*[normal()] * 150, *[transfer(100)] * 30, *[refused()] * 20), title="t", versions=VERSIONS)
+    assert html.count('class="tcp-ladder"') == 200
+    assert len(html.encode()) < 3_000_000
+
+
+@pytest.mark.parametrize("empty", [tables(), (pd.DataFrame(), pd.DataFrame())])
+def test_no_tcp(empty: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    page = Page(render(*empty, title="quiet.pcap", versions=VERSIONS))
+    assert "There is no TCP connection in this capture." in page.text
+    assert "table" not in page.tags
+    assert "nan" not in page.text.lower()
+    assert summary.summary(*empty).span is None
+
+
+def test_only_failures() -> None:
+    page = Page(render(*tables(refused()), title="t", versions={}))
+    assert "▲ The only connection failed" in page.text
+    assert "None" not in page.text
+    assert "NaT" not in page.text
+
+
+def test_input_is_left_alone(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    before = [table.copy(deep=True) for table in mixed]
+    render(*mixed, title="t", versions={})
+    for table, copy in zip(mixed, before, strict=True):
+        pd.testing.assert_frame_equal(table, copy)

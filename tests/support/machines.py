@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Both state machines behind one face, without tshark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lupa import lua54
+
+from pybridge.tcp.annotator import Annotator
+from pybridge.tcp.connection_row import row_of
+from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
+
+PLUGIN = Path(__file__).resolve().parent.parent.parent / "plugin" / "tcp_handshake.lua"
+SAID = tuple(Annotation._fields)
+ON_ROWS = (
+    "establishment",
+    "termination",
+    "closed_by",
+    "conn_state",
+    "history",
+    "anomalies",
+    "client_state",
+    "server_state",
+    "client",
+    "client_port",
+    "server",
+)
+TOLD = (*ON_ROWS, "handshake_time", "teardown_time")
+
+Said = dict[str, Any]
+Rows = dict[int, dict[str, Any]]
+
+
+class PythonMachine:
+    """The annotator of the package."""
+
+    def __init__(self, **options: int) -> None:
+        self.annotator = Annotator(**options)
+
+    def take(self, event: Segment | NetworkError) -> Said | None:
+        if isinstance(event, Segment):
+            return self.annotator.segment(*event)._asdict()
+        annotation = self.annotator.network_error(*event)
+        return annotation._asdict() | {"sender": None} if annotation else None
+
+    def rows(self) -> dict[int, ConnectionRow]:
+        return {connection.stream: row_of(connection) for connection in self.annotator.connections.each()}
+
+    def told(self) -> Rows:
+        return {stream: {name: getattr(row, name) for name in TOLD} for stream, row in self.rows().items()}
+
+
+class LuaMachine:
+    """The plugin's state machine in a Lua of `lupa`, when somebody looks at each segment."""
+
+    takes = "segment"
+
+    def __init__(self, lua: Any = lua54) -> None:
+        self._runtime = lua.LuaRuntime(unpack_returned_tuples=True)
+        self._tracker = self._runtime.execute(PLUGIN.read_text(encoding="utf-8")).new()
+        self._streams: list[int] = []
+
+    def take(self, event: Segment | NetworkError) -> Said | None:
+        tracker = self._tracker
+        if isinstance(event, Segment):
+            frame, time, stream, *rest, offer, identity = event
+            if stream not in self._streams:
+                self._streams.append(stream)
+            table = self._runtime.table_from(offer._asdict()) if offer else None
+            said = tracker[self.takes](tracker, stream, frame, time, *rest, table, identity)
+        else:
+            frame, time, stream_or_none, *ends = event
+            said = tracker.network_error(tracker, frame, time, *ends, stream_or_none)
+        if said is None:
+            return None
+        values = {name: said[name] for name in SAID} | {"retransmission": bool(said["retransmission"])}
+        return values if isinstance(event, Segment) else values | {"sender": None}
+
+    def told(self) -> Rows:
+        found = {stream: self._tracker.connection(self._tracker, stream) for stream in self._streams}
+        return {stream: {name: row[name] for name in TOLD} for stream, row in found.items()}

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Connections that were packed, because others were busy, go on as if they had not been."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from pybridge.tcp.annotator import Annotator
+from pybridge.tcp.vocabulary import SYN
+from tests.support.machines import PythonMachine
+from tests.tcp.test_listings import LISTINGS, expectations
+
+STRANGERS = count(1_000_000)
+
+
+def crowd(annotator: Annotator) -> None:
+    for stream in (next(STRANGERS), next(STRANGERS)):
+        annotator.segment(0, 0, stream, "192.0.2.1", stream % 65_536, "192.0.2.2", 80, SYN, 1, 0, 0)
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_crowd_between_any_two_segments_changes_nothing(name: str) -> None:
+    alone, crowded = PythonMachine(), PythonMachine(live_objects=1)
+    for event, _ in expectations(LISTINGS[name]):
+        crowd(crowded.annotator)
+        assert alone.take(event) == crowded.take(event)
+    rows = alone.rows()
+    assert rows == {stream: row for stream, row in crowded.rows().items() if stream in rows}
+
+
+def test_connections_are_listed_in_the_order_of_their_first_segments_whoever_is_packed() -> None:
+    annotator = Annotator(live_objects=1)
+    for stream in (3, 1, 2, 3, 1):
+        annotator.segment(0, 0, stream, "192.0.2.1", stream, "192.0.2.2", 80, SYN, 1, 0, 0)
+    assert [3, 1, 2] == list(annotator.connections)
+    assert [3, 1, 2] == [connection.stream for connection in annotator.connections.values()]
+    assert [1, 2, 3] == [connection.stream for connection in annotator.connections.each()]
+    assert annotator.connections.get(4) is None

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The plugin in Wireshark: installing, profile, statistics, preferences."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import pybridge
+from pybridge.wireshark import plugin_files
+from tests.conftest import Run
+from tools.goldens.listing import find
+
+Tshark = Callable[..., str]
+
+
+@pytest.fixture
+def tshark(tmp_path: Path) -> Tshark:
+    """Runs tshark with the plugin and a home of its own; what it prints, if it complains of nothing."""
+
+    def tshark(*arguments: str | Path) -> str:
+        command = ["tshark", "-X", f"lua_script:{plugin_files.path()}", *map(str, arguments)]
+        environment = os.environ | {"HOME": str(tmp_path), "WIRESHARK_CONFIG_DIR": str(tmp_path)}
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        complaints = [line for line in ended.stderr.splitlines() if "Running as user" not in line]
+        assert [] == complaints
+        return ended.stdout
+
+    return tshark
+
+
+# ------------------------------------------------------------------------------------------------------ Installing
+
+
+def test_the_plugin_and_its_profile_are_installed_seen_to_be_loaded_and_removed(run: Run, tmp_path: Path) -> None:
+    ended = run("plugin", "install")
+    script, profile = map(Path, ended.stdout.splitlines())
+    assert script.is_relative_to(tmp_path)
+    assert profile.is_relative_to(tmp_path)
+    assert f"loads version {pybridge.__version__};" in ended.stderr
+    assert "" == run("plugin", "path").stderr
+    script.write_text("-- an old version")
+    assert "is another version: run pybridge plugin install." in run("plugin", "path").stderr
+    assert [str(script), str(profile)] == run("plugin", "uninstall").stdout.splitlines()
+    assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert "not installed" in run("plugin", "uninstall").stderr
+
+
+@pytest.mark.parametrize("name", ["a.lua", "z.lua", "folder/tcp_handshake.lua"], ids=["before", "after", "same name"])
+def test_a_copy_elsewhere_is_named(run: Run, name: str) -> None:
+    script = Path(run("plugin", "install").stdout.splitlines()[0])
+    copy = script.parent / name
+    copy.parent.mkdir(exist_ok=True)
+    copy.write_bytes(script.read_bytes())
+    ended = run("plugin", "install")
+    assert ended.returncode == 2
+    assert f"{copy} is another copy of the plugin" in ended.stderr
+
+
+def test_a_plugin_that_is_not_loaded_is_said_so(run: Run) -> None:
+    script = Path(run("plugin", "install").stdout.splitlines()[0])
+    folder = script.parent.parent / "no-lua"
+    folder.mkdir()
+    (folder / "tshark").write_text(f'#!/bin/sh\nif [ "$2" = plugins ]; then exit; fi\nexec {shutil.which("tshark")} "$@"\n')
+    (folder / "tshark").chmod(0o755)
+    ended = run("plugin", "install", PATH=f"{folder}:{os.environ['PATH']}")
+    assert ended.returncode == 2
+    assert f"{script} is there, but tshark" in ended.stderr
+
+
+def test_a_profile_that_its_user_changed_is_left_alone(run: Run) -> None:
+    preferences = Path(run("plugin", "install").stdout.splitlines()[1]) / "preferences"
+    preferences.write_text("gui.column.format: mine")
+    run("plugin", "install")
+    assert "gui.column.format: mine" == preferences.read_text()
+
+
+# --------------------------------------------------------------------------------------------------------- Profile
+
+
+def test_the_profile_shows_roles_steps_and_states_in_columns(tshark: Tshark, tmp_path: Path, run: Run) -> None:
+    run("plugin", "profile", "-o", tmp_path / "profile.zip")
+    with zipfile.ZipFile(tmp_path / "profile.zip") as archive:
+        archive.extractall(tmp_path / "profiles")
+    lines = tshark("-C", plugin_files.PROFILE, "-T", "tabs", "-r", find("article-wget.pcapng")).splitlines()
+    assert ["ACK-OF-FIN,FIN", "2,3", "TIME-WAIT", "LAST-ACK", "0.000504000"] == lines[8].split("\t")[-6:-1]
+
+
+def filters() -> list[str]:
+    files = {file.name: file.read_text(encoding="utf-8") for file in plugin_files.profile()}
+    buttons = [row[2].replace("\\x22", '"') for row in csv.reader(files["dfilter_buttons"].splitlines())]
+    colours = [line.split("@")[2] for line in files["colorfilters"].splitlines() if line.startswith("@")]
+    return buttons + colours
+
+
+@pytest.mark.parametrize("display_filter", filters())
+def test_every_button_and_colour_of_the_profile_finds_something(tshark: Tshark, display_filter: str) -> None:
+    names = ("article-wget", "refused", "icmp-host-unreachable", "half-open", "article-server-closes")
+    assert any(tshark("-2", "-Y", display_filter, "-r", find(f"{name}.pcapng")) for name in names)
+
+
+def test_a_packet_that_is_looked_at_again_names_its_answer(tshark: Tshark) -> None:
+    fields = ("-T", "fields", "-e", "tcp_handshake.responds_to", "-e", "tcp_handshake.answered_in")
+    links = [line.split("\t") for line in tshark("-2", "-R", "frame", *fields, "-r", find("article-wget.pcapng")).splitlines()]
+    assert links == [["", "2"], ["1", "3"], ["2", ""]] + [["", ""]] * 4 + [["", "9"], ["8", "10"], ["9", ""]]
+    unreachable = tshark("-2", "-R", "frame", *fields, "-r", find("icmp-host-unreachable.pcapng")).splitlines()
+    assert [line.split("\t") for line in unreachable] == [["", "2"], ["1", ""]]
+
+
+# ------------------------------------------------------------------------------------------ Statistics, preferences
+
+
+@pytest.mark.parametrize("name", ["article-wget", "refused", "icmp-host-unreachable", "ipv6", "amsdu"])
+def test_the_statistic_holds_what_the_table_of_connections_does(tshark: Tshark, name: str) -> None:
+    path = find(f"{name}.pcapng")
+    heading, *lines = tshark("-n", "-q", "-z", "tcp_handshake,connections", "-r", path).splitlines()
+    columns = {word: heading.index(word) for word in heading.split()}
+    connections = pybridge.read(path, progress=False).connections
+    assert len(connections) == len(lines)
+    for (stream, row), line in zip(connections.iterrows(), lines, strict=True):
+        found = {word: (line[place:].split("  ")[0].strip() or None) for word, place in columns.items()}
+        end = "[{}]:{}" if ":" in row.client else "{}:{}"
+        expected = {
+            "client": end.format(row.client, row.client_port),
+            "server": end.format(row.server, row.server_port),
+            **{column: text(row[column]) for column in ("establishment", "termination", "closed_by", "conn_state", "history")},
+            "anomalies": text(row.anomalies),
+        }
+        assert line.split()[0] == str(stream)
+        assert {column: found[column] for column in expected} == expected
+        for column, time in (("handshake_ms", row.handshake_time), ("teardown_ms", row.teardown_time)):
+            assert pd.isna(time) or f"{time / pd.Timedelta(milliseconds=1):.3f}" in line.split(), column
+
+
+def text(value: object) -> str | None:
+    return None if pd.isna(value) else str(value)
+
+
+@pytest.mark.parametrize(("limit", "slow"), [(0, False), (1, True), (1000, False)])
+def test_a_handshake_slower_than_the_preference_is_noted(tshark: Tshark, *, limit: int, slow: bool) -> None:
+    option, path = f"tcp_handshake.slow_handshake:{limit}", find("article-curl.pcapng")
+    said = tshark("-o", option, "-V", "-r", path)
+    assert ("The handshake took" in said) == slow
+    assert ("The handshake took" in tshark("-o", option, "-q", "-z", "expert", "-r", path)) == slow
+
+
+def test_notes_and_explanations_can_be_turned_off(tshark: Tshark) -> None:
+    path = find("article-wget.pcapng")
+    assert "[Handshake 1/3]" in tshark("-r", path)
+    assert "[Handshake 1/3]" not in tshark("-o", "tcp_handshake.info_notes:FALSE", "-r", path)
+    assert "Explanation: proposes" in tshark("-V", "-r", path)
+    assert "Explanation: proposes" not in tshark("-o", "tcp_handshake.explanations:FALSE", "-V", "-r", path)
+
+
+# ------------------------------------------------------------------------------------------------- However it is run
+
+WAYS = {
+    "two passes": ["-2"],
+    "read filter": ["-2", "-R", "tcp.flags.fin == 1"],
+    "display filter": ["-Y", "tcp.len > 0"],
+    "written": ["-w", os.devnull],
+    "few packets shown": ["-Y", "tcp_handshake.teardown_step == 4"],
+    "no analysis": ["-o", "tcp.analyze_sequence_numbers:FALSE", "-o", "tcp.desegment_tcp_streams:FALSE"],
+    "raw numbers": ["-o", "tcp.relative_sequence_numbers:FALSE", "-o", "tcp.calculate_timestamps:FALSE"],
+    "decode as": ["-d", "tcp.port==8080,tls"],
+    "heuristics first": ["-o", "tcp.try_heuristic_first:TRUE"],
+    "names": ["-N", "mtndv"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["article-wget", "icmp-host-unreachable"])
+def test_no_state_is_missed_however_tshark_is_run(tshark: Tshark, name: str, way: str) -> None:
+    arguments = ("-q", "-z", "tcp_handshake,connections", "-r", find(f"{name}.pcapng"))
+    assert tshark("-n", *arguments).split("\n") == tshark(*WAYS[way], *arguments).split("\n")
+
+
+@pytest.mark.parametrize("kept", ["tcp.flags.fin == 1", "tcp.len > 0", "tcp.flags.syn == 0"])
+def test_what_a_read_filter_leaves_is_annotated_as_it_was(tshark: Tshark, kept: str) -> None:
+    names = ("role", "teardown_step", "client_state", "server_state", "explanation", "termination")
+    fields = ("-T", "fields", *(word for name in names for word in ("-e", f"tcp_handshake.{name}")))
+    path = find("article-wget.pcapng")
+    assert tshark("-2", "-R", kept, *fields, "-r", path) == tshark("-2", "-Y", kept, *fields, "-r", path) != ""
+
+
+def test_what_goes_before_and_after_in_one_file_changes_nothing(tshark: Tshark, tmp_path: Path) -> None:
+    merged = tmp_path / "merged.pcapng"
+    parts = [find(f"{name}.pcapng") for name in ("refused", "article-wget", "half-open")]
+    subprocess.run(["mergecap", "-a", "-w", merged, *parts], check=True)
+    shifted = tmp_path / "shifted.pcapng"
+    subprocess.run(["editcap", "-t", "3600", merged, shifted], check=True)
+    fields = ("-T", "fields", *(word for name in ("role", "client_state", "anomaly") for word in ("-e", f"tcp_handshake.{name}")))
+    alone = [tshark(*fields, "-r", part) for part in parts]
+    assert "".join(alone[:2]) in tshark(*fields, "-r", merged)
+    assert tshark(*fields, "-r", merged) == tshark(*fields, "-r", shifted)

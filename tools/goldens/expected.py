@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Write NAME.expected for every golden: both tables in full, so that a change of them shows in a diff.
+
+Where Wireshark 4.4 begins other streams (rule G4), this writes NAME.expected-4.4 beside it when it runs with that version.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from packaging.version import Version
+
+import pybridge
+from pybridge.tables.text_writers import as_text
+from pybridge.wireshark.installation import tshark_version
+from tools.goldens.listing import Listing, load_all
+
+MISSING = "."
+OTHER_STREAMS = Version("4.4")
+
+
+def expected_file(golden: Listing) -> Path:
+    """Return the file with the tables that this tshark must give."""
+    usual, later = _files(golden)
+    return later if later.exists() and tshark_version() >= OTHER_STREAMS else usual
+
+
+def _files(golden: Listing) -> tuple[Path, Path]:
+    return golden.folder / f"{golden.name}.expected", golden.folder / f"{golden.name}.expected-{OTHER_STREAMS}"
+
+
+def expected_text(capture: pybridge.Capture) -> str:
+    """Both tables as text: a line per segment, a line per column of the connections."""
+    segments = as_text(capture.segments)
+    connections = as_text(capture.connections.reset_index()).T.reset_index()
+    return f"segments\n{_aligned(segments, header=True)}\nconnections\n{_aligned(connections, header=False)}"
+
+
+def _aligned(table: pd.DataFrame, *, header: bool) -> str:
+    rows = [[_cell(value) for value in row] for row in table.to_numpy()]
+    if header:
+        rows.insert(0, [str(name) for name in table.columns])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
+
+
+def _cell(value: Any) -> str:
+    return MISSING if pd.isna(value) else str(value).replace(", ", ",") or MISSING
+
+
+def main() -> None:
+    """Write all."""
+    warnings.simplefilter("error")
+    goldens = load_all()
+    for golden in goldens:
+        text = expected_text(pybridge.read(golden.path, progress=False))
+        usual, later = _files(golden)
+        if tshark_version() < OTHER_STREAMS:
+            usual.write_text(text, encoding="utf-8")
+        elif text == usual.read_text(encoding="utf-8"):
+            later.unlink(missing_ok=True)
+        else:
+            later.write_text(text, encoding="utf-8")
+    print(f"{len(goldens)} expected tables written")
+
+
+if __name__ == "__main__":
+    main()
