@@ -17,7 +17,7 @@ from tools.goldens import listing
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECIFICATION = (ROOT / "docs" / "annotations.md").read_text(encoding="utf-8")
-RULES = set(re.findall(r"^\*\*([A-Z]\d+)\b", SPECIFICATION, re.MULTILINE)) | set(re.findall(r"\| ([CZ]\d+)\b", SPECIFICATION))
+RULES = set(re.findall(r"^\*\*(?:Note )?([A-Z]\d+)\b", SPECIFICATION, re.MULTILINE)) | set(re.findall(r"\| ([CZ]\d+)\b", SPECIFICATION))
 CITATION = re.compile(r"\b([GEXHTRNACZ]\d{1,2})\b(?!\w)")
 
 
