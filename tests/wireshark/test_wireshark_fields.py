@@ -13,7 +13,7 @@ import pytest
 from packaging.version import Version
 
 import pybridge
-from pybridge import verification
+from pybridge import engine, verification
 from pybridge.wireshark.installation import tshark_version
 from tools import wireshark_fields
 from tools.goldens import build, listing
@@ -81,7 +81,7 @@ def made(folder: Path, port: int, text: str) -> Path:
 
 def read(path: Path, heard: pa.Table) -> pybridge.Capture:
     """`pybridge.read` of what the witness heard: a start of tshark is most of the time that a capture takes."""
-    with patch.object(tshark, "columns", lambda *_: iter(heard.to_batches())):
+    with patch.object(engine, "read_columns", lambda *_: iter(heard.to_batches())):
         return pybridge.read(path, progress=False)
 
 
