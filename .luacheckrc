@@ -9,4 +9,4 @@ stds.wireshark = {
 }
 std = "lua52c+wireshark"
 max_line_length = 120
-include_files = { "plugin/*.lua" }
+include_files = { "plugin/**/*.lua" }
