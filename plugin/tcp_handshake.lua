@@ -1948,8 +1948,8 @@ local FIELDS = {
         "Role in opening or closing: SYN, SYN-ACK, HANDSHAKE-ACK, ACK-OF-FIN, FIN or RST" },
     { "handshake_step", "uint8", "Handshake step", "Step of the three-way handshake, 1 to 3" },
     { "teardown_step", "uint8", "Teardown step",
-        "Step of the closing, 1 to 4; in a simultaneous close 1 and 2 of either end" },
-    { "explanation", "string", "Explanation", "The sequence and acknowledgement numbers of the step, explained" },
+        "Step of the teardown, 1 to 4; in a simultaneous close 1 and 2 of each end" },
+    { "explanation", "string", "Explanation", "Explains the sequence and acknowledgement numbers of the step" },
     { "responds_to", "framenum", "Responds to", "Frame of the SYN, SYN-ACK or FIN that this one answers" },
     { "answered_in", "framenum", "Answered in",
         "Frame that answers this SYN, SYN-ACK or FIN; known in the second pass (Wireshark, tshark -2)" },
@@ -1985,9 +1985,11 @@ local FIELDS = {
     { "history", "string", "History (Zeek)",
         "What both ends did, in the letters of Zeek's conn.log, such as ShADadFf: upper case for the client, "
         .. "lower case for the server" .. SO_FAR },
-    { "sack_permitted", "bool", "SACK permitted", "Offered by all SYNs and SYN-ACKs captured so far" },
-    { "timestamps", "bool", "Timestamps", "Offered by all SYNs and SYN-ACKs captured so far" },
-    { "ecn", "bool", "ECN", "Offered by all SYNs and SYN-ACKs captured so far" },
+    { "sack_permitted", "bool", "SACK permitted",
+        "All SYNs and SYN-ACKs captured so far offer selective acknowledgements" },
+    { "timestamps", "bool", "Timestamps", "All SYNs and SYN-ACKs captured so far offer timestamps" },
+    { "ecn", "bool", "ECN",
+        "All SYNs and SYN-ACKs captured so far offer Explicit Congestion Notification" },
 }
 
 local fields, field_list = {}, {}
