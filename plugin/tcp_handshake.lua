@@ -392,8 +392,8 @@ local function explain_isn(segment, verb)
 end
 
 --- Notes the role SYN, step 1, and the latest transmission of the SYN.
--- @param repeated true if the SYN was sent before
-local function note_syn(connection, segment, repeated)
+-- @param retransmission true if the SYN was sent before
+local function note_syn(connection, segment, retransmission)
     local sender = connection[segment.sender]
     add_role(segment, SYN)
     segment.handshake_step = 1
@@ -403,10 +403,10 @@ local function note_syn(connection, segment, repeated)
     sender.syn_length = max(sender.syn_length, segment.length) -- X: the largest of all its transmissions
     -- H10: what answers the SYN answers its latest transmission.
     sender.syn_frame, sender.syn_frame_time = segment.frame, segment.time
-    if repeated then
+    if retransmission then
         add_anomaly(segment, "syn-retransmission")
     end
-    explain_isn(segment, repeated and "repeats")
+    explain_isn(segment, retransmission and "repeats")
 end
 
 --- Remembers a SYN as that of its sender. Its time is that of the first transmission (H10).

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lupa import lua52, lua53, lua54
@@ -58,15 +59,15 @@ def test_a_part_of_the_state_machine_uses_nothing_of_wireshark(name: str, wiresh
 
 
 @LUAS
-def test_the_built_plugin_returns_its_state_machine_without_wireshark(lua: object) -> None:
-    machine = lua.LuaRuntime().execute(build_plugin.build())  # type: ignore[attr-defined]
+def test_the_built_plugin_returns_its_state_machine_without_wireshark(lua: Any) -> None:
+    machine = lua.LuaRuntime().execute(build_plugin.build())
     assert machine.VERSION == __version__
     assert machine.new().connection is not None
 
 
 @LUAS
-def test_the_built_plugin_leaves_nothing_behind_for_other_scripts(lua: object) -> None:
-    runtime = lua.LuaRuntime()  # type: ignore[attr-defined]
+def test_the_built_plugin_leaves_nothing_behind_for_other_scripts(lua: Any) -> None:
+    runtime = lua.LuaRuntime()
     shared = [runtime.globals(), runtime.globals().package.loaded, runtime.globals().package.preload]
     before = [set(table) for table in shared]
     runtime.execute(build_plugin.build())
