@@ -9,4 +9,7 @@ stds.wireshark = {
 }
 std = "lua52c+wireshark"
 max_line_length = 120
-include_files = { "plugin/*.lua" }
+include_files = { "plugin/**/*.lua" }
+-- The state machine uses nothing of Wireshark. main decides which of the two it is.
+files["plugin/src/*.lua"] = { std = "lua52c" }
+files["plugin/src/main.lua"] = { std = "lua52c+wireshark" }

@@ -12,7 +12,7 @@ SEED ?= 1
 FRAMES ?= 500000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report tools test compat fuzz cuts witness bench screenshots lint golden notebook verify install-plugin uninstall-plugin clean
+.PHONY: help setup report tools test compat fuzz cuts witness bench screenshots lint golden plugin notebook verify install-plugin uninstall-plugin clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -58,6 +58,9 @@ lint: $(READY) ## ruff, mypy, luacheck
 
 golden: $(READY) ## make the captures of pcaps/ and their expected tables anew
 	@$(BIN)/python -m tools.goldens.build && $(BIN)/python -m tools.goldens.expected
+
+plugin: $(READY) ## build plugin/tcp_handshake.lua from its parts in plugin/src
+	@$(BIN)/python -m tools.build_plugin
 
 notebook: $(READY) ## explore a capture in JupyterLab
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook]' && $(BIN)/jupyter lab notebooks/explore.ipynb

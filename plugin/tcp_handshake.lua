@@ -1,3 +1,5 @@
+-- Built from plugin/src by `make plugin`: do not edit.
+--
 -- TCP Handshake: annotates how TCP connections are opened, closed and aborted.
 --
 -- A Wireshark post-dissector. It adds a tree "TCP Handshake" to every TCP segment with its sender, its role
@@ -9,81 +11,75 @@
 -- Or try it once: tshark -X lua_script:tcp_handshake.lua -r capture.pcap
 -- Needs Wireshark 4.0 or later. Without Wireshark the file returns its state machine (see "Tracker").
 --
--- Rule numbers in comments (G1, H8.3 ...) are those of the specification of the annotations.
+-- How to read this file. Each part begins with a line "-- ==== plugin/src/NAME.lua":
+--   vocabulary, state, notes        the words of the annotations; the record of a connection; notes on a segment
+--   opening, closing, aborting      the rules of chapters H, T and R: how a segment changes the record
+--   connection_row, judge           the connection's row (C, Z); which rules judge a segment (G7, G8, X4)
+--   annotations, annotator          what is kept of a capture; the Tracker, which annotates segment by segment
+--   wireshark.fields, .experts      the protocol with its preferences and fields; its expert information
+--   wireshark.reader, .tree         a frame's segments out of Wireshark's fields; the items and notes that users see
+--   wireshark.dissector, .tools     the post-dissector itself; the statistic and the entries of the Tools menu
+--   main                            begins here: returns the state machine, or registers all of that in Wireshark
+--
+-- Rule numbers in comments (G1, H8.3 ...) are those of the specification, docs/annotations.md.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
-local VERSION = "0.1.0"
+-- Each part below is a function, and this local require calls it once. The tables are local to the file, unlike
+-- package.preload and package.loaded, which all Lua scripts in Wireshark share: no other script can have a part of the
+-- same name, a reload of the Lua plugins (Ctrl+Shift+L) runs the new parts, and the file loads alike wherever it is
+-- loaded from: the plugin folder, -X lua_script, or a Lua without Wireshark.
+local modules, loaded = {}, {}
 
-local floor, max, min = math.floor, math.max, math.min
-local format = string.format
-local concat = table.concat
-local tostring = tostring
+--- Returns what a part of this file returns.
+-- @param name of the part: "state" is plugin/src/state.lua, "wireshark.tree" is plugin/src/wireshark/tree.lua
+local function require(name)
+    if loaded[name] == nil then
+        loaded[name] = modules[name]()
+    end
+    return loaded[name]
+end
 
--- ====================================================================================================== constants
+-- ==== plugin/src/vocabulary.lua
+modules["vocabulary"] = function()
 
+-- The words of the annotations, and the numbers that the rules compare with. Every part takes them from here.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+-- Sequence and acknowledgement numbers are taken modulo 2^32. A distance below half of that means "at or after".
 local MODULUS = 4294967296
 local HALF = 2147483648
--- X2: what can have followed a SYN-ACK before its first acknowledgement: an unscaled window and a FIN.
+-- X2: how much can follow a SYN-ACK before its first acknowledgement: an unscaled window and a FIN.
 local FIRST_WINDOW = 65536
--- G8: identities from here on are timestamps, below it identifications of an IP header; how many segments are compared.
-local TIMESTAMP, RECENT = 65536, 4
--- Several segments of one connection in one frame (G2) are told apart by an ordinal below this.
+-- G8: an identity from here on is a timestamp, a lower one the identification of an IP header.
+local TIMESTAMP = 65536
+-- G8: how many segments of an end are compared.
+local RECENT = 4
+-- G2: an ordinal below this tells apart several segments of one connection in one frame.
 local ORDINALS = 65536
 
+-- X1: the states of RFC 9293, section 3.3.2, that an end can be in.
 local CLOSED, LISTEN = "CLOSED", "LISTEN"
 local SYN_SENT, SYN_RECEIVED, ESTABLISHED = "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED"
 local FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT = "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT"
 local CLOSING, LAST_ACK, TIME_WAIT = "CLOSING", "LAST-ACK", "TIME-WAIT"
 
--- X: states of both ends of a connection that is over.
+-- X4: a connection is over when both ends are in one of these states.
 local IS_OVER = { [CLOSED] = true, [LISTEN] = true, [TIME_WAIT] = true }
--- X3: states of both ends of an attempt that was opened.
+-- X3: an attempt is opened when both ends are in one of these states.
 local IS_OPENED = {
     [ESTABLISHED] = true, [FIN_WAIT_1] = true, [FIN_WAIT_2] = true, [CLOSE_WAIT] = true,
     [CLOSING] = true, [LAST_ACK] = true, [TIME_WAIT] = true,
 }
 
--- G7. Kinds that are roles too have the role's name.
+-- G7: the kinds of segments. A kind that is a role too has the role's name.
 local INVALID, PLAIN = "invalid", "plain"
 local SYN, SYN_ACK, FIN, RST = "SYN", "SYN-ACK", "FIN", "RST"
+-- The roles that are no kinds.
 local HANDSHAKE_ACK, ACK_OF_FIN = "HANDSHAKE-ACK", "ACK-OF-FIN"
 
--- What is kept of a segment: places in a list.
-local ORDINAL, FRAME, TIME, FROM, FLAGS, SEQ, ACK, LENGTH, OFFER, IDENTITY = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-
--- The teardown steps as strings: formatting 1 differs between versions of Lua.
-local DIGITS = { "1", "2", "3", "4" }
-
--- A. In the order of the table.
-local ANOMALIES = {
-    "syn-retransmission", "syn-ack-retransmission", "fin-retransmission", "connection-refused", "unreachable",
-    "handshake-aborted", "simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data",
-    "data-after-fin", "rst-after-fin", "segment-after-close", "port-reuse", "ack-mismatch", "invalid-flags",
-    "syn-on-established", "duplicate",
-}
--- A3
-local IS_RETRANSMISSION = {
-    ["syn-retransmission"] = true, ["syn-ack-retransmission"] = true, ["fin-retransmission"] = true,
-}
-
--- Anomalies that a segment without a role has of the situation it was sent in; others it has of its own.
-local IS_FOLLOWING = {
-    ["invalid-flags"] = true, ["segment-after-close"] = true, ["half-close-data"] = true, ["data-after-fin"] = true,
-    ["half-close-data+data-after-fin"] = true,
-}
-
--- ================================================================================================== state machine
--- Plain Lua: nothing of Wireshark down to the next double line.
-
---- How far number a is after number b.
--- @param a, b sequence or acknowledgement numbers
--- @return (a - b) mod 2^32
-local function distance(a, b)
-    return (a - b) % MODULUS
-end
-
--- G7: the kind of a segment by the lowest five of its flags, ACK 16, PSH 8, RST 4, SYN 2, FIN 1.
+-- G7: the kind of a segment by the lowest five of its flags: ACK 16, PSH 8, RST 4, SYN 2, FIN 1.
 local KINDS = {}
 for flags = 0, 31 do
     local fin, syn, ack = flags % 2 >= 1, flags % 4 >= 2, flags >= 16
@@ -98,105 +94,218 @@ for flags = 0, 31 do
     end
 end
 
---- What is remembered of an end (X) before it sent anything. The names with nil get their room at once.
+-- The anomalies, in the order of the table in chapter A of the specification.
+local ANOMALIES = {
+    "syn-retransmission", "syn-ack-retransmission", "fin-retransmission", "connection-refused", "unreachable",
+    "handshake-aborted", "simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data",
+    "data-after-fin", "rst-after-fin", "segment-after-close", "port-reuse", "ack-mismatch", "invalid-flags",
+    "syn-on-established", "duplicate",
+}
+-- A3: a segment with one of these anomalies is a retransmission.
+local IS_RETRANSMISSION = {
+    ["syn-retransmission"] = true, ["syn-ack-retransmission"] = true, ["fin-retransmission"] = true,
+}
+
+-- Places in an entry, the list that the tracker keeps of a segment. SENDER is the index of the end that sent it.
+local ORDINAL, FRAME, TIME, SENDER, FLAGS, SEQ, ACK, LENGTH, OFFER, IDENTITY = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+
+return {
+    MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, TIMESTAMP = TIMESTAMP, RECENT = RECENT,
+    ORDINALS = ORDINALS,
+    CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
+    FIN_WAIT_1 = FIN_WAIT_1, FIN_WAIT_2 = FIN_WAIT_2, CLOSE_WAIT = CLOSE_WAIT, CLOSING = CLOSING,
+    LAST_ACK = LAST_ACK, TIME_WAIT = TIME_WAIT, IS_OVER = IS_OVER, IS_OPENED = IS_OPENED,
+    INVALID = INVALID, PLAIN = PLAIN, SYN = SYN, SYN_ACK = SYN_ACK, FIN = FIN, RST = RST,
+    HANDSHAKE_ACK = HANDSHAKE_ACK, ACK_OF_FIN = ACK_OF_FIN, KINDS = KINDS,
+    ANOMALIES = ANOMALIES, IS_RETRANSMISSION = IS_RETRANSMISSION,
+    ORDINAL = ORDINAL, FRAME = FRAME, TIME = TIME, SENDER = SENDER, FLAGS = FLAGS, SEQ = SEQ, ACK = ACK,
+    LENGTH = LENGTH, OFFER = OFFER, IDENTITY = IDENTITY,
+}
+
+end
+
+-- ==== plugin/src/state.lua
+modules["state"] = function()
+
+-- What is remembered of a connection (X): of each of its two ends, and of the latest attempt to open it.
+--
+-- How the state machine works. It has no clock, does no input or output, and uses nothing of Wireshark.
+--
+-- * A connection is one tcp.stream. connection[1] and connection[2] are its ends: 1 sent the first segment, 2 is the
+--   other (G5). connection.client is the index of the end that is taken for the client: a guess until E1 settles it.
+-- * Each end is one state machine of RFC 9293: its state, the numbers of its SYN and its FIN, and which of them were
+--   acknowledged. A segment changes both ends at once, since it is taken as sent and delivered (X1).
+-- * connection.attempt holds what is known of the latest attempt. A SYN on a connection that is over begins another.
+-- * The tracker (annotator) puts the next segment of the capture into one table, judge() calls the rules of its kind in
+--   opening, closing or aborting, and these change the record and note role, steps and anomalies in that table.
+-- * Awkward: a capture can begin midway, lose segments and hold them in the wrong order. So each rule asks what was
+--   seen (isn, syn_seen, syn_ack_seen, fin_seq), and some states follow from what an end could not have sent otherwise.
+-- * Segments that can change nothing never get here: while a connection is quiet, the plugin skips its plain segments.
+--   If you make a rule depend on something new, see that is_steady and marks_of in annotations.lua know of it.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary = require("vocabulary")
+
+local MODULUS, IS_OVER = vocabulary.MODULUS, vocabulary.IS_OVER
+local CLOSED, LISTEN = vocabulary.CLOSED, vocabulary.LISTEN
+local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
+
+--- Returns how far one number is after another, modulo 2^32.
+-- @param a, b sequence or acknowledgement numbers
+local function distance(a, b)
+    return (a - b) % MODULUS
+end
+
+--- Returns the record of an end (X) that has sent nothing yet. Names with nil only reserve their room in the table.
 -- @param state its state
 local function new_end(state)
     return {
         state = state, progress = 0, syn_length = 0, awaiting = false,
         isn = nil, syn_seen = false, syn_time = nil, syn_frame = nil, syn_frame_time = nil,
-        synack_seen = false, synack_ack = nil, synack_frame = nil, synack_frame_time = nil,
+        syn_ack_seen = false, syn_ack_number = nil, syn_ack_frame = nil, syn_ack_frame_time = nil,
         first_seq = nil, first_ack = nil,
         -- rejected, fin_seq, fin_length, fin_frame, fin_frame_time, fin_step, fin_acked, fin_was_acked
     }
 end
 
---- What is remembered of an attempt (X) before its first segment.
+--- Returns the record of an attempt (X) before its first segment.
 local function new_attempt()
     return {
-        false, false, -- was a SYN or SYN-ACK of this end seen (Z2)?
+        false, false, -- Z2, by index of the end: was a SYN or SYN-ACK of this end seen?
         syn_seen = false, syn_ack_seen = false, syn_ack_matched = false, third_step_seen = false, opened = false,
-        closed = false, first_fin_by = nil, first_fin_time = nil,
+        close_complete = false, first_fin_by = nil, first_fin_time = nil,
         -- simultaneous_open, simultaneous_close, merged, reset_by, refused, aborted, unreachable
     }
 end
 
---- Forgets the FIN of an end.
-local function forget_fin(this)
-    this.fin_seq, this.fin_length, this.fin_frame = nil, nil, nil
-    this.fin_frame_time, this.fin_step, this.fin_acked, this.fin_was_acked = nil, nil, nil, nil
+--- Forgets the FIN of an end (H7).
+local function forget_fin(this_end)
+    this_end.fin_seq, this_end.fin_length, this_end.fin_frame = nil, nil, nil
+    this_end.fin_frame_time, this_end.fin_step, this_end.fin_acked, this_end.fin_was_acked = nil, nil, nil, nil
 end
 
---- Is a connection over (X)?
+--- Returns whether a connection is over (X4).
 local function is_over(connection)
     return not connection.fresh and IS_OVER[connection[1].state] and IS_OVER[connection[2].state] or false
 end
 
---- Is an acknowledgement number acceptable for the SYN of an end (X2)?
--- @param this the end
--- @param ack the number
--- @param limit how far it may be beyond the SYN
-local function is_acceptable(this, ack, limit)
-    return this.isn ~= nil and distance(ack, this.isn + 1) <= limit
+--- Returns whether an acknowledgement number is acceptable for the SYN of an end (X2).
+-- @param this_end the end
+-- @param ack the acknowledgement number
+-- @param limit how far it may lie beyond the SYN
+local function is_acceptable(this_end, ack, limit)
+    return this_end.isn ~= nil and distance(ack, this_end.isn + 1) <= limit
 end
 
---- Has an end no connection of its own (yet, or any more)?
-local function is_idle(this)
-    return this.state == LISTEN or this.state == CLOSED
+--- Returns whether an end has no connection of its own: not yet, or no longer.
+local function is_idle(this_end)
+    return this_end.state == LISTEN or this_end.state == CLOSED
 end
 
---- Is an end waiting for its SYN to be answered or acknowledged?
-local function is_opening(this)
-    return this.state == SYN_SENT or this.state == SYN_RECEIVED
+--- Returns whether the SYN of an end still has to be answered or acknowledged.
+local function is_opening(this_end)
+    return this_end.state == SYN_SENT or this_end.state == SYN_RECEIVED
 end
 
---- H4, H8.4: was a SYN or SYN-ACK captured after a segment that came next to it, of either end?
+--- Returns whether a SYN or SYN-ACK was captured after the segment of either end that follows it (H4, H8.4).
 local function precedes_first(sender, peer, seq)
     local following = (seq + 1) % MODULUS
     return following == sender.first_seq or following == peer.first_ack
 end
 
---- X5
-local function is_passive_opener(this)
-    return this.synack_seen and not this.syn_seen
+--- Returns whether an end is a passive opener (X5): it has sent a SYN-ACK and no SYN.
+local function is_passive_opener(this_end)
+    return this_end.syn_ack_seen and not this_end.syn_seen
 end
 
---- Name of an end by the present choice of client (E2).
+--- Returns the name of an end by the present choice of client (E2).
 local function end_name(connection, index)
     return index == connection.client and "client" or "server"
 end
 
--- Notes on the segment being judged: the one table of a tracker with frame, time, from (index of S), to (index of P),
--- kind, flags, seq, ack, length, and what the rules say of it: role and teardown_step (joined with "+"), anomalies (a
--- set, or nil) and, if somebody looks, words and response_time.
+return {
+    distance = distance, new_end = new_end, new_attempt = new_attempt, forget_fin = forget_fin, is_over = is_over,
+    is_acceptable = is_acceptable, is_idle = is_idle, is_opening = is_opening, precedes_first = precedes_first,
+    is_passive_opener = is_passive_opener, end_name = end_name,
+}
 
+end
+
+-- ==== plugin/src/notes.lua
+modules["notes"] = function()
+
+-- Notes on the segment being judged. A tracker has one table for them and fills it anew for each segment:
+--
+--   frame, time, sender, peer      where it stands; sender and peer are indexes of the connection's ends
+--   kind, flags, seq, ack, length  what it is (G7)
+--   judged                         false for what is not judged: invalid (G7), a duplicate (G8), after the close (X4)
+--   role, teardown_step            what the rules say of it; several are joined with "+" (T6)
+--   handshake_step, responds_to, handshake_time, teardown_time
+--   anomalies                      a set, or nil
+--   explanations, response_time    only if the caller needs an annotation; without explanations nothing is formatted
+--   peer_name                      "client" or "server", for the explanations
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state = require("vocabulary"), require("state")
+
+local format, concat = string.format, table.concat
+local MODULUS, ANOMALIES = vocabulary.MODULUS, vocabulary.ANOMALIES
+local distance = state.distance
+
+-- The teardown steps as strings: the versions of Lua format the number 1 differently.
+local DIGITS = { "1", "2", "3", "4" }
+
+--- Adds a role to the segment, after those that it has (T6).
 local function add_role(segment, role)
     segment.role = segment.role and segment.role .. "+" .. role or role
 end
 
+--- Adds a teardown step to the segment, after those that it has (T6).
 local function add_teardown_step(segment, step)
     local digit = DIGITS[step]
     segment.teardown_step = segment.teardown_step and segment.teardown_step .. "+" .. digit or digit
 end
 
+--- Adds an anomaly to the segment.
 local function add_anomaly(segment, anomaly)
     segment.anomalies = segment.anomalies or {}
     segment.anomalies[anomaly] = true
 end
 
---- Adds a part to the explanation, if somebody looks; numbers are formatted as such on every version of Lua.
+--- Joins the anomalies of a set with "+", in the order of the table in chapter A.
+-- @param set the anomalies, or nil
+-- @return a string, or nil if there are none
+local function join_anomalies(set)
+    if not set then
+        return nil
+    end
+    local list = {}
+    for index = 1, #ANOMALIES do
+        if set[ANOMALIES[index]] then
+            list[#list + 1] = ANOMALIES[index]
+        end
+    end
+    return #list > 0 and concat(list, "+") or nil
+end
+
+--- Adds a part to the explanation if an annotation is needed.
+-- @param template as of string.format; %.0f formats a sequence number alike on every version of Lua
 local function explain(segment, template, ...)
-    local words = segment.words
-    if words then
-        words[#words + 1] = format(template, ...)
+    local explanations = segment.explanations
+    if explanations then
+        explanations[#explanations + 1] = format(template, ...)
     end
 end
 
---- Time since an earlier one, if somebody looks.
+--- Returns the time from an earlier segment to this one if an annotation is needed.
 local function time_since(segment, earlier)
-    return segment.words and segment.subtract(segment.time, earlier)
+    return segment.explanations and segment.subtract(segment.time, earlier)
 end
 
---- H10: the segment answers a frame.
+--- Notes that the segment answers a frame (H10).
+-- @param frame, time of the segment that it answers; without a frame nothing is noted
 local function answer(segment, frame, time)
     if frame then
         segment.responds_to = frame
@@ -204,7 +313,7 @@ local function answer(segment, frame, time)
     end
 end
 
---- "301 = 300 + 1" or "321 = 300 + 1 + 20"
+--- Returns an acknowledgement number as a sum: "301 = 300 + 1", or "321 = 300 + 1 + 20" if it acknowledges data too.
 local function sum_of_syn(ack, isn)
     local data = distance(ack, isn + 1)
     if data == 0 then
@@ -213,7 +322,7 @@ local function sum_of_syn(ack, isn)
     return format("%.0f = %.0f + 1 + %.0f", ack, isn, data)
 end
 
---- Says that the numbers of an explanation are raw: Wireshark shows relative ones by default.
+--- Appends to an explanation that its numbers are raw, because Wireshark shows relative ones by default.
 local function with_unit(text)
     if text:find("=", 1, true) then
         return text .. " (raw sequence numbers)"
@@ -221,9 +330,10 @@ local function with_unit(text)
     return text:find("%d") and text .. " (raw)" or text
 end
 
---- Explains an acknowledgement of the peer's SYN or SYN-ACK.
+--- Explains that the segment acknowledges the peer's SYN or SYN-ACK.
+-- @param what "SYN" or "SYN-ACK"
 local function explain_ack(segment, peer, what)
-    if not segment.words then
+    if not segment.explanations then
         return
     end
     local data = distance(segment.ack, peer.isn + 1) > 0 and " and data" or ""
@@ -231,54 +341,85 @@ local function explain_ack(segment, peer, what)
         sum_of_syn(segment.ack, peer.isn))
 end
 
---- An acknowledgement of P's SYN that is not ISN + 1.
+--- Notes that the segment acknowledges the peer's SYN with a number other than ISN + 1.
 local function mismatch(segment, peer)
     add_anomaly(segment, "ack-mismatch")
     explain(segment, "acknowledges %.0f, but %.0f = %.0f + 1 was expected for the %s's SYN", segment.ack,
         (peer.isn + 1) % MODULUS, peer.isn, segment.peer_name)
 end
 
---- The same, and P rejects it.
+--- Notes the same, and remembers that the peer rejects the number.
 local function reject(segment, peer)
     mismatch(segment, peer)
     peer.rejected = segment.ack
 end
 
--- ---------------------------------------------------------------------------------------------------- H. Opening
+return {
+    add_role = add_role, add_teardown_step = add_teardown_step, add_anomaly = add_anomaly,
+    join_anomalies = join_anomalies, explain = explain, answer = answer, sum_of_syn = sum_of_syn,
+    with_unit = with_unit, explain_ack = explain_ack, mismatch = mismatch, reject = reject,
+}
 
+end
+
+-- ==== plugin/src/opening.lua
+modules["opening"] = function()
+
+-- H. Opening: how a SYN, a SYN-ACK, and plain and FIN segments while opening change the record.
+--
+-- Each function takes the connection and the notes on the segment. X2 is is_acceptable of state.lua: a SYN-ACK can
+-- acknowledge the payload of the SYN, a plain or FIN segment all that fits into the first window.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
+
+local max = math.max
+local HALF, FIRST_WINDOW = vocabulary.HALF, vocabulary.FIRST_WINDOW
+local CLOSED, LISTEN, ESTABLISHED = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED
+local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
+local SYN, SYN_ACK, FIN, HANDSHAKE_ACK = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.HANDSHAKE_ACK
+local distance, new_end, new_attempt, forget_fin = state.distance, state.new_end, state.new_attempt, state.forget_fin
+local is_over, is_acceptable, is_idle, is_opening = state.is_over, state.is_acceptable, state.is_idle, state.is_opening
+local precedes_first, end_name = state.precedes_first, state.end_name
+local add_role, add_anomaly, explain, answer = notes.add_role, notes.add_anomaly, notes.explain, notes.answer
+local explain_ack, mismatch, reject = notes.explain_ack, notes.mismatch, notes.reject
+
+--- Explains the sequence number of a SYN or SYN-ACK.
+-- @param verb what the segment does with it; "proposes" if nil
 local function explain_isn(segment, verb)
     explain(segment, "%s the initial sequence number %.0f", verb or "proposes", segment.seq)
 end
 
---- Role SYN, step 1.
--- @param repeated was it sent before
-local function note_syn(connection, segment, repeated)
-    local sender = connection[segment.from]
+--- Notes the role SYN, step 1, and the latest transmission of the SYN.
+-- @param retransmission true if the SYN was sent before
+local function note_syn(connection, segment, retransmission)
+    local sender = connection[segment.sender]
     add_role(segment, SYN)
     segment.handshake_step = 1
     connection.attempt.syn_seen = true
-    connection.attempt[segment.from] = true
+    connection.attempt[segment.sender] = true
     sender.progress = max(sender.progress, 1)
-    sender.syn_length = max(sender.syn_length, segment.length) -- X: of all its transmissions
-    -- H10: the frame answered is the latest transmission.
+    sender.syn_length = max(sender.syn_length, segment.length) -- X: the largest of all its transmissions
+    -- H10: what answers the SYN answers its latest transmission.
     sender.syn_frame, sender.syn_frame_time = segment.frame, segment.time
-    if repeated then
+    if retransmission then
         add_anomaly(segment, "syn-retransmission")
     end
-    explain_isn(segment, repeated and "repeats")
+    explain_isn(segment, retransmission and "repeats")
 end
 
---- Remembers a SYN as that of its sender.
+--- Remembers a SYN as that of its sender. Its time is that of the first transmission (H10).
 local function remember_syn(connection, segment)
-    local sender = connection[segment.from]
+    local sender = connection[segment.sender]
     sender.isn, sender.syn_seen, sender.syn_time = segment.seq, true, segment.time
     note_syn(connection, segment, false)
 end
 
---- H2: everything of the former attempt is forgotten.
+--- Begins another attempt (H2, H6): forgets everything of the former one but the time of the same SYN.
 local function begin_attempt(connection, segment)
-    local former, sender = connection[segment.from], new_end(SYN_SENT)
-    connection[segment.from], connection[segment.to] = sender, new_end(LISTEN)
+    local former, sender = connection[segment.sender], new_end(SYN_SENT)
+    connection[segment.sender], connection[segment.peer] = sender, new_end(LISTEN)
     connection.attempt = new_attempt()
     if former.syn_seen and former.isn == segment.seq then
         sender.isn, sender.syn_seen, sender.syn_time = former.isn, true, former.syn_time
@@ -289,18 +430,18 @@ local function begin_attempt(connection, segment)
     end
 end
 
---- H4: was a SYN captured after what followed it?
+--- Returns whether a SYN was captured after what followed it (H4).
 local function is_late_syn(sender, peer, segment)
     if sender.isn then
         return false
     end
-    local answered = peer.synack_seen and distance(peer.synack_ack, segment.seq + 1) <= segment.length
+    local answered = peer.syn_ack_seen and distance(peer.syn_ack_number, segment.seq + 1) <= segment.length
     return answered or precedes_first(sender, peer, segment.seq)
 end
 
---- SYN (H1 to H7, in this order).
+--- Judges a SYN: by the first of H1 to H7 that fits.
 local function judge_syn(connection, segment)
-    local sender, peer = connection[segment.from], connection[segment.to]
+    local sender, peer = connection[segment.sender], connection[segment.peer]
     if connection.fresh then -- H1
         sender.state, peer.state = SYN_SENT, LISTEN
         remember_syn(connection, segment)
@@ -324,37 +465,38 @@ local function judge_syn(connection, segment)
     elseif sender.state == SYN_SENT and is_idle(peer) then -- H6
         begin_attempt(connection, segment)
     else -- H7
-        connection[segment.from] = new_end(SYN_SENT)
+        connection[segment.sender] = new_end(SYN_SENT)
         connection.attempt = new_attempt()
         forget_fin(peer)
-        explain(segment, "comes on a live connection: the %s may have restarted", end_name(connection, segment.from))
+        explain(segment, "comes on a live connection: the %s may have restarted", end_name(connection, segment.sender))
         remember_syn(connection, segment)
         add_anomaly(segment, "syn-on-established")
     end
 end
 
---- Role SYN-ACK, step 2.
+--- Notes the role SYN-ACK, step 2.
 local function note_syn_ack(connection, segment)
-    local sender = connection[segment.from]
+    local sender = connection[segment.sender]
     add_role(segment, SYN_ACK)
     segment.handshake_step = 2
     connection.attempt.syn_ack_seen = true
-    connection.attempt[segment.from] = true
+    connection.attempt[segment.sender] = true
     sender.progress = max(sender.progress, 2)
 end
 
 --- Remembers a SYN-ACK as that of its sender.
+-- @param awaiting true if it has not been acknowledged
 local function remember_syn_ack(connection, segment, awaiting)
-    local sender = connection[segment.from]
-    sender.isn, sender.synack_seen = segment.seq, true
-    sender.synack_ack = segment.ack
-    sender.synack_frame, sender.synack_frame_time = segment.frame, segment.time
+    local sender = connection[segment.sender]
+    sender.isn, sender.syn_ack_seen = segment.seq, true
+    sender.syn_ack_number = segment.ack
+    sender.syn_ack_frame, sender.syn_ack_frame_time = segment.frame, segment.time
     sender.awaiting = awaiting
 end
 
---- A SYN-ACK that is not mismatched answers P's latest SYN, if that was seen.
+--- Notes that a SYN-ACK, which is not mismatched, answers the peer's latest SYN if that was seen.
 local function answer_syn(connection, segment)
-    local peer = connection[segment.to]
+    local peer = connection[segment.peer]
     connection.attempt.syn_ack_matched = true
     if peer.syn_seen then
         answer(segment, peer.syn_frame, peer.syn_frame_time)
@@ -366,17 +508,17 @@ local function answer_syn(connection, segment)
     end
 end
 
---- H8.1
+--- Judges a SYN-ACK that was sent before (H8.1).
 local function judge_repeated_syn_ack(connection, segment)
-    local sender, peer = connection[segment.from], connection[segment.to]
+    local sender, peer = connection[segment.sender], connection[segment.peer]
     note_syn_ack(connection, segment)
     add_anomaly(segment, "syn-ack-retransmission")
     if peer.isn and not is_acceptable(peer, segment.ack, peer.syn_length) then
         mismatch(segment, peer)
         return
     end
-    sender.synack_frame, sender.synack_frame_time = segment.frame, segment.time
-    sender.synack_ack = segment.ack
+    sender.syn_ack_frame, sender.syn_ack_frame_time = segment.frame, segment.time
+    sender.syn_ack_number = segment.ack
     answer_syn(connection, segment)
     explain_isn(segment, "repeats")
     if sender.progress == 2 then
@@ -390,9 +532,9 @@ local function judge_repeated_syn_ack(connection, segment)
     end
 end
 
---- SYN-ACK (H1, H8).
+--- Judges a SYN-ACK: by H1, or by the first case of H8 that fits.
 local function judge_syn_ack(connection, segment)
-    local sender, peer = connection[segment.from], connection[segment.to]
+    local sender, peer = connection[segment.sender], connection[segment.peer]
     local peer_opening = is_opening(peer)
     local acceptable = is_acceptable(peer, segment.ack, peer.syn_length)
     if connection.fresh then -- H1
@@ -401,7 +543,7 @@ local function judge_syn_ack(connection, segment)
         remember_syn_ack(connection, segment, true)
         answer_syn(connection, segment)
         explain_isn(segment)
-    elseif sender.synack_seen and sender.isn == segment.seq then -- H8.1
+    elseif sender.syn_ack_seen and sender.isn == segment.seq then -- H8.1
         judge_repeated_syn_ack(connection, segment)
     elseif peer_opening and not acceptable then -- H8.2
         note_syn_ack(connection, segment)
@@ -411,7 +553,7 @@ local function judge_syn_ack(connection, segment)
             sender.state = SYN_RECEIVED
         end
     elseif peer_opening then -- H8.3
-        -- Its own SYN, of a simultaneous open, was acknowledged already.
+        -- In a simultaneous open the peer can have acknowledged the sender's own SYN already.
         local acknowledged = sender.state == ESTABLISHED and sender.isn == segment.seq
         note_syn_ack(connection, segment)
         answer_syn(connection, segment)
@@ -433,9 +575,10 @@ local function judge_syn_ack(connection, segment)
     end
 end
 
---- Role HANDSHAKE-ACK, step 3 (H9.2, H9.4), with its time (H10).
+--- Notes the role HANDSHAKE-ACK, step 3 (H9.2, H9.4), with the handshake time (H10). A SYN-ACK that is repeated can get
+-- one several times (H11).
 local function note_handshake_ack(connection, segment)
-    local sender = connection[segment.from]
+    local sender = connection[segment.sender]
     add_role(segment, HANDSHAKE_ACK)
     segment.handshake_step = 3
     connection.attempt.third_step_seen = true
@@ -444,27 +587,27 @@ local function note_handshake_ack(connection, segment)
     end
 end
 
---- H9.5: does a segment show that its sender's SYN was acknowledged?
+--- Returns whether a segment shows that its sender's SYN was acknowledged (H9.5).
 local function shows_acknowledged_syn(sender, peer, segment)
     if segment.kind == FIN then
         return true
     end
-    if sender.synack_seen then
-        local beyond = distance(segment.ack, sender.synack_ack)
+    if sender.syn_ack_seen then
+        local beyond = distance(segment.ack, sender.syn_ack_number)
         if beyond >= 1 and beyond < HALF then
             return true
         end
     end
     -- RFC 7413: a server that took data from the SYN may send at once.
-    local took_data = sender.synack_seen and peer.isn ~= nil
-        and distance(sender.synack_ack, peer.isn + 1) ~= 0
+    local took_data = sender.syn_ack_seen and peer.isn ~= nil
+        and distance(sender.syn_ack_number, peer.isn + 1) ~= 0
     return segment.length > 0 and not took_data
 end
 
---- Plain and FIN segments while opening (H9).
--- @return true if the segment is stopped
+--- Judges a plain or FIN segment while the connection is opening: by all of H9.1 to H9.6, in this order.
+-- @return true if the segment is stopped: nothing further of it counts
 local function judge_opening(connection, segment)
-    local sender, peer = connection[segment.from], connection[segment.to]
+    local sender, peer = connection[segment.sender], connection[segment.peer]
     local acceptable = is_acceptable(peer, segment.ack, FIRST_WINDOW)
     if peer.state == SYN_SENT then -- H9.1
         if is_idle(sender) then
@@ -481,7 +624,7 @@ local function judge_opening(connection, segment)
         if acceptable then
             third_step = true
             note_handshake_ack(connection, segment)
-            answer(segment, peer.synack_frame, peer.synack_frame_time)
+            answer(segment, peer.syn_ack_frame, peer.syn_ack_frame_time)
             explain_ack(segment, peer, "SYN-ACK")
             if peer.state == SYN_RECEIVED then
                 peer.state = ESTABLISHED
@@ -504,7 +647,7 @@ local function judge_opening(connection, segment)
         if is_idle(peer) then
             peer.state = ESTABLISHED
         end
-        if not third_step and not peer.synack_seen
+        if not third_step and not peer.syn_ack_seen
             and distance(segment.seq, sender.isn + 1) <= sender.syn_length then
             note_handshake_ack(connection, segment)
             explain(segment, "acknowledges a SYN-ACK of the %s that was not captured", segment.peer_name)
@@ -519,12 +662,36 @@ local function judge_opening(connection, segment)
     return false
 end
 
--- ---------------------------------------------------------------------------------------------------- T. Closing
+return { judge_syn = judge_syn, judge_syn_ack = judge_syn_ack, judge_opening = judge_opening }
 
---- Acknowledgement of a FIN (T1).
--- @return acknowledged: is this an ACK-OF-FIN; first: is it the first of this FIN
+end
+
+-- ==== plugin/src/closing.lua
+modules["closing"] = function()
+
+-- T. Closing: how acknowledgements of a FIN, payload and FINs change the record.
+--
+-- T applies to plain and FIN segments that H9 has not stopped, in the order T1, T2, T3. A FIN occupies the sequence
+-- number after its payload (T4).
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
+
+local format = string.format
+local MODULUS, HALF = vocabulary.MODULUS, vocabulary.HALF
+local CLOSED, SYN_RECEIVED, ESTABLISHED = vocabulary.CLOSED, vocabulary.SYN_RECEIVED, vocabulary.ESTABLISHED
+local FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT = vocabulary.FIN_WAIT_1, vocabulary.FIN_WAIT_2, vocabulary.CLOSE_WAIT
+local CLOSING, LAST_ACK, TIME_WAIT = vocabulary.CLOSING, vocabulary.LAST_ACK, vocabulary.TIME_WAIT
+local FIN, ACK_OF_FIN = vocabulary.FIN, vocabulary.ACK_OF_FIN
+local distance = state.distance
+local add_role, add_teardown_step, add_anomaly = notes.add_role, notes.add_teardown_step, notes.add_anomaly
+local answer, explain = notes.answer, notes.explain
+
+--- Judges whether a segment acknowledges the peer's FIN (T1).
+-- @return acknowledged: true if it is an ACK-OF-FIN; first: true if it is the first of this FIN
 local function judge_ack_of_fin(connection, segment)
-    local peer = connection[segment.to]
+    local peer = connection[segment.peer]
     if not peer.fin_seq or peer.fin_acked then
         return false, false
     end
@@ -537,7 +704,7 @@ local function judge_ack_of_fin(connection, segment)
     if not segment.responds_to then
         answer(segment, peer.fin_frame, peer.fin_frame_time)
     end
-    if segment.words then
+    if segment.explanations then
         local data = peer.fin_length > 0 and format(" + %.0f", peer.fin_length) or ""
         local beyond = segment.ack ~= expected and format("%.0f is after ", segment.ack) or ""
         explain(segment, "acknowledges the %s's FIN: %s%.0f = %.0f%s + 1", segment.peer_name, beyond, expected,
@@ -555,7 +722,7 @@ local function judge_ack_of_fin(connection, segment)
     return true, first
 end
 
---- T2: is payload beyond the sender's own FIN?
+--- Returns whether the end of a payload is beyond its sender's own FIN (T2).
 local function is_after_fin(fin_seq, seq, length)
     if not fin_seq then
         return false
@@ -564,12 +731,12 @@ local function is_after_fin(fin_seq, seq, length)
     return beyond >= 1 and beyond < HALF
 end
 
---- T2: would payload be sent to a peer that has closed its direction?
+--- Returns whether payload of the sender goes to a peer that has closed its own direction (T2).
 local function is_half_closed(sender, peer)
     return sender.state == CLOSE_WAIT and peer.fin_acked == true
 end
 
---- A FIN is delivered to P (T3).
+--- Delivers a FIN to the peer (T3).
 local function deliver_fin(peer)
     if peer.state == ESTABLISHED or peer.state == SYN_RECEIVED then
         peer.state = CLOSE_WAIT
@@ -580,16 +747,17 @@ local function deliver_fin(peer)
     end
 end
 
---- Remembers number and frame of a FIN.
+--- Remembers the number of a FIN, after its payload (T4), and its frame, the latest transmission.
 local function remember_fin(sender, segment)
     sender.fin_seq = (segment.seq + segment.length) % MODULUS
     sender.fin_length = segment.length
     sender.fin_frame, sender.fin_frame_time = segment.frame, segment.time
 end
 
---- S's first FIN (T3).
+--- Judges the sender's first FIN (T3).
+-- @param acknowledges_first true if the segment is the first ACK-OF-FIN of the peer's FIN
 local function judge_first_fin(connection, segment, acknowledges_first)
-    local sender, peer = connection[segment.from], connection[segment.to]
+    local sender, peer = connection[segment.sender], connection[segment.peer]
     local attempt = connection.attempt
     remember_fin(sender, segment)
     sender.fin_acked = false
@@ -613,14 +781,14 @@ local function judge_first_fin(connection, segment, acknowledges_first)
         end
     end
     if not attempt.first_fin_by then
-        attempt.first_fin_by, attempt.first_fin_time = segment.from, segment.time
+        attempt.first_fin_by, attempt.first_fin_time = segment.sender, segment.time
     end
     deliver_fin(peer)
 end
 
---- Another FIN of S (T5).
+--- Judges another FIN of the sender (T5).
 local function judge_another_fin(connection, segment)
-    local sender, peer = connection[segment.from], connection[segment.to]
+    local sender, peer = connection[segment.sender], connection[segment.peer]
     local simultaneous = connection.attempt.simultaneous_close
     if distance(segment.seq + segment.length, sender.fin_seq) == 0 then
         add_anomaly(segment, "fin-retransmission")
@@ -640,16 +808,16 @@ local function judge_another_fin(connection, segment)
     deliver_fin(peer)
 end
 
---- Plain and FIN segments that H9 has not stopped (T1 to T7).
+--- Judges a plain or FIN segment that H9 has not stopped (T1 to T7).
 local function judge_closing(connection, segment)
-    local sender, peer = connection[segment.from], connection[segment.to]
+    local sender, peer = connection[segment.sender], connection[segment.peer]
     if sender.progress < 3 then
         sender.progress = 3
         sender.first_seq, sender.first_ack = segment.seq, segment.ack
     end
     local acknowledges, acknowledges_first = judge_ack_of_fin(connection, segment)
     if acknowledges and sender.fin_acked then -- T7
-        connection.attempt.closed = true
+        connection.attempt.close_complete = true
         segment.teardown_time = segment.subtract(segment.time, connection.attempt.first_fin_time)
     end
     if segment.length > 0 then -- T2
@@ -669,7 +837,7 @@ local function judge_closing(connection, segment)
             judge_first_fin(connection, segment, acknowledges_first)
         end
         add_teardown_step(segment, sender.fin_step)
-        if segment.words then
+        if segment.explanations then
             local verb = again and "closes its direction again" or "closes its direction"
             local sum = segment.length > 0 and format(" = %.0f + %.0f", segment.seq, segment.length) or ""
             explain(segment, "%s: the FIN occupies sequence number %.0f%s", verb, sender.fin_seq, sum)
@@ -677,21 +845,39 @@ local function judge_closing(connection, segment)
     end
 end
 
--- --------------------------------------------------------------------------------------------------- R. Aborting
+return { judge_closing = judge_closing, is_after_fin = is_after_fin, is_half_closed = is_half_closed }
 
---- The attempt was reset by S (C6: the first RST that ended it counts).
-local function note_reset(connection, segment)
-    local attempt = connection.attempt
-    attempt.reset_by = attempt.reset_by or segment.from
 end
 
---- The attempt was aborted before it was opened.
+-- ==== plugin/src/aborting.lua
+modules["aborting"] = function()
+
+-- R. Aborting: how an RST changes the record.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
+
+local CLOSED, LISTEN, TIME_WAIT = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.TIME_WAIT
+local SYN_SENT, SYN_RECEIVED, RST = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED, vocabulary.RST
+local is_over, is_acceptable, is_opening = state.is_over, state.is_acceptable, state.is_opening
+local is_passive_opener = state.is_passive_opener
+local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly, notes.answer, notes.explain
+local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
+
+--- Notes that the sender has reset the attempt. Of several RSTs that end it the first counts (C6).
+local function note_reset(connection, segment)
+    local attempt = connection.attempt
+    attempt.reset_by = attempt.reset_by or segment.sender
+end
+
+--- Notes that the attempt was aborted before it was opened (R3, R5).
 local function note_abort(connection, segment)
     connection.attempt.aborted = true
     add_anomaly(segment, "handshake-aborted")
 end
 
---- An RST is delivered to P before the attempt was opened (R3, R5).
+--- Delivers an RST to the peer before the attempt was opened (R3, R5): a passive opener listens again (X5).
 local function deliver_abort(peer)
     if peer.state == SYN_RECEIVED and is_passive_opener(peer) then
         peer.state = LISTEN
@@ -700,9 +886,9 @@ local function deliver_abort(peer)
     end
 end
 
---- R3
+--- Judges an RST that rejects an acknowledgement number (R3).
 local function judge_rejection(connection, segment)
-    local sender, peer = connection[segment.from], connection[segment.to]
+    local sender, peer = connection[segment.sender], connection[segment.peer]
     deliver_abort(peer)
     if sender.state == SYN_RECEIVED then
         note_reset(connection, segment)
@@ -713,11 +899,11 @@ local function judge_rejection(connection, segment)
     explain(segment, "rejects the acknowledgement number %.0f, which its sequence number repeats", segment.seq)
 end
 
---- R4
+--- Judges an RST that answers the peer's SYN (R4): it refuses the SYN, or the peer ignores it.
 local function judge_answer_to_syn(connection, segment)
-    local sender, peer = connection[segment.from], connection[segment.to]
+    local sender, peer = connection[segment.sender], connection[segment.peer]
     sender.state = CLOSED
-    if segment.flags % 32 < 16 then -- without ACK
+    if segment.flags % 32 < 16 then -- the ACK flag is not set
         explain(segment, "acknowledges nothing, so that the %s ignores it", segment.peer_name)
     elseif is_acceptable(peer, segment.ack, peer.syn_length) then
         peer.state = CLOSED
@@ -731,18 +917,18 @@ local function judge_answer_to_syn(connection, segment)
     end
 end
 
---- R5
+--- Judges an RST that ends an attempt before it was opened (R5).
 local function judge_abort(connection, segment)
-    connection[segment.from].state = CLOSED
-    deliver_abort(connection[segment.to])
+    connection[segment.sender].state = CLOSED
+    deliver_abort(connection[segment.peer])
     note_reset(connection, segment)
     note_abort(connection, segment)
     explain(segment, "aborts the handshake before both ends were established")
 end
 
---- RST (R1 to R6, in this order).
+--- Judges an RST: by the first of R1 to R6 that fits. Each RST on an opened connection is taken for accepted (R7).
 local function judge_rst(connection, segment)
-    local sender, peer = connection[segment.from], connection[segment.to]
+    local sender, peer = connection[segment.sender], connection[segment.peer]
     add_role(segment, RST)
     if connection.attempt.first_fin_by then
         add_anomaly(segment, "rst-after-fin")
@@ -772,9 +958,25 @@ local function judge_rst(connection, segment)
     end
 end
 
--- ------------------------------------------------------------------------------------------- C. The connection's row
+return { judge_rst = judge_rst }
 
---- C4
+end
+
+-- ==== plugin/src/connection_row.lua
+modules["connection_row"] = function()
+
+-- C and Z. The connection's row: how the latest attempt was opened and closed, its history and what both ends offer.
+--
+-- Each function works out its value from the record when it is asked, so that it holds for the capture so far (C17).
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
+
+local SYN, PLAIN, KINDS = vocabulary.SYN, vocabulary.PLAIN, vocabulary.KINDS
+local end_name, join_anomalies = state.end_name, notes.join_anomalies
+
+--- Returns how the latest attempt was opened: the first of C4 that fits.
 local function establishment_of(connection)
     local attempt = connection.attempt
     if not (attempt.syn_seen or attempt.syn_ack_seen) then
@@ -796,10 +998,10 @@ local function establishment_of(connection)
     return attempt.syn_ack_matched and "half-open" or "unanswered"
 end
 
---- C5
+--- Returns how the latest attempt was closed: the first of C5 that fits.
 local function termination_of(connection)
     local attempt = connection.attempt
-    if attempt.closed then
+    if attempt.close_complete then
         if attempt.simultaneous_close then
             return "simultaneous"
         end
@@ -814,7 +1016,7 @@ local function termination_of(connection)
     return "none"
 end
 
---- C6
+--- Returns who closed the latest attempt (C6), or nil.
 local function closed_by_of(connection)
     local attempt = connection.attempt
     if attempt.simultaneous_close then
@@ -824,13 +1026,13 @@ local function closed_by_of(connection)
     return by and end_name(connection, by) or nil
 end
 
---- Z2
+--- Returns Zeek's connection state of the latest attempt: the first of Z2 that fits.
 local function conn_state_of(connection)
     local attempt, client, server = connection.attempt, connection.client, 3 - connection.client
-    -- Was a SYN or SYN-ACK of it seen? note_syn and note_syn_ack keep it by the index of the end.
+    -- Was a SYN or SYN-ACK of this end seen? note_syn and note_syn_ack (opening) keep it by the index of the end.
     local of_client, of_server = attempt[client], attempt[server]
     local client_fin, server_fin = connection[client].fin_seq, connection[server].fin_seq
-    if attempt.closed then -- Z2.1
+    if attempt.close_complete then -- Z2.1
         return "SF"
     elseif attempt.reset_by == server then -- Z2.2
         if of_client then
@@ -851,8 +1053,9 @@ local function conn_state_of(connection)
     return "OTH"
 end
 
---- Z1: the letters that a segment gives, in their order.
--- @param flags the lowest five
+--- Returns the letters that a segment gives, in their order (Z1).
+-- @param flags the lowest five of its flags
+-- @param has_payload true if it carries payload
 local function letters_of(flags, has_payload)
     local fin, syn, rst = flags % 2 >= 1, flags % 4 >= 2, flags % 8 >= 4
     if syn and (rst or fin) then
@@ -872,28 +1075,28 @@ local function letters_of(flags, has_payload)
     return fin and letters .. "F" or letters
 end
 
--- Z1: those of each end by the lowest five flags, 32 more with payload; the second end's in lower case.
+-- Z1: these letters by the end that sent the segment and its lowest five flags, plus 32 if it carries payload. Those of
+-- the second end are in lower case.
 local LETTERS = { {}, {} }
 for flags = 0, 31 do
     LETTERS[1][flags], LETTERS[1][flags + 32] = letters_of(flags, false), letters_of(flags, true)
     LETTERS[2][flags], LETTERS[2][flags + 32] = LETTERS[1][flags]:lower(), LETTERS[1][flags + 32]:lower()
 end
 
---- Z1: records what a segment adds to the history; it is kept as if the first end were the client.
-local function note_letters(connection, segment)
-    local letters = LETTERS[segment.from][segment.flags % 32 + (segment.length > 0 and 32 or 0)]
+--- Adds the letters of a segment to the history (Z1), which is kept as if the first end were the client.
+local function note_history(connection, segment)
+    local letters = LETTERS[segment.sender][segment.flags % 32 + (segment.length > 0 and 32 or 0)]
     for index = 1, #letters do
         local letter = letters:sub(index, index)
-        if not connection.letters:find(letter, 1, true) then
-            connection.letters = connection.letters .. letter
+        if not connection.history_letters:find(letter, 1, true) then
+            connection.history_letters = connection.history_letters .. letter
         end
     end
 end
 
---- Z1: by the present choice of client.
--- @return the history, or nil if it is empty
+--- Returns the history by the present choice of client (Z1), or nil if it is empty.
 local function history_of(connection)
-    local letters = connection.letters
+    local letters = connection.history_letters
     if connection.client == 2 then
         letters = "^" .. letters:gsub("%a", function(letter)
             local upper = letter:upper()
@@ -903,7 +1106,7 @@ local function history_of(connection)
     return letters ~= "" and letters or nil
 end
 
---- Does the sender of a SYN or SYN-ACK offer ECN (C13, RFC 3168)?
+--- Returns whether the sender of a SYN or SYN-ACK offers ECN (C13, RFC 3168).
 local function offers_ecn(kind, flags)
     local ece, cwr = flags % 128 >= 64, flags % 256 >= 128
     if kind == SYN then
@@ -912,44 +1115,83 @@ local function offers_ecn(kind, flags)
     return ece and not cwr
 end
 
---- C13: true if both offer it, as far as it is known; nil if nothing is.
-local function agreed(mine, other)
-    if mine == nil then
+--- Returns whether all ends whose offer is known make it (C13); nil if neither is known.
+-- @param own, other what the sender and its peer offer: true, false or nil
+local function agreed(own, other)
+    if own == nil then
         return other
     elseif other == nil then
-        return mine
+        return own
     end
-    return mine and other
+    return own and other
 end
 
---- C17: what the sender of a SYN or SYN-ACK offers.
+--- Puts what the sender of a SYN or SYN-ACK offers into its annotation (C12, C13, C17).
 local function note_offer(connection, segment, annotation)
-    local mine, offer = { ecn = offers_ecn(segment.kind, segment.flags) }, segment.offer
+    local own, offer = { ecn = offers_ecn(segment.kind, segment.flags) }, segment.offer
     if offer then
-        mine.sack_permitted, mine.timestamps = offer.sack_permitted == true, offer.timestamps == true
+        own.sack_permitted, own.timestamps = offer.sack_permitted == true, offer.timestamps == true
         annotation.mss, annotation.window_scale = offer.mss, offer.window_scale
         annotation.fast_open = offer.fast_open
     end
-    connection.offers[segment.from] = mine
-    local other = connection.offers[segment.to] or {}
-    annotation.sack_permitted = agreed(mine.sack_permitted, other.sack_permitted)
-    annotation.timestamps = agreed(mine.timestamps, other.timestamps)
-    annotation.ecn = agreed(mine.ecn, other.ecn)
+    connection.offers[segment.sender] = own
+    local other = connection.offers[segment.peer] or {}
+    annotation.sack_permitted = agreed(own.sack_permitted, other.sack_permitted)
+    annotation.timestamps = agreed(own.timestamps, other.timestamps)
+    annotation.ecn = agreed(own.ecn, other.ecn)
 end
 
--- ------------------------------------------------------------------------------------------------ X. One segment
+--- Returns the summary of a connection at the moment.
+local function summary_of(connection)
+    local client, server = connection.client, 3 - connection.client
+    return {
+        establishment = establishment_of(connection), termination = termination_of(connection),
+        closed_by = closed_by_of(connection),
+        conn_state = conn_state_of(connection), history = history_of(connection),
+        handshake_time = connection.handshake_time, teardown_time = connection.teardown_time, -- C8, C10
+        anomalies = join_anomalies(connection.anomalies), -- C16
+        client = connection.addresses[client], client_port = connection.ports[client], -- C1
+        server = connection.addresses[server], server_port = connection.ports[server],
+        client_state = connection[client].state, server_state = connection[server].state, -- C7
+    }
+end
 
---- E1: the first SYN or SYN-ACK fixes who is the client.
+return { note_history = note_history, note_offer = note_offer, summary_of = summary_of }
+
+end
+
+-- ==== plugin/src/judge.lua
+modules["judge"] = function()
+
+-- Which rules judge a segment: by its kind (G7), by whether the connection is over (X4), and whether it was captured
+-- before (G8).
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
+local opening, closing, aborting = require("opening"), require("closing"), require("aborting")
+
+local TIMESTAMP, RECENT, IS_OPENED = vocabulary.TIMESTAMP, vocabulary.RECENT, vocabulary.IS_OPENED
+local SYN_SENT, ESTABLISHED = vocabulary.SYN_SENT, vocabulary.ESTABLISHED
+local INVALID, SYN, SYN_ACK = vocabulary.INVALID, vocabulary.SYN, vocabulary.SYN_ACK
+local FIN, RST = vocabulary.FIN, vocabulary.RST
+local SENDER, FLAGS, SEQ, ACK = vocabulary.SENDER, vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
+local LENGTH, IDENTITY = vocabulary.LENGTH, vocabulary.IDENTITY
+local distance, is_over, end_name, add_anomaly = state.distance, state.is_over, state.end_name, notes.add_anomaly
+local judge_syn, judge_syn_ack, judge_opening = opening.judge_syn, opening.judge_syn_ack, opening.judge_opening
+local judge_closing, judge_rst = closing.judge_closing, aborting.judge_rst
+
+--- Settles who is the client at the first SYN or SYN-ACK (E1).
 local function settle_client(connection, segment)
-    if not connection.client_is_settled and (segment.kind == SYN or segment.kind == SYN_ACK) then
-        connection.client = segment.kind == SYN and segment.from or segment.to
-        connection.client_is_settled = true
+    if not connection.client_settled and (segment.kind == SYN or segment.kind == SYN_ACK) then
+        connection.client = segment.kind == SYN and segment.sender or segment.peer
+        connection.client_settled = true
     end
 end
 
---- X4: is a segment a FIN that repeats that of its sender, on a connection that was not reset?
+--- Returns whether a segment is a FIN that repeats that of its sender, while the attempt was not reset (X4).
 local function repeats_fin(connection, segment)
-    local fin_seq = connection[segment.from].fin_seq
+    local fin_seq = connection[segment.sender].fin_seq
     return segment.kind == FIN and fin_seq ~= nil and not connection.attempt.reset_by
         and distance(segment.seq + segment.length, fin_seq) == 0
 end
@@ -963,7 +1205,7 @@ local function judge_other(connection, segment)
         if repeats_fin(connection, segment) then
             judge_closing(connection, segment)
         else
-            segment.is_stopped = true
+            segment.judged = false
             add_anomaly(segment, "segment-after-close")
         end
     elseif segment.kind == SYN_ACK then
@@ -973,19 +1215,21 @@ local function judge_other(connection, segment)
     end
 end
 
---- Judges a segment by all rules.
+--- Judges a segment by all rules but G8.
+-- @param connection the record of its connection, which changes
+-- @param segment the notes on it (notes.lua), which are added to
 local function judge(connection, segment)
-    if connection.closed_by_error then -- N3: whatever the segment is
+    if connection.closed_by_error then -- N3: a segment of any kind
         connection.closed_by_error = nil
         connection[connection.client].state = SYN_SENT
     end
     if segment.kind == INVALID then -- G7
-        segment.is_stopped = true
+        segment.judged = false
         add_anomaly(segment, "invalid-flags")
         return
     end
     settle_client(connection, segment)
-    segment.peer_name = end_name(connection, segment.to)
+    segment.peer_name = end_name(connection, segment.peer)
     if segment.kind == RST then
         if segment.flags % 4 >= 1 then -- G7: with SYN or FIN
             add_anomaly(segment, "invalid-flags")
@@ -1007,9 +1251,10 @@ end
 
 -- ----------------------------------------------------------------------------------------------- G8. Captured twice
 
---- Is a segment one that was captured before?
+--- Returns whether a segment was captured before (G8).
+-- @param entry what is kept of the segment
 local function is_duplicate(connection, entry, kind)
-    local recent, identity = connection.recent[entry[FROM]], entry[IDENTITY]
+    local recent, identity = connection.recent[entry[SENDER]], entry[IDENTITY]
     if not (recent and identity) then
         return false
     end
@@ -1027,12 +1272,12 @@ local function is_duplicate(connection, entry, kind)
     return false
 end
 
---- Remembers a segment that was judged for those to come.
+--- Remembers a segment with a role among its sender's recent ones. A judged one without a role clears them (X, G8).
 local function note_recent(connection, segment, entry)
-    local recent = connection.recent[segment.from]
+    local recent = connection.recent[segment.sender]
     if not segment.role then
-        if not segment.is_stopped then
-            connection.recent[segment.from] = nil
+        if segment.judged then
+            connection.recent[segment.sender] = nil
         end
     elseif recent then
         recent[#recent + 1] = entry
@@ -1040,31 +1285,38 @@ local function note_recent(connection, segment, entry)
             table.remove(recent, 1)
         end
     else
-        connection.recent[segment.from] = { entry }
+        connection.recent[segment.sender] = { entry }
     end
 end
 
--- -------------------------------------------------------------------------------------------------- What is kept
--- Of every connection the segments that changed or said something. At first they are kept in a log, as they came:
--- hardly anybody looks at most connections of a capture. When somebody does, they are judged again from the beginning
--- (G6), and from then on each is kept with its annotation and the situation after it. What a segment without effect
--- gets follows from the situation in which it was sent.
+return { judge = judge, is_duplicate = is_duplicate, note_recent = note_recent }
 
---- Joins the anomalies of a set in the order of table A.
-local function join_anomalies(set)
-    if not set then
-        return nil
-    end
-    local list = {}
-    for index = 1, #ANOMALIES do
-        if set[ANOMALIES[index]] then
-            list[#list + 1] = ANOMALIES[index]
-        end
-    end
-    return #list > 0 and concat(list, "+") or nil
 end
 
---- The situation of a connection: the same table as before if nothing in it has changed.
+-- ==== plugin/src/annotations.lua
+modules["annotations"] = function()
+
+-- What the tracker keeps of a capture, and the annotations made of it.
+--
+-- The tracker keeps only the segments of a connection that changed or said something. At first they are logged as they
+-- came, because most connections of a capture are never displayed. The first time that an annotation of a connection is
+-- needed, the tracker judges its log again from the beginning (G6): Tracker:review. From then on it keeps each of these
+-- segments with its annotation and with the situation after it. The annotation of any other segment follows from the
+-- situation in which it was sent.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
+local closing, connection_row = require("closing"), require("connection_row")
+
+local floor, concat = math.floor, table.concat
+local ESTABLISHED, INVALID, PLAIN = vocabulary.ESTABLISHED, vocabulary.INVALID, vocabulary.PLAIN
+local SYN, SYN_ACK, IS_RETRANSMISSION = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.IS_RETRANSMISSION
+local is_over, is_after_fin, is_half_closed = state.is_over, closing.is_after_fin, closing.is_half_closed
+local join_anomalies, with_unit, note_offer = notes.join_anomalies, notes.with_unit, connection_row.note_offer
+
+--- Returns the situation of a connection: all that the annotation of a segment that changes nothing depends on. It is
+-- the same table as before if nothing in it has changed.
 local function situation_of(connection)
     local one, two, old = connection[1], connection[2], connection.situation
     local client, over = connection.client, is_over(connection)
@@ -1076,22 +1328,25 @@ local function situation_of(connection)
     end
     return {
         one.state, two.state, client = client, over = over, fin_seq_1 = one.fin_seq, fin_seq_2 = two.fin_seq,
-        half_closed_1 = half_closed_1, half_closed_2 = half_closed_2, remarks = { {}, {} },
+        half_closed_1 = half_closed_1, half_closed_2 = half_closed_2, quiet = { {}, {} },
     }
 end
 
---- Annotation with sender and states only.
-local function new_annotation(situation, from)
+--- Returns an annotation with sender (E3) and states (X1) only.
+-- @param sender index of the end that sent the segment
+local function new_annotation(situation, sender)
     local client = situation.client
     return {
-        sender = from == client and "client" or "server",
+        sender = sender == client and "client" or "server",
         client_state = situation[client], server_state = situation[3 - client],
     }
 end
 
---- Annotation of a segment without effect; the few that a situation can give are shared.
--- @param from index of the sender
-local function remark(situation, from, kind, seq, length)
+--- Returns the annotation of a segment that changes nothing. A situation can give few of them, so they are shared.
+-- @param situation in which it was sent
+-- @param sender index of the end that sent it
+-- @param kind, seq, length what it is
+local function quiet_annotation(situation, sender, kind, seq, length)
     local anomaly
     if kind == INVALID then
         anomaly = "invalid-flags"
@@ -1099,7 +1354,7 @@ local function remark(situation, from, kind, seq, length)
         anomaly = "segment-after-close"
     elseif kind == PLAIN and length > 0 then -- T2
         local fin_seq, half_closed = situation.fin_seq_1, situation.half_closed_1
-        if from == 2 then
+        if sender == 2 then
             fin_seq, half_closed = situation.fin_seq_2, situation.half_closed_2
         end
         local after_fin = is_after_fin(fin_seq, seq, length)
@@ -1107,20 +1362,22 @@ local function remark(situation, from, kind, seq, length)
             anomaly = join_anomalies({ ["half-close-data"] = half_closed, ["data-after-fin"] = after_fin })
         end
     end
-    local remarks = situation.remarks[from]
-    local annotation = remarks[anomaly or ""]
+    local prepared = situation.quiet[sender]
+    local annotation = prepared[anomaly or ""]
     if not annotation then
-        annotation = new_annotation(situation, from)
+        annotation = new_annotation(situation, sender)
         annotation.anomaly = anomaly
-        remarks[anomaly or ""] = annotation
+        prepared[anomaly or ""] = annotation
     end
     return annotation
 end
 
---- Annotation of a segment that was judged.
+--- Returns the annotation of a segment that was judged.
+-- @param segment the notes on it
+-- @param situation after it
 local function annotation_of(connection, segment, situation)
-    local annotation = new_annotation(situation, segment.from)
-    local words = segment.words
+    local annotation = new_annotation(situation, segment.sender)
+    local explanations = segment.explanations
     annotation.role, annotation.anomaly = segment.role, segment.anomaly
     annotation.handshake_step, annotation.teardown_step = segment.handshake_step, segment.teardown_step
     annotation.is_simultaneous_close = segment.is_simultaneous_close
@@ -1131,22 +1388,24 @@ local function annotation_of(connection, segment, situation)
     end
     annotation.responds_to, annotation.response_time = segment.responds_to, segment.response_time
     annotation.handshake_time, annotation.teardown_time = segment.handshake_time, segment.teardown_time
-    annotation.explanation = #words > 0 and with_unit(concat(words, "; ")) or nil
+    annotation.explanation = #explanations > 0 and with_unit(concat(explanations, "; ")) or nil
     if segment.role == SYN or segment.role == SYN_ACK then
         note_offer(connection, segment, annotation)
     end
     return annotation
 end
 
---- May plain segments of an end skip the rules, because they can neither change nor say anything?
-local function is_steady(connection, from)
-    local sender, peer = connection[from], connection[3 - from]
+--- Returns whether plain segments of an end can skip the rules, because they can neither change nor say anything.
+-- @param index of the end
+local function is_steady(connection, index)
+    local sender, peer = connection[index], connection[3 - index]
     return sender.state == ESTABLISHED and peer.state == ESTABLISHED and sender.progress == 3 and not peer.awaiting
-        and not sender.fin_seq and not peer.fin_seq and not connection.recent[from]
+        and not sender.fin_seq and not peer.fin_seq and not connection.recent[index]
 end
 
--- Which plain segments can neither change nor say anything, nor add to the history (Z1): of which end those with
--- payload and those without, 1, 2, 3 for both, or 0 for neither; one table for each of the possibilities.
+-- Quiet are plain segments that can neither change nor say anything, nor add to the history (Z1). with_payload names
+-- the ends whose segments with payload are quiet, without those whose segments without payload are: 1 or 2 is one end,
+-- 3 are both, 0 is neither. There is one table for each combination.
 local QUIET = {}
 for with_payload = 0, 3 do
     QUIET[with_payload] = {}
@@ -1156,10 +1415,9 @@ for with_payload = 0, 3 do
 end
 local ALL_QUIET, NONE_QUIET = QUIET[3][3], QUIET[0][0]
 
---- Which plain segments are quiet now?
--- @return a table of QUIET, or nil for none
+--- Returns which plain segments of a connection are quiet now: a table of QUIET, or nil for none.
 local function quiet_of(connection)
-    local with_payload, without, letters = 0, 0, connection.letters
+    local with_payload, without, letters = 0, 0, connection.history_letters
     if is_steady(connection, 1) then
         with_payload, without = letters:find("D", 1, true) and 1 or 0, letters:find("A", 1, true) and 1 or 0
     end
@@ -1171,13 +1429,16 @@ local function quiet_of(connection)
     return quiet ~= NONE_QUIET and quiet or nil
 end
 
---- Everything that a segment without a role and an anomaly of its own can change, unless it is the first (X, G8, Z1).
-local function marks_of(connection, from)
-    local sender, peer = connection[from], connection[3 - from]
-    return sender.state, peer.state, sender.progress, connection.recent[from], connection.letters
+--- Returns everything that a segment without a role and an anomaly of its own can change, unless it is the first of its
+-- connection (X, G8, Z1).
+-- @param index of the end that sends it
+local function marks_of(connection, index)
+    local sender, peer = connection[index], connection[3 - index]
+    return sender.state, peer.state, sender.progress, connection.recent[index], connection.history_letters
 end
 
---- Binary search: index of the last key that is not above a given one; 0 if there is none.
+--- Returns the index of the last key that is not above a given one, by binary search; 0 if there is none.
+-- @param keys a list of ascending numbers
 local function last_up_to(keys, key)
     local low, high = 0, #keys
     while low < high do
@@ -1191,30 +1452,67 @@ local function last_up_to(keys, key)
     return low
 end
 
--- ------------------------------------------------------------------------------------------------------- Tracker
+return {
+    situation_of = situation_of, quiet_annotation = quiet_annotation, annotation_of = annotation_of,
+    quiet_of = quiet_of, marks_of = marks_of, last_up_to = last_up_to, ALL_QUIET = ALL_QUIET,
+}
 
---- Annotates the segments of a capture, incrementally and in their order. Interface:
+end
+
+-- ==== plugin/src/annotator.lua
+modules["annotator"] = function()
+
+-- The Tracker: annotates the segments of a capture, one after the other and in their order (G6).
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state_rules, notes = require("vocabulary"), require("state"), require("notes")
+local connection_row, judging, annotations = require("connection_row"), require("judge"), require("annotations")
+
+local format, tostring = string.format, tostring
+local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
+local CLOSED, LISTEN, SYN_SENT = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.SYN_SENT
+local SYN, SYN_ACK = vocabulary.SYN, vocabulary.SYN_ACK
+local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
+local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
+local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
+local new_end, new_attempt, is_idle = state_rules.new_end, state_rules.new_attempt, state_rules.is_idle
+local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
+local note_history, summary_of = connection_row.note_history, connection_row.summary_of
+local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
+local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
+local annotation_of, quiet_of = annotations.annotation_of, annotations.quiet_of
+local marks_of, last_up_to = annotations.marks_of, annotations.last_up_to
+
+-- Anomalies that follow from the situation in which a segment without a role was sent. A segment that has only such an
+-- anomaly needs no entry in the log.
+local IS_FOLLOWING = {
+    ["invalid-flags"] = true, ["segment-after-close"] = true, ["half-close-data"] = true, ["data-after-fin"] = true,
+    ["half-close-data+data-after-fin"] = true,
+}
+
+--- Annotates the segments of a capture. Interface:
 --
 --   local tracker = new(subtract)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
 --                   flags, seq, ack, length, offer, identity)   -> annotation
---   tracker:take(the same)                            -> less than that, faster, when nobody looks
+--   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
 --   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
---                                                     -> annotation or nil (no effect)
---   tracker:connection(stream)                        -> summary or nil
+--                                                     -> annotation, or nil if the error has no effect
+--   tracker:connection(stream)                        -> summary, or nil
 --
--- Addresses are any values with an `==` and a tostring that is the same for equal ones; they may be nil where
--- Tracker:needs_addresses says so. Times are any values that subtract takes. The offer is nil if the options are not
--- known, else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open (a
--- string or nil). The identity is that of G8, or nil.
+-- Addresses are any values with an `==`, and with a tostring that is the same for equal ones. They may be nil where
+-- Tracker:needs_addresses returns false. Times are any values that subtract takes. The offer is nil if the options are
+-- not known, else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open
+-- (a string or nil). The identity is that of G8, or nil.
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
 -- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's),
 -- sack_permitted, timestamps and ecn; with a teardown_step also is_simultaneous_close (true), if it is known to be one
--- by then; once the whole capture was taken, answered_in. That of a network error has stream and no sender.
+-- by then; after the first pass, answered_in. The annotation of a network error has stream and no sender.
 --
 -- A summary is a read-only table of the values at the moment: establishment, termination, closed_by (or nil),
 -- conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state, client,
@@ -1222,13 +1520,14 @@ end
 local Tracker = {}
 Tracker.__index = Tracker
 
---- A new tracker.
--- @param subtract function (later, earlier) for times; without it they are plain numbers
+--- Returns a new tracker.
+-- @tparam ?function subtract function (later, earlier) that subtracts times; without it they are plain numbers
+-- @treturn Tracker
 local function new(subtract)
     local minus = subtract or function(later, earlier)
         return later - earlier
     end
-    -- A time that the capture lacks gives none.
+    -- Where the capture lacks one of the two times, there is no difference.
     local function elapsed(later, earlier)
         if later ~= nil and earlier ~= nil then
             return minus(later, earlier)
@@ -1238,53 +1537,67 @@ local function new(subtract)
     return setmetatable({
         subtract = elapsed,
         connections = {}, -- stream -> connection
-        quiet = {}, -- stream -> which plain segments, alone in their frame, need not be taken (QUIET)
+        quiet = {}, -- stream -> which of its plain segments, alone in their frame, the caller may skip (QUIET)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
-        judged = { subtract = elapsed }, -- notes on the latest segment
+        current = { subtract = elapsed }, -- notes on the latest segment
     }, Tracker)
 end
 
---- Has a connection these addresses, in either direction?
+--- Returns whether a connection has these addresses, in either direction.
 local function has_addresses(connection, one, other)
     local addresses = connection.addresses
     return (addresses[1] == one and addresses[2] == other) or (addresses[1] == other and addresses[2] == one)
 end
 
---- Key of the two ends of a connection, in either direction.
+--- Returns the key of the two ends of a connection, which is the same in either direction.
+-- @tparam any source
+-- @tparam number source_port
+-- @tparam any destination
+-- @tparam number destination_port
+-- @treturn string
 function Tracker:key_of_ends(source, source_port, destination, destination_port)
     local one, two = tostring(source), tostring(destination)
     if two < one or two == one and destination_port < source_port then
         one, source_port, two, destination_port = two, destination_port, one, source_port
     end
     local key = one .. " " .. source_port .. " " .. two .. " " .. destination_port
-    -- Where names are resolved, different addresses can have one name.
+    -- Where Wireshark resolves names, different addresses can have one name.
     while self.latest[key] and not has_addresses(self.latest[key], source, destination) do
         key = key .. "+"
     end
     return key
 end
 
---- A connection before its first segment.
+--- Returns the record of a connection before its first segment.
+-- @param former the former connection between the same two ends, or nil
+-- @param addresses, ports lists of the two ends', first that of the end that sends the first segment (G5)
 local function new_connection(stream, frame, former, addresses, ports)
     local client = ports[1] < ports[2] and 2 or 1 -- E2: the lower port is the server's
     return {
-        stream = stream, first_frame = frame, former = former, -- the former one between the two ends
+        stream = stream, first_frame = frame, former = former, -- G4, A2
         addresses = addresses, ports = ports, -- G5
         log = {},
-        client = client, client_is_settled = false,
+        client = client, client_settled = false,
         fresh = true, is_begun = false, closed_by_error = false,
         attempt = new_attempt(),
         recent = {}, had_duplicate = false, -- G8: recent by end, nil if there are none
-        letters = "", -- Z1: as if the first end were the client
+        history_letters = "", -- Z1: as if the first end were the client
         anomalies = {}, handshake_time = nil, teardown_time = nil,
         new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
-        -- last_frame, last_ordinal; once somebody looked, instead of the log: keys, annotations, situations, situation,
+        -- last_frame, last_ordinal; after Tracker:review, instead of the log: keys, annotations, situations, situation,
         -- offers, answerable (annotations with a role by frame)
     }
 end
 
 --- Begins a connection with its first segment.
+-- @tparam number stream
+-- @tparam number frame
+-- @tparam any source
+-- @tparam number source_port
+-- @tparam any destination
+-- @tparam number destination_port
+-- @treturn table the record of the connection
 function Tracker:open(stream, frame, source, source_port, destination, destination_port)
     local key = self:key_of_ends(source, source_port, destination, destination_port)
     local connection = new_connection(stream, frame, self.latest[key], { source, destination },
@@ -1294,7 +1607,7 @@ function Tracker:open(stream, frame, source, source_port, destination, destinati
     return connection
 end
 
---- Index of the end that sent a segment (G5).
+--- Returns the index of the end that sent a segment (G5).
 local function sender_of(connection, source, source_port)
     local ports = connection.ports
     if source_port ~= ports[1] then
@@ -1303,18 +1616,25 @@ local function sender_of(connection, source, source_port)
     return (source_port ~= ports[2] or source == connection.addresses[1]) and 1 or 2
 end
 
---- Do the addresses of a segment matter, or do the ports say all (G5)?
+--- Returns whether the addresses of a segment matter. Where a connection is known and its ports differ, the ports tell
+-- its ends apart (G5).
+-- @tparam number stream
+-- @treturn boolean
 function Tracker:needs_addresses(stream)
     local connection = self.connections[stream]
     return not connection or connection.ports[1] == connection.ports[2]
 end
 
---- Index of the end of a stream that sent a segment.
+--- Returns the index of the end of a stream that sent a segment (G5).
+-- @tparam number stream
+-- @tparam any source
+-- @tparam number source_port
+-- @treturn number 1 or 2
 function Tracker:sender(stream, source, source_port)
     return sender_of(self.connections[stream], source, source_port)
 end
 
---- Ordinal of a segment among those of its connection in its frame (G2).
+--- Returns the ordinal of the next segment among those of its connection in its frame (G2).
 local function next_ordinal(connection, frame)
     local ordinal = 0
     if connection.last_frame == frame then
@@ -1325,27 +1645,28 @@ local function next_ordinal(connection, frame)
 end
 
 --- Judges the next segment of a connection.
--- @param entry what is kept of it
--- @param is_watched does somebody look
--- @return what is said of it, until the next one is judged
-function Tracker:judge(connection, entry, is_watched)
-    local segment, from, kind = self.judged, entry[FROM], KINDS[entry[FLAGS] % 32]
-    segment.frame, segment.time, segment.from, segment.to = entry[FRAME], entry[TIME], from, 3 - from
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+-- @tparam boolean with_annotation true if the caller needs explanations and response times
+-- @treturn table the notes on the segment, which hold until the next one is judged
+function Tracker:judge(connection, entry, with_annotation)
+    local segment, sender, kind = self.current, entry[SENDER], KINDS[entry[FLAGS] % 32]
+    segment.frame, segment.time, segment.sender, segment.peer = entry[FRAME], entry[TIME], sender, 3 - sender
     segment.kind, segment.flags, segment.seq, segment.ack = kind, entry[FLAGS], entry[SEQ], entry[ACK]
     segment.length, segment.offer = entry[LENGTH], entry[OFFER]
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
-    segment.is_stopped, segment.words = nil, is_watched and {} or nil
+    segment.judged, segment.explanations = true, with_annotation and {} or nil
     if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
     end
     connection.is_begun = true
-    if is_duplicate(connection, entry, kind) then
-        connection.had_duplicate = true
+    if is_duplicate(connection, entry, kind) then -- G8
+        segment.judged, connection.had_duplicate = false, true
         add_anomaly(segment, "duplicate")
     else
         judge(connection, segment)
-        note_letters(connection, segment)
+        note_history(connection, segment)
         note_recent(connection, segment, entry)
     end
     for anomaly in pairs(segment.anomalies or {}) do -- C16
@@ -1358,14 +1679,17 @@ function Tracker:judge(connection, entry, is_watched)
     return segment
 end
 
---- Judges a segment when nobody looks, and logs it if it changes or says something.
+--- Judges a segment without an annotation, and logs it if it changes or says something.
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+-- @treturn table the notes on the segment
 function Tracker:log(connection, entry)
-    local log, from = connection.log, entry[FROM]
-    local state, peer_state, progress, recent, letters = marks_of(connection, from)
+    local log, sender = connection.log, entry[SENDER]
+    local state, peer_state, progress, recent, letters = marks_of(connection, sender)
     local segment = self:judge(connection, entry, false)
     local is_kept = #log == 0 or segment.role or segment.anomaly and not IS_FOLLOWING[segment.anomaly]
     if not is_kept then
-        local a, b, c, d, e = marks_of(connection, from)
+        local a, b, c, d, e = marks_of(connection, sender)
         is_kept = a ~= state or b ~= peer_state or c ~= progress or d ~= recent or e ~= letters
     end
     if is_kept then
@@ -1374,8 +1698,9 @@ function Tracker:log(connection, entry)
     return segment
 end
 
---- Notes in the annotation of a segment which frame answers it.
+--- Notes in the annotation of a segment which frame answers it first (C17).
 -- @param answered the frame of the segment, or nil
+-- @param frame that answers it
 local function note_answer(connection, answered, frame)
     local annotation = answered and connection.answerable[answered]
     if annotation then
@@ -1384,16 +1709,18 @@ local function note_answer(connection, answered, frame)
 end
 
 --- Judges a segment, and keeps its annotation if it changes or says something.
--- @return its annotation
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+-- @treturn table the annotation
 function Tracker:annotate(connection, entry)
     local segment = self:judge(connection, entry, true)
     local former = connection.situation
     local situation = situation_of(connection)
     connection.situation = situation
     if situation == former and not segment.role then
-        local shared = remark(situation, segment.from, segment.kind, segment.seq, segment.length)
-        if shared.anomaly == segment.anomaly then
-            return shared
+        local prepared = quiet_annotation(situation, segment.sender, segment.kind, segment.seq, segment.length)
+        if prepared.anomaly == segment.anomaly then
+            return prepared
         end
     end
     local annotation = annotation_of(connection, segment, situation)
@@ -1408,7 +1735,7 @@ function Tracker:annotate(connection, entry)
     return annotation
 end
 
---- A network error closes the client (N2).
+--- Closes the client, because a network error answers its SYN (N2).
 local function close_by_error(connection, frame)
     local client = connection[connection.client]
     client.state = CLOSED
@@ -1422,10 +1749,13 @@ local function close_by_error(connection, frame)
     end
 end
 
---- Judges a connection again from its log, now that somebody looks.
+--- Judges a connection again from its log, to get its annotations.
+-- @tparam table connection
 function Tracker:review(connection)
-    local log, anomalies, was = connection.log, connection.anomalies, connection
-    for name, value in pairs(new_connection(was.stream, was.first_frame, was.former, was.addresses, was.ports)) do
+    local log, anomalies = connection.log, connection.anomalies
+    local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
+        connection.ports)
+    for name, value in pairs(blank) do
         connection[name] = value
     end
     connection.log = nil
@@ -1439,24 +1769,38 @@ function Tracker:review(connection)
             close_by_error(connection, entry)
         end
     end
-    connection.anomalies = anomalies -- also those of segments that were not logged
+    connection.anomalies = anomalies -- the log lacks segments whose anomaly follows from the situation
 end
 
---- Takes the next segment of the capture when nobody looks.
--- @return what is said of it: a table with role, handshake_step, teardown_step, is_simultaneous_close and anomaly as in
---   an annotation, until the next segment is taken
+--- Judges the next segment of the capture, where no annotation of it is needed.
+-- @tparam number stream
+-- @tparam number frame
+-- @tparam any time
+-- @tparam any source
+-- @tparam number source_port
+-- @tparam any destination
+-- @tparam number destination_port
+-- @tparam number flags
+-- @tparam number seq
+-- @tparam number ack
+-- @tparam number length of its payload
+-- @tparam ?table offer
+-- @tparam ?number identity
+-- @treturn table with role, handshake_step, teardown_step, is_simultaneous_close, anomaly and handshake_time as in an
+--   annotation; it holds until the next segment is judged
 function Tracker:take(stream, frame, time, source, source_port, destination, destination_port,
                       flags, seq, ack, length, offer, identity)
     local connection = self.connections[stream]
         or self:open(stream, frame, source, source_port, destination, destination_port)
-    local from, ordinal = sender_of(connection, source, source_port), next_ordinal(connection, frame)
-    local entry = { ordinal, frame, time, from, flags, seq, ack, length, offer, identity }
-    local said = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
+    local sender, ordinal = sender_of(connection, source, source_port), next_ordinal(connection, frame)
+    local entry = { ordinal, frame, time, sender, flags, seq, ack, length, offer, identity }
+    local annotation = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
     self.quiet[stream] = quiet_of(connection)
-    return said
+    return annotation
 end
 
---- Annotates the next segment of the capture.
+--- Annotates the next segment of the capture. Parameters as of Tracker:take.
+-- @treturn table the annotation
 function Tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
                          flags, seq, ack, length, offer, identity)
     local connection = self.connections[stream]
@@ -1468,12 +1812,20 @@ function Tracker:segment(stream, frame, time, source, source_port, destination, 
         offer, identity)
 end
 
---- The annotation of a segment that was taken before, or needed not be.
--- @param ordinal its ordinal among the segments of its connection in its frame, from 0
--- @return the annotation and the record of its connection, or nil
+--- Returns the annotation of a segment that was judged before, or skipped because it was quiet.
+-- @tparam number stream
+-- @tparam number frame
+-- @tparam number ordinal its place among the segments of its connection in its frame, from 0
+-- @tparam any source
+-- @tparam number source_port
+-- @tparam number flags
+-- @tparam number seq
+-- @tparam number length of its payload
+-- @treturn ?table the annotation, or nil if the connection is not known
+-- @treturn ?table the record of the connection
 function Tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
     local connection = self.connections[stream]
-    -- Wireshark itself can put a segment into a later stream of the same ends when it dissects it again.
+    -- When Wireshark dissects a segment again, it can put it into a later stream of the same ends.
     while connection and connection.first_frame > frame do
         connection = connection.former
     end
@@ -1488,13 +1840,19 @@ function Tracker:recall(stream, frame, ordinal, source, source_port, flags, seq,
     if connection.keys[index] == key then
         return connection.annotations[index], connection
     end
-    local from = sender_of(connection, source, source_port)
-    return remark(connection.situations[index], from, KINDS[flags % 32], seq, length), connection
+    local sender = sender_of(connection, source, source_port)
+    return quiet_annotation(connection.situations[index], sender, KINDS[flags % 32], seq, length), connection
 end
 
 --- Judges a network error (N1 to N3).
--- @param source, source_port, destination, destination_port the quoted ends
--- @param stream the quoted tcp.stream, or nil
+-- @tparam number frame
+-- @tparam any time
+-- @tparam any source the quoted sender
+-- @tparam number source_port
+-- @tparam any destination the quoted receiver
+-- @tparam number destination_port
+-- @tparam ?number stream the quoted tcp.stream
+-- @treturn ?table the annotation, or nil if the error has no effect
 function Tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
     local connection
     if stream then
@@ -1525,51 +1883,31 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     return annotation
 end
 
---- The annotation of a network error that had an effect, or nil.
+--- Returns the annotation of a network error that was judged before.
+-- @tparam number frame
+-- @treturn ?table the annotation, or nil if the error had no effect
 function Tracker:recall_error(frame)
     return self.errors[frame]
 end
 
---- Summary of a connection at the moment.
-local function summary_of(connection)
-    local client, server = connection.client, 3 - connection.client
-    return {
-        establishment = establishment_of(connection), termination = termination_of(connection),
-        closed_by = closed_by_of(connection),
-        conn_state = conn_state_of(connection), history = history_of(connection),
-        handshake_time = connection.handshake_time, teardown_time = connection.teardown_time,
-        anomalies = join_anomalies(connection.anomalies),
-        client = connection.addresses[client], client_port = connection.ports[client],
-        server = connection.addresses[server], server_port = connection.ports[server],
-        client_state = connection[client].state, server_state = connection[server].state,
-    }
-end
-
---- Summary of the connection of a stream at the moment, or nil.
+--- Returns the summary of a connection at the moment (C17).
+-- @tparam number stream
+-- @treturn ?table the summary, or nil if the connection is not known
 function Tracker:connection(stream)
     local connection = self.connections[stream]
     return connection and summary_of(connection)
 end
 
-if not Proto then
-    return { new = new, VERSION = VERSION, ANOMALIES = ANOMALIES }
+return { new = new }
+
 end
 
--- ================================================================================================== Wireshark layer
+-- ==== plugin/src/wireshark/fields.lua
+modules["wireshark.fields"] = function()
 
-local version = tostring(get_version and get_version() or "an older one")
-if (tonumber(version:match("^%d+")) or 0) < 4 then
-    local complain = report_failure or print
-    complain(format("tcp_handshake.lua needs Wireshark 4.0 or later; this is %s. It is not loaded.", version))
-    return
-end
-
-if set_plugin_info then
-    set_plugin_info({
-        version = VERSION,
-        description = "Annotates how TCP connections are opened, closed and aborted",
-    })
-end
+-- The protocol in Wireshark, with its preferences and its fields.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
 
 local proto = Proto("tcp_handshake", "TCP Handshake")
 
@@ -1580,11 +1918,14 @@ proto.prefs.info_notes = Pref.bool("Add notes to the Info column", true,
 proto.prefs.explanations = Pref.bool("Explain the steps", true,
     "Add a line to the tree that explains the sequence and acknowledgement numbers of a step")
 proto.prefs.slow_handshake = Pref.uint("Slow handshake (milliseconds)", 1000,
-    "Expert information on handshakes that take longer than this; 0 for none")
+    "Add expert information to handshakes that take longer than this; 0 turns it off")
 
 -- ----------------------------------------------------------------------------------------------------------- Fields
 
---- A new field. The constructors differ in what stands between title and blurb.
+--- Returns a new field. Its constructors take different arguments between title and blurb.
+-- @param name without "tcp_handshake."
+-- @param kind name of the constructor
+-- @param title, blurb what users read
 local function new_field(name, kind, title, blurb)
     local constructor, abbreviation = ProtoField[kind], "tcp_handshake." .. name
     if kind == "string" then
@@ -1598,25 +1939,26 @@ local function new_field(name, kind, title, blurb)
     return constructor(abbreviation, title, kind == "bool" and base.NONE or base.DEC, nil, nil, blurb)
 end
 
--- Name, kind, title, blurb; in the order of the tree.
-local SO_FAR = "; as known so far in a first pass (one-pass tshark, live capture), that of the whole capture when the "
-    .. "packet is dissected again"
+-- C17: the end of the blurb of a field whose value can still change.
+local SO_FAR = "; in the first pass (one-pass tshark, live capture) for the capture so far, in the second pass "
+    .. "(Wireshark, tshark -2) for the whole capture"
+-- Name, kind, title and blurb of each field, in the order of the tree.
 local FIELDS = {
     { "role", "string", "Role",
         "Role in opening or closing: SYN, SYN-ACK, HANDSHAKE-ACK, ACK-OF-FIN, FIN or RST" },
     { "handshake_step", "uint8", "Handshake step", "Step of the three-way handshake, 1 to 3" },
     { "teardown_step", "uint8", "Teardown step",
-        "Step of the closing, 1 to 4; in a simultaneous close 1 and 2 of either end" },
-    { "explanation", "string", "Explanation", "The sequence and acknowledgement numbers of the step, explained" },
+        "Step of the teardown, 1 to 4; in a simultaneous close 1 and 2 of each end" },
+    { "explanation", "string", "Explanation", "Explains the sequence and acknowledgement numbers of the step" },
     { "responds_to", "framenum", "Responds to", "Frame of the SYN, SYN-ACK or FIN that this one answers" },
     { "answered_in", "framenum", "Answered in",
-        "Frame that answers this SYN, SYN-ACK or FIN; known when the packet is dissected again" },
+        "Frame that answers this SYN, SYN-ACK or FIN; known in the second pass (Wireshark, tshark -2)" },
     { "response_time", "relative_time", "Response time", "Time since the frame that this one answers" },
     { "handshake_time", "relative_time", "Handshake time",
         "Time from the first transmission of the SYN to the third step" },
     { "teardown_time", "relative_time", "Teardown time",
         "Time from the first FIN to the acknowledgement of the last" },
-    { "retransmission", "bool", "Retransmission", "A SYN, SYN-ACK or FIN that was sent before" },
+    { "retransmission", "bool", "Retransmission", "The SYN, SYN-ACK or FIN was sent before" },
     { "anomaly", "string", "Anomaly", "What is unusual about the segment" },
     { "sender", "string", "Sender", "The end that sent the segment: client or server" },
     { "client_state", "string", "Client state after delivery",
@@ -1643,9 +1985,11 @@ local FIELDS = {
     { "history", "string", "History (Zeek)",
         "What both ends did, in the letters of Zeek's conn.log, such as ShADadFf: upper case for the client, "
         .. "lower case for the server" .. SO_FAR },
-    { "sack_permitted", "bool", "SACK permitted", "Offered by all SYNs and SYN-ACKs captured so far" },
-    { "timestamps", "bool", "Timestamps", "Offered by all SYNs and SYN-ACKs captured so far" },
-    { "ecn", "bool", "ECN", "Offered by all SYNs and SYN-ACKs captured so far" },
+    { "sack_permitted", "bool", "SACK permitted",
+        "All SYNs and SYN-ACKs captured so far offer selective acknowledgements" },
+    { "timestamps", "bool", "Timestamps", "All SYNs and SYN-ACKs captured so far offer timestamps" },
+    { "ecn", "bool", "ECN",
+        "All SYNs and SYN-ACKs captured so far offer Explicit Congestion Notification" },
 }
 
 local fields, field_list = {}, {}
@@ -1656,13 +2000,25 @@ for index = 1, #FIELDS do
 end
 proto.fields = field_list
 
--- ---------------------------------------------------------------------------------------------- Expert information
+return { proto = proto, fields = fields }
+
+end
+
+-- ==== plugin/src/wireshark/experts.lua
+modules["wireshark.experts"] = function()
+
+-- The expert information: one item for each anomaly, and one for a slow handshake.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local ANOMALIES = require("vocabulary").ANOMALIES
+local proto = require("wireshark.fields").proto
 
 local CHAT, NOTE, WARN = expert.severity.CHAT, expert.severity.NOTE, expert.severity.WARN
 local SEQUENCE, PROTOCOL = expert.group.SEQUENCE, expert.group.PROTOCOL
 local RESPONSE = expert.group.RESPONSE_CODE
 
--- Anomaly -> group, severity, sentence.
+-- Group, severity and sentence of each anomaly.
 local SENTENCES = {
     ["syn-retransmission"] = { SEQUENCE, NOTE, "The SYN was sent before: it or its answer was lost or late." },
     ["syn-ack-retransmission"] = { SEQUENCE, NOTE, "The SYN-ACK was sent before: it or its answer was lost or late." },
@@ -1671,8 +2027,8 @@ local SENTENCES = {
         "The SYN was refused by a reset: usually nothing listens on that port, or a firewall rejects." },
     ["unreachable"] = { RESPONSE, WARN, "The network reports that the SYN could not be delivered." },
     ["handshake-aborted"] = { SEQUENCE, WARN, "The reset ends the handshake before the connection was opened." },
-    ["simultaneous-open"] = { SEQUENCE, CHAT, "Both ends sent a SYN before they heard of the other's." },
-    ["simultaneous-close"] = { SEQUENCE, CHAT, "Both ends sent a FIN before they heard of the other's." },
+    ["simultaneous-open"] = { SEQUENCE, CHAT, "Both ends sent a SYN before the other's arrived." },
+    ["simultaneous-close"] = { SEQUENCE, CHAT, "Both ends sent a FIN before the other's arrived." },
     ["syn-with-data"] = { SEQUENCE, CHAT, "The SYN carries data, as TCP Fast Open does." },
     ["half-close-data"] = { SEQUENCE, CHAT, "The peer has closed its direction; this end goes on sending." },
     ["data-after-fin"] = { SEQUENCE, WARN, "The segment carries data beyond the FIN of its own sender." },
@@ -1686,27 +2042,42 @@ local SENTENCES = {
         "The capture holds this segment twice, as behind a mirror port: it was not sent again." },
 }
 
-local experts, expert_list = {}, {}
+local by_anomaly, expert_list = {}, {}
 for index = 1, #ANOMALIES do
     local name = ANOMALIES[index]
     local group, severity, sentence = SENTENCES[name][1], SENTENCES[name][2], SENTENCES[name][3]
-    experts[name] = ProtoExpert.new("tcp_handshake.expert." .. name:gsub("-", "_"), sentence, group, severity)
-    expert_list[index] = experts[name]
+    by_anomaly[name] = ProtoExpert.new("tcp_handshake.expert." .. name:gsub("-", "_"), sentence, group, severity)
+    expert_list[index] = by_anomaly[name]
 end
 local slow_handshake = ProtoExpert.new("tcp_handshake.expert.slow_handshake",
     "The handshake took longer than the preference allows.", SEQUENCE, NOTE)
 expert_list[#expert_list + 1] = slow_handshake
 proto.experts = expert_list
 
+return { by_anomaly = by_anomaly, slow_handshake = slow_handshake }
+
+end
+
+-- ==== plugin/src/wireshark/reader.lua
+modules["wireshark.reader"] = function()
+
+-- Reads segments and network errors out of the fields of a frame (G1 to G3, G8, N1, C12, C13).
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local TIMESTAMP = require("vocabulary").TIMESTAMP
+
+local floor, max, min = math.floor, math.max, math.min
+
 -- ------------------------------------------------------------------------------------------------------- Extractors
 
--- Wireshark keeps each value of these in each frame for us, and that costs more than all else that the plugin does for
--- most frames: what else there is in a TCP header is read from its bytes when it is needed.
+-- For each of these fields Wireshark keeps the values of every frame. For most frames that costs more than all the rest
+-- of the plugin. So the other values of a TCP header are read from its bytes, and only when a rule needs them.
 
--- G1
+-- G1, G4
 local get_port, get_stream = Field.new("tcp.srcport"), Field.new("tcp.stream")
 local get_length, get_flags = Field.new("tcp.len"), Field.new("tcp.flags")
--- G3, N1: the network layers, with the types of their network errors; fragmentation needed is none.
+-- G3, N1: the network layers, with the types of their network errors. "Fragmentation needed" is not one of them.
 local NETWORKS = {
     {
         get_source = Field.new("ip.src"), get_destination = Field.new("ip.dst"),
@@ -1719,40 +2090,29 @@ local NETWORKS = {
         errors = { [1] = true, [3] = true, [4] = true }, unreachable = 1,
     },
 }
--- C12: options of SYNs only
+-- C12: options that only SYNs and SYN-ACKs carry.
 local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
 local get_fast_open_request = Field.new("tcp.options.tfo.request")
 local get_fast_open_cookie = Field.new("tcp.options.tfo.cookie")
--- G8
+-- G8: the identity of a segment.
 local get_identification = Field.new("ip.id")
 -- H10: pinfo.abs_ts is a float and has no nanoseconds.
 local get_time = Field.new("frame.time_epoch")
 
 -- ---------------------------------------------------------------------------------------------- Reading of a frame
 
-local tracker
-local last_frame
--- A read filter in two passes (tshark -2 -R) gives the number of each frame that it drops to the next one, too. By such
--- a number and stream: the ordinal of the first segment of the frame that came last, which is the one that stays.
-local first_ordinals
-
---- Value of the first of the occurrences given, or nil.
+--- Returns the value of the first of the occurrences given, or nil.
 local function value_of(info)
     return info and info.value
 end
 
---- Value of the last of the occurrences given, or nil.
+--- Returns the value of the last of the occurrences given, or nil.
 local function last_value(...)
     local count = select("#", ...)
     return count > 0 and (select(count, ...)).value or nil
 end
 
-local function reset()
-    tracker = new() -- NSTime subtracts as numbers do
-    last_frame, first_ordinals = 0, {}
-end
-
---- Number in bytes as they are sent.
+--- Returns the number that bytes hold in network order.
 local function number_in(bytes)
     local number = 0
     for index = 1, #bytes do
@@ -1761,20 +2121,22 @@ local function number_in(bytes)
     return number
 end
 
---- Ports, sequence and acknowledgement number in a TCP header: at once, since it is done for each that is judged.
+--- Returns both ports, the sequence and the acknowledgement number of a TCP header. One read gets them all, because
+-- every segment that is judged needs them.
 -- @param info the occurrence of its source port
 local function read_numbers(info)
     local a, b, c, d, e, f, g, h, i, j, k, l = info.source:raw(info.offset, 12):byte(1, 12)
     return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
 end
 
---- The last option of a kind in a TCP header, as far as it was captured.
--- @param info the occurrence of its source port
+--- Returns the last option of a kind in a TCP header, as far as it was captured.
+-- @param info the occurrence of the header's source port
+-- @param wanted the kind
 -- @return its content and its size, or nil if there is none
 local function read_option(info, wanted)
     local source, offset = info.source, info.offset
     local header = source:raw(offset, min(60, source:len() - offset))
-    local content, size_of_it
+    local content, content_size
     local index, last = 21, floor(header:byte(13) / 16) * 4
     while index < last do
         local kind, size = header:byte(index, index + 1)
@@ -1783,17 +2145,18 @@ local function read_option(info, wanted)
         elseif kind == 1 then -- no operation
             size = 1
         elseif not size or size < 2 or index + size - 1 > last or (kind == 5 and (size < 10 or size % 8 ~= 2)) then
-            break -- as Wireshark, which goes no further than a damaged SACK either
+            break -- Wireshark, too, stops at a damaged SACK
         end
         if kind == wanted then
-            content, size_of_it = header:sub(index + 2, index + size - 1), size
+            content, content_size = header:sub(index + 2, index + size - 1), size
         end
         index = index + size
     end
-    return content, size_of_it
+    return content, content_size
 end
 
---- What a SYN or SYN-ACK offers (C12, C13).
+--- Returns what a SYN or SYN-ACK offers (C12, C13).
+-- @param port the occurrence of its source port
 local function read_offer(port)
     local offer = {
         mss = value_of(get_mss()), window_scale = value_of(get_window_scale()),
@@ -1808,7 +2171,8 @@ local function read_offer(port)
     return offer
 end
 
---- Identity of the only segment of a frame (G8).
+--- Returns the identity of the only segment of a frame (G8), or nil.
+-- @param port the occurrence of its source port
 local function read_identity(port, flags)
     local identification = last_value(get_identification()) or 0
     if identification ~= 0 then
@@ -1821,8 +2185,9 @@ local function read_identity(port, flags)
     return flags % 8 >= 4 and 0 or nil -- an RST
 end
 
---- Does the frame hold a network error (N1)?
--- @return the network layer of the quoted ends, or nil; and: is it a destination unreachable
+--- Looks for a network error in the frame (N1).
+-- @return the network layer of the quoted ends, or nil if there is none
+-- @return true if the error is a destination unreachable
 local function network_error()
     for _, network in ipairs(NETWORKS) do
         local types, codes = { network.get_type() }, { network.get_code() }
@@ -1839,8 +2204,9 @@ local function network_error()
     return nil, false
 end
 
---- Addresses of the segments of a frame (G3).
--- @return two lists of occurrences, or nil for those of the innermost network layer
+--- Returns the addresses of the segments of a frame (G3).
+-- @param count how many segments the frame holds
+-- @return two lists of occurrences, or nil if the segments have the addresses of the innermost network layer
 local function addresses_of(count)
     for _, network in ipairs(NETWORKS) do
         local sources, destinations = { network.get_source() }, { network.get_destination() }
@@ -1851,11 +2217,12 @@ local function addresses_of(count)
     return nil, nil
 end
 
---- The segment of a frame with one header.
--- @param port the occurrence of its source port
+--- Returns the segment of a frame with one header.
+-- @param tracker which tells whether the addresses matter
+-- @param port the occurrence of the header's source port
 -- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and port, and source and
 --   destination if they matter; or nil if the header is no segment (G1)
-local function read_segment(port, pinfo)
+local function read_segment(tracker, port, pinfo)
     local stream, length, flags = get_stream(), get_length(), get_flags()
     if not (stream and length and flags) then
         return nil
@@ -1871,16 +2238,17 @@ local function read_segment(port, pinfo)
     return segment
 end
 
---- Number in a header.
--- @param info an occurrence of a field
--- @param place how far behind its beginning the number stands
--- @param size its bytes
+--- Returns a number of a header.
+-- @param info an occurrence of a field of the header
+-- @param place how many bytes behind its beginning the number stands
+-- @param size of the number in bytes
 local function read_number(info, place, size)
     return number_in(info.source:raw(info.offset + place, size))
 end
 
---- The segments of a frame with several headers (G1 to G3).
--- @return a list of tables as above, without port, and: is it empty because it cannot be told which header is quoted
+--- Returns the segments of a frame with several headers (G1 to G3).
+-- @return a list of tables as of read_segment, but without port
+-- @return true if the list is empty because the fields do not tell which header is quoted (G2)
 local function read_segments(pinfo)
     local ports, streams, lengths, flags = { get_port() }, { get_stream() }, { get_length() }, { get_flags() }
     local count, most = min(#ports, #streams, #lengths, #flags), max(#ports, #streams, #lengths, #flags)
@@ -1891,7 +2259,8 @@ local function read_segments(pinfo)
     local segments, ordinals = {}, {}
     for index = 1, count do
         local stream, length, flag = streams[index](), lengths[index], flags[index]
-        -- The occurrences of a damaged header are those of others: each number is read next to its own.
+        -- A damaged header lacks some fields, so that occurrences at one index can belong to different headers: the
+        -- sequence number is read from the header of tcp.len, the acknowledgement number from that of tcp.flags.
         segments[index] = {
             stream = stream, length = length(), flags = flag(),
             source_port = read_number(ports[index], 0, 2), destination_port = read_number(ports[index], 2, 2),
@@ -1905,16 +2274,38 @@ local function read_segments(pinfo)
     return segments, false
 end
 
--- --------------------------------------------------------------------------------------------------- Presentation
+return {
+    get_port = get_port, get_stream = get_stream, get_length = get_length, get_flags = get_flags, get_time = get_time,
+    value_of = value_of, last_value = last_value, read_number = read_number, read_offer = read_offer,
+    read_identity = read_identity, network_error = network_error, read_segment = read_segment,
+    read_segments = read_segments,
+}
 
---- Text of the tree's top item.
+end
+
+-- ==== plugin/src/wireshark/tree.lua
+modules["wireshark.tree"] = function()
+
+-- What users see: the tree of a segment, its expert information, and its note in the Info column.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local RST = require("vocabulary").RST
+local summary_of = require("connection_row").summary_of
+local protocol, experts = require("wireshark.fields"), require("wireshark.experts")
+
+local format, concat = string.format, table.concat
+local proto, fields = protocol.proto, protocol.fields
+local expert_of, slow_handshake = experts.by_anomaly, experts.slow_handshake
+
+--- Returns the text of the tree's top item.
 local function summary_text(annotation)
     local parts = { annotation.role }
     if annotation.handshake_step then
         parts[#parts + 1] = format("handshake step %d of 3", annotation.handshake_step)
     end
     if annotation.teardown_step then
-        -- A simultaneous close has two steps of either end, and no order among the four.
+        -- A simultaneous close has two steps of each end, and the four have no order.
         parts[#parts + 1] = "teardown step " .. annotation.teardown_step
             .. (annotation.is_simultaneous_close and "" or " of 4")
     end
@@ -1923,7 +2314,7 @@ local function summary_text(annotation)
         annotation.client_state, annotation.server_state)
 end
 
---- Text of the subtree with what is known of the connection (C17).
+--- Returns the text of the connection's subtree (C17).
 local function connection_text(summary)
     local parts = { summary.establishment }
     parts[2] = summary.termination == "none" and "not closed" or summary.termination
@@ -1931,7 +2322,7 @@ local function connection_text(summary)
     return "Connection: " .. concat(parts, ", ")
 end
 
---- Note for the Info column on a segment; empty if there is none.
+--- Returns the note on a segment for the Info column; empty if there is none.
 local function info_note(annotation)
     local anomaly, step = annotation.anomaly or "", annotation.teardown_step
     if annotation.role == RST then
@@ -1951,21 +2342,21 @@ local function info_note(annotation)
     return note
 end
 
---- Puts the notes of a frame before the rest of the Info column: at its end they are cut off.
+--- Puts the notes of a frame before the rest of the Info column. Wireshark would cut them off at its end.
 local function show_notes(notes, pinfo)
     if notes ~= "" and proto.prefs.info_notes then
         pinfo.cols.info:prepend(notes)
     end
 end
 
---- Adds a field if it has a value.
+--- Adds a field to an item if it has a value.
 local function add(item, name, value)
     if value ~= nil then
         item:add(fields[name], value):set_generated()
     end
 end
 
---- Adds a field once for each part of a string joined with "+" (T6, A).
+--- Adds a field once for each part of a string that is joined with "+" (T6).
 local function add_each(item, name, joined)
     if joined then
         for part in joined:gmatch("[^+]+") do
@@ -1974,7 +2365,7 @@ local function add_each(item, name, joined)
     end
 end
 
---- Adds what only segments with a role or an anomaly have.
+--- Adds the fields that only segments with a role or an anomaly have.
 local function show_event(item, annotation)
     add_each(item, "role", annotation.role)
     add(item, "handshake_step", annotation.handshake_step)
@@ -1991,8 +2382,8 @@ local function show_event(item, annotation)
     add_each(item, "anomaly", annotation.anomaly)
 end
 
---- Adds the subtree of what is known of the connection (C17).
--- @param connection the tracker's record, which has the values of now
+--- Adds the subtree of the connection (C17).
+-- @param connection the tracker's record, which holds the values for the capture so far
 local function show_connection(item, annotation, connection)
     local summary = summary_of(connection)
     local subtree = item:add(connection_text(summary))
@@ -2009,11 +2400,11 @@ local function show_connection(item, annotation, connection)
 end
 
 --- Adds the expert information on each anomaly, and on a slow handshake.
-local function show_experts(item, said)
-    for anomaly in (said.anomaly or ""):gmatch("[^+]+") do
-        item:add_proto_expert_info(experts[anomaly])
+local function show_experts(item, annotation)
+    for anomaly in (annotation.anomaly or ""):gmatch("[^+]+") do
+        item:add_proto_expert_info(expert_of[anomaly])
     end
-    local time = said.handshake_time
+    local time = annotation.handshake_time
     if time then
         local limit = proto.prefs.slow_handshake
         if limit > 0 and time:tonumber() * 1000 > limit then
@@ -2024,18 +2415,19 @@ end
 
 local own_dissector
 
---- Does somebody look at our items in this tree? If it is visible, too.
-local function is_watched(tree)
+--- Returns whether Wireshark needs our fields in this tree: it displays the tree, or a filter, column or tap uses them.
+local function is_referenced(tree)
     own_dissector = own_dissector or Dissector.get("tcp_handshake")
     return tree:referenced(own_dissector)
 end
 
 --- Adds the tree of a segment or network error.
--- @param annotation an annotation, or if nobody looks what else is said of it
+-- @param annotation of it; if the tree is not referenced, the notes of Tracker:take do
 -- @param connection the tracker's record
-local function show(annotation, connection, tree, is_seen)
-    if not is_seen then
-        show_experts(tree, annotation) -- taps see expert information where nobody looks
+-- @param needs_fields what is_referenced returned
+local function show(annotation, connection, tree, needs_fields)
+    if not needs_fields then
+        show_experts(tree, annotation) -- taps read expert information also where no field is needed
         return
     end
     local item = tree:add(proto, summary_text(annotation))
@@ -2055,39 +2447,77 @@ local function show(annotation, connection, tree, is_seen)
     show_experts(item, annotation)
 end
 
--- ------------------------------------------------------------------------------------------------------- Dissection
+return { is_referenced = is_referenced, show = show, info_note = info_note, show_notes = show_notes }
 
---- Takes one segment of a frame, or recalls it, and shows it.
+end
+
+-- ==== plugin/src/wireshark/dissector.lua
+modules["wireshark.dissector"] = function()
+
+-- The post-dissector: gives the segments and network errors of each frame to the tracker, and shows the annotations.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, annotator, annotations = require("vocabulary"), require("annotator"), require("annotations")
+local protocol, reader, items = require("wireshark.fields"), require("wireshark.reader"), require("wireshark.tree")
+
+local KINDS, PLAIN, ALL_QUIET = vocabulary.KINDS, vocabulary.PLAIN, annotations.ALL_QUIET
+local proto = protocol.proto
+local get_port, get_stream, get_length = reader.get_port, reader.get_stream, reader.get_length
+local get_flags, get_time = reader.get_flags, reader.get_time
+local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
+local read_offer, read_identity, network_error = reader.read_offer, reader.read_identity, reader.network_error
+local read_segment, read_segments = reader.read_segment, reader.read_segments
+local is_referenced, show, info_note, show_notes = items.is_referenced, items.show, items.info_note, items.show_notes
+
+local tracker
+-- Number of the last frame that was processed. A frame is new if its number is higher, whatever pinfo.visited says: in
+-- plain tshark -2 the first pass has no fields, so that the second pass is the first to see a segment.
+local last_frame
+-- In two passes with a read filter (tshark -2 -R), Wireshark gives the number of a frame that the filter drops to the
+-- next frame, too. By such a number and by stream: the ordinal of the first segment of the frame that kept the number.
+local first_ordinals
+
+--- Forgets the capture.
+local function reset()
+    tracker = annotator.new() -- without a function: NSTime values subtract as numbers do
+    last_frame, first_ordinals = 0, {}
+end
+
+--- Judges one segment of a frame, or recalls its annotation, and shows it.
 -- @param segment as read_segment gives it
--- @param is_new was the frame not processed before
--- @return what is said of it, or nil
+-- @param number of the frame
+-- @param is_new true if the frame was not processed before
+-- @return its annotation, or the notes on it, or nil
 local function process(segment, number, is_new, tree)
-    local stream, flags, is_seen = segment.stream, segment.flags, is_watched(tree)
-    local said, connection
+    local stream, flags, needs_fields = segment.stream, segment.flags, is_referenced(tree)
+    local annotation, connection
     if is_new then
         local offer, identity
         if segment.port then
-            offer = flags % 4 >= 2 and read_offer(segment.port) or nil -- a SYN
+            offer = flags % 4 >= 2 and read_offer(segment.port) or nil -- SYN is set
             identity = read_identity(segment.port, flags)
         end
-        local take = is_seen and tracker.segment or tracker.take
-        said = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
+        local take = needs_fields and tracker.segment or tracker.take
+        annotation = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
             segment.destination, segment.destination_port, flags, segment.seq, segment.ack, segment.length,
             offer, identity)
         connection = tracker.connections[stream]
     else
         local first = first_ordinals[number] and first_ordinals[number][stream] or 0
-        said, connection = tracker:recall(stream, number, first + segment.ordinal, segment.source, segment.source_port,
-            flags, segment.seq, segment.length)
+        local ordinal = first + segment.ordinal
+        annotation, connection = tracker:recall(stream, number, ordinal, segment.source, segment.source_port, flags,
+            segment.seq, segment.length)
     end
-    if said then
-        show(said, connection, tree, is_seen)
+    if annotation then
+        show(annotation, connection, tree, needs_fields)
     end
-    return said
+    return annotation
 end
 
---- Is the only segment of a new frame one with which nothing happens, as most segments of most captures are?
-local function is_uneventful(stream, pinfo)
+--- Returns whether the only segment of a new frame is quiet. Most segments of most captures are: the tracker never gets
+-- them.
+local function is_quiet(stream, pinfo)
     local quiet = tracker.quiet[stream]
     if not quiet then
         return false
@@ -2107,7 +2537,7 @@ local function is_uneventful(stream, pinfo)
     return ends == 3
 end
 
---- A frame without segments: perhaps a network error (N1).
+--- Judges or recalls the network error of a frame without segments, if it holds one (N1), and shows it.
 local function dissect_error(number, is_new, pinfo, tree)
     local network, is_unreachable = network_error()
     local annotation = tracker:recall_error(number)
@@ -2120,12 +2550,12 @@ local function dissect_error(number, is_new, pinfo, tree)
         end
     end
     if annotation then
-        show(annotation, tracker.connections[annotation.stream], tree, is_watched(tree))
+        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree))
         show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo)
     end
 end
 
---- A frame has the number of the one before it, which a read filter dropped.
+--- Prepares for a frame that got the number of the one before it, because a read filter dropped that one.
 local function take_over(number)
     local first = first_ordinals[number] or {}
     for _, stream in ipairs({ get_stream() }) do
@@ -2138,6 +2568,7 @@ local function take_over(number)
     tracker.errors[number] = nil
 end
 
+--- Dissects a frame. Wireshark calls this after all other dissectors.
 function proto.dissector(_, pinfo, tree)
     local stream, another_stream = get_stream()
     if not stream and not get_port() then
@@ -2151,22 +2582,22 @@ function proto.dissector(_, pinfo, tree)
     end
     if is_new then
         last_frame = number
-        if stream and not another_stream and is_uneventful(stream(), pinfo) and not is_watched(tree) then
+        if stream and not another_stream and is_quiet(stream(), pinfo) and not is_referenced(tree) then
             return
         end
     end
-    -- Every header has a source port: with one of them there is one header, and nothing to count (G2).
+    -- Every header has a source port: one of them means one header, and the other fields need not be counted (G2).
     local port, another_port = get_port()
     local segments, is_unclear
     if another_port then
         segments, is_unclear = read_segments(pinfo)
     else
-        segments = { read_segment(port, pinfo) }
+        segments = { read_segment(tracker, port, pinfo) }
     end
     local notes = ""
     for index = 1, #segments do
-        local said = process(segments[index], number, is_new, tree)
-        notes = notes .. (said and info_note(said) or "")
+        local annotation = process(segments[index], number, is_new, tree)
+        notes = notes .. (annotation and info_note(annotation) or "")
     end
     show_notes(notes, pinfo)
     if #segments == 0 and not is_unclear then -- N1
@@ -2178,157 +2609,217 @@ proto.init = reset
 reset()
 register_postdissector(proto)
 
--- ------------------------------------------------------------------------------------------ Table of the connections
-
---- Offers the table to tshark and to Wireshark's Tools menu. A function, since Lua allows no more than 200 local
--- variables in one, and the rules above take as many.
-local function register_tools()
-    local HEADINGS = {
-        "stream", "frame", "client", "server", "establishment", "handshake_ms", "termination", "closed_by",
-        "teardown_ms", "conn_state", "history", "anomalies",
-    }
-    local IS_NUMBER = { stream = true, frame = true, handshake_ms = true, teardown_ms = true }
-    -- A window with more rows would take long to open.
-    local MOST_ROWS, SLOWEST = 10000, 10
-
-    --- An address, or the name that Wireshark gives it, with a port; names come from the network and can hold anything.
-    local function end_text(address, port)
-        local text = tostring(address):gsub("%c", "?")
-        return format(text:find(":", 1, true) and "[%s]:%d" or "%s:%d", text, port)
-    end
-
-    local function milliseconds(time)
-        return time and format("%.3f", time:tonumber() * 1000) or ""
-    end
-
-    --- The connections of the capture so far.
-    -- @param most how many at most
-    -- @return a list of tables with a string for each of HEADINGS, and how many connections there are
-    local function connection_rows(most)
-        local streams = {}
-        for stream in pairs(tracker.connections) do
-            streams[#streams + 1] = stream
-        end
-        table.sort(streams)
-        local rows = {}
-        for index = 1, min(#streams, most) do
-            local connection = tracker.connections[streams[index]]
-            local summary = summary_of(connection)
-            rows[index] = {
-                stream = format("%d", connection.stream), frame = format("%d", connection.first_frame),
-                client = end_text(summary.client, summary.client_port),
-                server = end_text(summary.server, summary.server_port),
-                establishment = summary.establishment, handshake_ms = milliseconds(summary.handshake_time),
-                termination = summary.termination, closed_by = summary.closed_by or "",
-                teardown_ms = milliseconds(summary.teardown_time),
-                conn_state = summary.conn_state, history = summary.history or "", anomalies = summary.anomalies or "",
-            }
-        end
-        return rows, #streams
-    end
-
-    local function csv_text(rows)
-        local lines = { concat(HEADINGS, ",") }
-        for index, row in ipairs(rows) do
-            local cells = {}
-            for column, heading in ipairs(HEADINGS) do
-                local text = row[heading]
-                cells[column] = text:find('[",]') and '"' .. text:gsub('"', '""') .. '"' or text
-            end
-            lines[index + 1] = concat(cells, ",")
-        end
-        return concat(lines, "\n") .. "\n"
-    end
-
-    local function table_text(rows)
-        local lines = {}
-        for index = 0, #rows do
-            lines[index + 1] = ""
-        end
-        for _, heading in ipairs(HEADINGS) do
-            local width = #heading
-            for _, row in ipairs(rows) do
-                width = max(width, #row[heading])
-            end
-            for index = 0, #rows do
-                local text = index == 0 and heading or rows[index][heading]
-                local space = (" "):rep(width - #text)
-                lines[index + 1] = lines[index + 1] .. (IS_NUMBER[heading] and space .. text or text .. space) .. "  "
-            end
-        end
-        return ((concat(lines, "\n") .. "\n"):gsub(" +\n", "\n"))
-    end
-
-    --- The same for a window, which is narrow and breaks long lines.
-    local function record_text(rows, count)
-        local lines = {}
-        local function say(template, ...)
-            lines[#lines + 1] = format(template, ...)
-        end
-        for _, row in ipairs(rows) do
-            say("stream %s, frame %s: %s → %s", row.stream, row.frame, row.client, row.server)
-            say("    opening: %s%s", row.establishment,
-                row.handshake_ms ~= "" and " in " .. row.handshake_ms .. " ms" or "")
-            say("    closing: %s%s%s", row.termination, row.closed_by ~= "" and " by " .. row.closed_by or "",
-                row.teardown_ms ~= "" and " in " .. row.teardown_ms .. " ms" or "")
-            if row.anomalies ~= "" then
-                say("    unusual: %s", (row.anomalies:gsub("%+", ", ")))
-            end
-        end
-        if count > #rows then
-            say("... and %d more: Copy as CSV has all of them.", count - #rows)
-        end
-        return concat(lines, "\n")
-    end
-
-    --- tshark -q -z tcp_handshake,connections
-    register_stat_cmd_arg("tcp_handshake,connections", function()
-        local listener = Listener.new()
-        function listener.draw()
-            io.stdout:write(table_text((connection_rows(math.huge))))
-        end
-    end)
-
-    if gui_enabled() then
-        register_menu("TCP Handshake: connections", function()
-            local rows, count = connection_rows(MOST_ROWS)
-            local window = TextWindow.new("TCP Handshake: connections")
-            window:set_atclose(function()
-                window = nil -- held until here: a window that is collected as garbage closes
-            end)
-            window:set(record_text(rows, count))
-            window:add_button("Copy as CSV", function()
-                copy_to_clipboard(csv_text((connection_rows(math.huge))))
-            end)
-        end, MENU_TOOLS_UNSORTED)
-
-        register_menu("TCP Handshake: failed opens", function()
-            set_filter("tcp_handshake.establishment in "
-                .. '{"refused", "unanswered", "unreachable", "half-open", "aborted"}')
-            apply_filter()
-        end, MENU_TOOLS_UNSORTED)
-
-        register_menu("TCP Handshake: slowest handshakes", function()
-            local timed = {}
-            for _, connection in pairs(tracker.connections) do
-                if connection.handshake_time then
-                    timed[#timed + 1] = connection
-                end
-            end
-            table.sort(timed, function(one, other)
-                return other.handshake_time < one.handshake_time
-            end)
-            local streams = {}
-            for index = 1, min(#timed, SLOWEST) do
-                streams[index] = format("%d", timed[index].stream)
-            end
-            if #streams == 0 then
-                report_failure("TCP Handshake: the capture holds no handshake from SYN to third step.")
-                return
-            end
-            set_filter("tcp_handshake.handshake_step && tcp.stream in {" .. concat(streams, ", ") .. "}")
-            apply_filter()
-        end, MENU_TOOLS_UNSORTED)
-    end
+--- Returns the tracker of the present capture.
+local function current_tracker()
+    return tracker
 end
-register_tools()
+
+return { current_tracker = current_tracker }
+
+end
+
+-- ==== plugin/src/wireshark/tools.lua
+modules["wireshark.tools"] = function()
+
+-- The table of the connections: the statistic for tshark, and the entries of Wireshark's Tools menu.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local summary_of = require("connection_row").summary_of
+local current_tracker = require("wireshark.dissector").current_tracker
+
+local max, min, format, concat, tostring = math.max, math.min, string.format, table.concat, tostring
+
+local HEADINGS = {
+    "stream", "frame", "client", "server", "establishment", "handshake_ms", "termination", "closed_by",
+    "teardown_ms", "conn_state", "history", "anomalies",
+}
+local IS_NUMBER = { stream = true, frame = true, handshake_ms = true, teardown_ms = true }
+-- A window with more rows takes long to open.
+local MAX_ROWS = 10000
+-- How many of the slowest handshakes the menu entry shows.
+local SLOWEST_COUNT = 10
+
+--- Returns an address, or the name that Wireshark gives it, with a port. Control characters are replaced, because names
+-- come from the network.
+local function end_text(address, port)
+    local text = tostring(address):gsub("%c", "?")
+    return format(text:find(":", 1, true) and "[%s]:%d" or "%s:%d", text, port)
+end
+
+--- Returns a time in milliseconds as text; empty if there is none.
+local function milliseconds(time)
+    return time and format("%.3f", time:tonumber() * 1000) or ""
+end
+
+--- Returns the connections of the capture so far, ordered by stream.
+-- @param max_rows how many at most
+-- @return a list of tables with a string for each of HEADINGS
+-- @return how many connections there are
+local function connection_rows(max_rows)
+    local tracker, streams = current_tracker(), {}
+    for stream in pairs(tracker.connections) do
+        streams[#streams + 1] = stream
+    end
+    table.sort(streams)
+    local rows = {}
+    for index = 1, min(#streams, max_rows) do
+        local connection = tracker.connections[streams[index]]
+        local summary = summary_of(connection)
+        rows[index] = {
+            stream = format("%d", connection.stream), frame = format("%d", connection.first_frame),
+            client = end_text(summary.client, summary.client_port),
+            server = end_text(summary.server, summary.server_port),
+            establishment = summary.establishment, handshake_ms = milliseconds(summary.handshake_time),
+            termination = summary.termination, closed_by = summary.closed_by or "",
+            teardown_ms = milliseconds(summary.teardown_time),
+            conn_state = summary.conn_state, history = summary.history or "", anomalies = summary.anomalies or "",
+        }
+    end
+    return rows, #streams
+end
+
+--- Returns rows as CSV with a heading.
+local function csv_text(rows)
+    local lines = { concat(HEADINGS, ",") }
+    for index, row in ipairs(rows) do
+        local cells = {}
+        for column, heading in ipairs(HEADINGS) do
+            local text = row[heading]
+            cells[column] = text:find('[",]') and '"' .. text:gsub('"', '""') .. '"' or text
+        end
+        lines[index + 1] = concat(cells, ",")
+    end
+    return concat(lines, "\n") .. "\n"
+end
+
+--- Returns rows as a table in columns with a heading.
+local function table_text(rows)
+    local lines = {}
+    for index = 0, #rows do
+        lines[index + 1] = ""
+    end
+    for _, heading in ipairs(HEADINGS) do
+        local width = #heading
+        for _, row in ipairs(rows) do
+            width = max(width, #row[heading])
+        end
+        for index = 0, #rows do
+            local text = index == 0 and heading or rows[index][heading]
+            local space = (" "):rep(width - #text)
+            lines[index + 1] = lines[index + 1] .. (IS_NUMBER[heading] and space .. text or text .. space) .. "  "
+        end
+    end
+    return ((concat(lines, "\n") .. "\n"):gsub(" +\n", "\n"))
+end
+
+--- Returns rows as short lines, because a window is narrow and breaks long ones.
+-- @param count how many connections there are
+local function record_text(rows, count)
+    local lines = {}
+    local function add_line(template, ...)
+        lines[#lines + 1] = format(template, ...)
+    end
+    for _, row in ipairs(rows) do
+        add_line("stream %s, frame %s: %s → %s", row.stream, row.frame, row.client, row.server)
+        add_line("    opening: %s%s", row.establishment,
+            row.handshake_ms ~= "" and " in " .. row.handshake_ms .. " ms" or "")
+        add_line("    closing: %s%s%s", row.termination, row.closed_by ~= "" and " by " .. row.closed_by or "",
+            row.teardown_ms ~= "" and " in " .. row.teardown_ms .. " ms" or "")
+        if row.anomalies ~= "" then
+            add_line("    unusual: %s", (row.anomalies:gsub("%+", ", ")))
+        end
+    end
+    if count > #rows then
+        add_line("... and %d more: Copy as CSV has all of them.", count - #rows)
+    end
+    return concat(lines, "\n")
+end
+
+-- tshark -q -z tcp_handshake,connections
+register_stat_cmd_arg("tcp_handshake,connections", function()
+    local listener = Listener.new()
+    function listener.draw()
+        io.stdout:write(table_text((connection_rows(math.huge))))
+    end
+end)
+
+if gui_enabled() then
+    register_menu("TCP Handshake: connections", function()
+        local rows, count = connection_rows(MAX_ROWS)
+        local window = TextWindow.new("TCP Handshake: connections")
+        window:set_atclose(function()
+            window = nil -- the reference is kept until here, since Lua closes a window that it collects as garbage
+        end)
+        window:set(record_text(rows, count))
+        window:add_button("Copy as CSV", function()
+            copy_to_clipboard(csv_text((connection_rows(math.huge))))
+        end)
+    end, MENU_TOOLS_UNSORTED)
+
+    register_menu("TCP Handshake: failed opens", function()
+        set_filter("tcp_handshake.establishment in "
+            .. '{"refused", "unanswered", "unreachable", "half-open", "aborted"}')
+        apply_filter()
+    end, MENU_TOOLS_UNSORTED)
+
+    register_menu("TCP Handshake: slowest handshakes", function()
+        local timed = {}
+        for _, connection in pairs(current_tracker().connections) do
+            if connection.handshake_time then
+                timed[#timed + 1] = connection
+            end
+        end
+        table.sort(timed, function(one, other)
+            return other.handshake_time < one.handshake_time
+        end)
+        local streams = {}
+        for index = 1, min(#timed, SLOWEST_COUNT) do
+            streams[index] = format("%d", timed[index].stream)
+        end
+        if #streams == 0 then
+            report_failure("TCP Handshake: the capture holds no handshake from SYN to third step.")
+            return
+        end
+        set_filter("tcp_handshake.handshake_step && tcp.stream in {" .. concat(streams, ", ") .. "}")
+        apply_filter()
+    end, MENU_TOOLS_UNSORTED)
+end
+
+end
+
+-- ==== plugin/src/main.lua
+modules["main"] = function()
+
+-- Where the plugin begins: returns the state machine without Wireshark, else registers the plugin in Wireshark.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, annotator = require("vocabulary"), require("annotator")
+
+local VERSION = "0.1.0" -- `make plugin` puts the version of pybridge/version.py here
+
+if not Proto then
+    return { new = annotator.new, VERSION = VERSION, ANOMALIES = vocabulary.ANOMALIES }
+end
+
+local version = tostring(get_version and get_version() or "an older one")
+if (tonumber(version:match("^%d+")) or 0) < 4 then
+    local complain = report_failure or print
+    complain(string.format("tcp_handshake.lua needs Wireshark 4.0 or later; this is %s. It is not loaded.", version))
+    return
+end
+
+if set_plugin_info then
+    set_plugin_info({
+        version = VERSION,
+        description = "Annotates how TCP connections are opened, closed and aborted",
+    })
+end
+
+require("wireshark.dissector")
+require("wireshark.tools")
+
+end
+
+return require("main")

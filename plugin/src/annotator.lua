@@ -1,0 +1,437 @@
+-- The Tracker: annotates the segments of a capture, one after the other and in their order (G6).
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state_rules, notes = require("vocabulary"), require("state"), require("notes")
+local connection_row, judging, annotations = require("connection_row"), require("judge"), require("annotations")
+
+local format, tostring = string.format, tostring
+local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
+local CLOSED, LISTEN, SYN_SENT = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.SYN_SENT
+local SYN, SYN_ACK = vocabulary.SYN, vocabulary.SYN_ACK
+local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
+local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
+local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
+local new_end, new_attempt, is_idle = state_rules.new_end, state_rules.new_attempt, state_rules.is_idle
+local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
+local note_history, summary_of = connection_row.note_history, connection_row.summary_of
+local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
+local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
+local annotation_of, quiet_of = annotations.annotation_of, annotations.quiet_of
+local marks_of, last_up_to = annotations.marks_of, annotations.last_up_to
+
+-- Anomalies that follow from the situation in which a segment without a role was sent. A segment that has only such an
+-- anomaly needs no entry in the log.
+local IS_FOLLOWING = {
+    ["invalid-flags"] = true, ["segment-after-close"] = true, ["half-close-data"] = true, ["data-after-fin"] = true,
+    ["half-close-data+data-after-fin"] = true,
+}
+
+--- Annotates the segments of a capture. Interface:
+--
+--   local tracker = new(subtract)
+--   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
+--                   flags, seq, ack, length, offer, identity)   -> annotation
+--   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
+--   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
+--                                                     -> annotation and record of the connection, or nil
+--   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
+--                                                     -> annotation, or nil if the error has no effect
+--   tracker:connection(stream)                        -> summary, or nil
+--
+-- Addresses are any values with an `==`, and with a tostring that is the same for equal ones. They may be nil where
+-- Tracker:needs_addresses returns false. Times are any values that subtract takes. The offer is nil if the options are
+-- not known, else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open
+-- (a string or nil). The identity is that of G8, or nil.
+--
+-- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
+-- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
+-- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's),
+-- sack_permitted, timestamps and ecn; with a teardown_step also is_simultaneous_close (true), if it is known to be one
+-- by then; after the first pass, answered_in. The annotation of a network error has stream and no sender.
+--
+-- A summary is a read-only table of the values at the moment: establishment, termination, closed_by (or nil),
+-- conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state, client,
+-- client_port, server, server_port.
+local Tracker = {}
+Tracker.__index = Tracker
+
+--- Returns a new tracker.
+-- @tparam ?function subtract function (later, earlier) that subtracts times; without it they are plain numbers
+-- @treturn Tracker
+local function new(subtract)
+    local minus = subtract or function(later, earlier)
+        return later - earlier
+    end
+    -- Where the capture lacks one of the two times, there is no difference.
+    local function elapsed(later, earlier)
+        if later ~= nil and earlier ~= nil then
+            return minus(later, earlier)
+        end
+        return nil
+    end
+    return setmetatable({
+        subtract = elapsed,
+        connections = {}, -- stream -> connection
+        quiet = {}, -- stream -> which of its plain segments, alone in their frame, the caller may skip (QUIET)
+        latest = {}, -- key of two ends -> their latest connection
+        errors = {}, -- frame -> annotation of a network error with an effect
+        current = { subtract = elapsed }, -- notes on the latest segment
+    }, Tracker)
+end
+
+--- Returns whether a connection has these addresses, in either direction.
+local function has_addresses(connection, one, other)
+    local addresses = connection.addresses
+    return (addresses[1] == one and addresses[2] == other) or (addresses[1] == other and addresses[2] == one)
+end
+
+--- Returns the key of the two ends of a connection, which is the same in either direction.
+-- @tparam any source
+-- @tparam number source_port
+-- @tparam any destination
+-- @tparam number destination_port
+-- @treturn string
+function Tracker:key_of_ends(source, source_port, destination, destination_port)
+    local one, two = tostring(source), tostring(destination)
+    if two < one or two == one and destination_port < source_port then
+        one, source_port, two, destination_port = two, destination_port, one, source_port
+    end
+    local key = one .. " " .. source_port .. " " .. two .. " " .. destination_port
+    -- Where Wireshark resolves names, different addresses can have one name.
+    while self.latest[key] and not has_addresses(self.latest[key], source, destination) do
+        key = key .. "+"
+    end
+    return key
+end
+
+--- Returns the record of a connection before its first segment.
+-- @param former the former connection between the same two ends, or nil
+-- @param addresses, ports lists of the two ends', first that of the end that sends the first segment (G5)
+local function new_connection(stream, frame, former, addresses, ports)
+    local client = ports[1] < ports[2] and 2 or 1 -- E2: the lower port is the server's
+    return {
+        stream = stream, first_frame = frame, former = former, -- G4, A2
+        addresses = addresses, ports = ports, -- G5
+        log = {},
+        client = client, client_settled = false,
+        fresh = true, is_begun = false, closed_by_error = false,
+        attempt = new_attempt(),
+        recent = {}, had_duplicate = false, -- G8: recent by end, nil if there are none
+        history_letters = "", -- Z1: as if the first end were the client
+        anomalies = {}, handshake_time = nil, teardown_time = nil,
+        new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
+        -- last_frame, last_ordinal; after Tracker:review, instead of the log: keys, annotations, situations, situation,
+        -- offers, answerable (annotations with a role by frame)
+    }
+end
+
+--- Begins a connection with its first segment.
+-- @tparam number stream
+-- @tparam number frame
+-- @tparam any source
+-- @tparam number source_port
+-- @tparam any destination
+-- @tparam number destination_port
+-- @treturn table the record of the connection
+function Tracker:open(stream, frame, source, source_port, destination, destination_port)
+    local key = self:key_of_ends(source, source_port, destination, destination_port)
+    local connection = new_connection(stream, frame, self.latest[key], { source, destination },
+        { source_port, destination_port })
+    self.latest[key] = connection
+    self.connections[stream] = connection
+    return connection
+end
+
+--- Returns the index of the end that sent a segment (G5).
+local function sender_of(connection, source, source_port)
+    local ports = connection.ports
+    if source_port ~= ports[1] then
+        return 2
+    end
+    return (source_port ~= ports[2] or source == connection.addresses[1]) and 1 or 2
+end
+
+--- Returns whether the addresses of a segment matter. Where a connection is known and its ports differ, the ports tell
+-- its ends apart (G5).
+-- @tparam number stream
+-- @treturn boolean
+function Tracker:needs_addresses(stream)
+    local connection = self.connections[stream]
+    return not connection or connection.ports[1] == connection.ports[2]
+end
+
+--- Returns the index of the end of a stream that sent a segment (G5).
+-- @tparam number stream
+-- @tparam any source
+-- @tparam number source_port
+-- @treturn number 1 or 2
+function Tracker:sender(stream, source, source_port)
+    return sender_of(self.connections[stream], source, source_port)
+end
+
+--- Returns the ordinal of the next segment among those of its connection in its frame (G2).
+local function next_ordinal(connection, frame)
+    local ordinal = 0
+    if connection.last_frame == frame then
+        ordinal = connection.last_ordinal + 1
+    end
+    connection.last_frame, connection.last_ordinal = frame, ordinal
+    return ordinal
+end
+
+--- Judges the next segment of a connection.
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+-- @tparam boolean with_annotation true if the caller needs explanations and response times
+-- @treturn table the notes on the segment, which hold until the next one is judged
+function Tracker:judge(connection, entry, with_annotation)
+    local segment, sender, kind = self.current, entry[SENDER], KINDS[entry[FLAGS] % 32]
+    segment.frame, segment.time, segment.sender, segment.peer = entry[FRAME], entry[TIME], sender, 3 - sender
+    segment.kind, segment.flags, segment.seq, segment.ack = kind, entry[FLAGS], entry[SEQ], entry[ACK]
+    segment.length, segment.offer = entry[LENGTH], entry[OFFER]
+    segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
+    segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
+    segment.judged, segment.explanations = true, with_annotation and {} or nil
+    if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
+        add_anomaly(segment, "port-reuse")
+    end
+    connection.is_begun = true
+    if is_duplicate(connection, entry, kind) then -- G8
+        segment.judged, connection.had_duplicate = false, true
+        add_anomaly(segment, "duplicate")
+    else
+        judge(connection, segment)
+        note_history(connection, segment)
+        note_recent(connection, segment, entry)
+    end
+    for anomaly in pairs(segment.anomalies or {}) do -- C16
+        connection.anomalies[anomaly] = true
+    end
+    connection.handshake_time = connection.handshake_time or segment.handshake_time -- C8
+    connection.teardown_time = segment.teardown_time or connection.teardown_time -- C10
+    segment.anomaly = join_anomalies(segment.anomalies)
+    segment.is_simultaneous_close = segment.teardown_step and connection.attempt.simultaneous_close
+    return segment
+end
+
+--- Judges a segment without an annotation, and logs it if it changes or says something.
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+-- @treturn table the notes on the segment
+function Tracker:log(connection, entry)
+    local log, sender = connection.log, entry[SENDER]
+    local state, peer_state, progress, recent, letters = marks_of(connection, sender)
+    local segment = self:judge(connection, entry, false)
+    local is_kept = #log == 0 or segment.role or segment.anomaly and not IS_FOLLOWING[segment.anomaly]
+    if not is_kept then
+        local a, b, c, d, e = marks_of(connection, sender)
+        is_kept = a ~= state or b ~= peer_state or c ~= progress or d ~= recent or e ~= letters
+    end
+    if is_kept then
+        log[#log + 1] = entry
+    end
+    return segment
+end
+
+--- Notes in the annotation of a segment which frame answers it first (C17).
+-- @param answered the frame of the segment, or nil
+-- @param frame that answers it
+local function note_answer(connection, answered, frame)
+    local annotation = answered and connection.answerable[answered]
+    if annotation then
+        annotation.answered_in = annotation.answered_in or frame
+    end
+end
+
+--- Judges a segment, and keeps its annotation if it changes or says something.
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+-- @treturn table the annotation
+function Tracker:annotate(connection, entry)
+    local segment = self:judge(connection, entry, true)
+    local former = connection.situation
+    local situation = situation_of(connection)
+    connection.situation = situation
+    if situation == former and not segment.role then
+        local prepared = quiet_annotation(situation, segment.sender, segment.kind, segment.seq, segment.length)
+        if prepared.anomaly == segment.anomaly then
+            return prepared
+        end
+    end
+    local annotation = annotation_of(connection, segment, situation)
+    local index = #connection.keys + 1
+    connection.keys[index] = entry[FRAME] * ORDINALS + entry[ORDINAL]
+    connection.annotations[index] = annotation
+    connection.situations[index] = situation
+    if annotation.role then
+        connection.answerable[entry[FRAME]] = annotation
+        note_answer(connection, annotation.responds_to, entry[FRAME])
+    end
+    return annotation
+end
+
+--- Closes the client, because a network error answers its SYN (N2).
+local function close_by_error(connection, frame)
+    local client = connection[connection.client]
+    client.state = CLOSED
+    connection.closed_by_error = true
+    connection.attempt.unreachable = true
+    connection.anomalies["unreachable"] = true
+    if connection.log then
+        connection.log[#connection.log + 1] = frame
+    else
+        note_answer(connection, client.syn_frame, frame)
+    end
+end
+
+--- Judges a connection again from its log, to get its annotations.
+-- @tparam table connection
+function Tracker:review(connection)
+    local log, anomalies = connection.log, connection.anomalies
+    local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
+        connection.ports)
+    for name, value in pairs(blank) do
+        connection[name] = value
+    end
+    connection.log = nil
+    connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
+    connection.answerable = {}
+    for index = 1, #log do
+        local entry = log[index]
+        if type(entry) == "table" then
+            self:annotate(connection, entry)
+        else -- the frame of a network error
+            close_by_error(connection, entry)
+        end
+    end
+    connection.anomalies = anomalies -- the log lacks segments whose anomaly follows from the situation
+end
+
+--- Judges the next segment of the capture, where no annotation of it is needed.
+-- @tparam number stream
+-- @tparam number frame
+-- @tparam any time
+-- @tparam any source
+-- @tparam number source_port
+-- @tparam any destination
+-- @tparam number destination_port
+-- @tparam number flags
+-- @tparam number seq
+-- @tparam number ack
+-- @tparam number length of its payload
+-- @tparam ?table offer
+-- @tparam ?number identity
+-- @treturn table with role, handshake_step, teardown_step, is_simultaneous_close, anomaly and handshake_time as in an
+--   annotation; it holds until the next segment is judged
+function Tracker:take(stream, frame, time, source, source_port, destination, destination_port,
+                      flags, seq, ack, length, offer, identity)
+    local connection = self.connections[stream]
+        or self:open(stream, frame, source, source_port, destination, destination_port)
+    local sender, ordinal = sender_of(connection, source, source_port), next_ordinal(connection, frame)
+    local entry = { ordinal, frame, time, sender, flags, seq, ack, length, offer, identity }
+    local annotation = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
+    self.quiet[stream] = quiet_of(connection)
+    return annotation
+end
+
+--- Annotates the next segment of the capture. Parameters as of Tracker:take.
+-- @treturn table the annotation
+function Tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
+                         flags, seq, ack, length, offer, identity)
+    local connection = self.connections[stream]
+        or self:open(stream, frame, source, source_port, destination, destination_port)
+    if connection.log then
+        self:review(connection)
+    end
+    return self:take(stream, frame, time, source, source_port, destination, destination_port, flags, seq, ack, length,
+        offer, identity)
+end
+
+--- Returns the annotation of a segment that was judged before, or skipped because it was quiet.
+-- @tparam number stream
+-- @tparam number frame
+-- @tparam number ordinal its place among the segments of its connection in its frame, from 0
+-- @tparam any source
+-- @tparam number source_port
+-- @tparam number flags
+-- @tparam number seq
+-- @tparam number length of its payload
+-- @treturn ?table the annotation, or nil if the connection is not known
+-- @treturn ?table the record of the connection
+function Tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
+    local connection = self.connections[stream]
+    -- When Wireshark dissects a segment again, it can put it into a later stream of the same ends.
+    while connection and connection.first_frame > frame do
+        connection = connection.former
+    end
+    if not connection then
+        return nil, nil
+    end
+    if connection.log then
+        self:review(connection)
+    end
+    local key = frame * ORDINALS + ordinal
+    local index = last_up_to(connection.keys, key)
+    if connection.keys[index] == key then
+        return connection.annotations[index], connection
+    end
+    local sender = sender_of(connection, source, source_port)
+    return quiet_annotation(connection.situations[index], sender, KINDS[flags % 32], seq, length), connection
+end
+
+--- Judges a network error (N1 to N3).
+-- @tparam number frame
+-- @tparam any time
+-- @tparam any source the quoted sender
+-- @tparam number source_port
+-- @tparam any destination the quoted receiver
+-- @tparam number destination_port
+-- @tparam ?number stream the quoted tcp.stream
+-- @treturn ?table the annotation, or nil if the error has no effect
+function Tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
+    local connection
+    if stream then
+        connection = self.connections[stream]
+    else
+        connection = self.latest[self:key_of_ends(source, source_port, destination, destination_port)]
+    end
+    if not connection then
+        return nil
+    end
+    local client, server = connection[connection.client], connection[3 - connection.client]
+    local is_from_client = source_port == connection.ports[connection.client]
+        and source == connection.addresses[connection.client]
+    if client.state ~= SYN_SENT or not is_idle(server) or not is_from_client then
+        return nil
+    end
+    close_by_error(connection, frame)
+    local annotation = {
+        stream = connection.stream,
+        client_state = client.state, server_state = server.state,
+        anomaly = "unreachable",
+        responds_to = client.syn_frame,
+        response_time = self.subtract(time, client.syn_frame_time),
+        explanation = with_unit(format("reports that the client's SYN with sequence number %.0f did not arrive",
+            client.isn)),
+    }
+    self.errors[frame] = annotation
+    return annotation
+end
+
+--- Returns the annotation of a network error that was judged before.
+-- @tparam number frame
+-- @treturn ?table the annotation, or nil if the error had no effect
+function Tracker:recall_error(frame)
+    return self.errors[frame]
+end
+
+--- Returns the summary of a connection at the moment (C17).
+-- @tparam number stream
+-- @treturn ?table the summary, or nil if the connection is not known
+function Tracker:connection(stream)
+    local connection = self.connections[stream]
+    return connection and summary_of(connection)
+end
+
+return { new = new }

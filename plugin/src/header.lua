@@ -1,0 +1,24 @@
+-- TCP Handshake: annotates how TCP connections are opened, closed and aborted.
+--
+-- A Wireshark post-dissector. It adds a tree "TCP Handshake" to every TCP segment with its sender, its role
+-- (SYN, SYN-ACK, HANDSHAKE-ACK, ACK-OF-FIN, FIN, RST), the states of both ends by RFC 9293, response times and
+-- anomalies, all filterable as tcp_handshake.*.
+--
+-- Install: copy this file into the personal Lua plugin folder (Help > About Wireshark > Folders, or
+-- `tshark -G folders`); on Linux and macOS ~/.local/lib/wireshark/plugins, on Windows %APPDATA%\Wireshark\plugins.
+-- Or try it once: tshark -X lua_script:tcp_handshake.lua -r capture.pcap
+-- Needs Wireshark 4.0 or later. Without Wireshark the file returns its state machine (see "Tracker").
+--
+-- How to read this file. Each part begins with a line "-- ==== plugin/src/NAME.lua":
+--   vocabulary, state, notes        the words of the annotations; the record of a connection; notes on a segment
+--   opening, closing, aborting      the rules of chapters H, T and R: how a segment changes the record
+--   connection_row, judge           the connection's row (C, Z); which rules judge a segment (G7, G8, X4)
+--   annotations, annotator          what is kept of a capture; the Tracker, which annotates segment by segment
+--   wireshark.fields, .experts      the protocol with its preferences and fields; its expert information
+--   wireshark.reader, .tree         a frame's segments out of Wireshark's fields; the items and notes that users see
+--   wireshark.dissector, .tools     the post-dissector itself; the statistic and the entries of the Tools menu
+--   main                            begins here: returns the state machine, or registers all of that in Wireshark
+--
+-- Rule numbers in comments (G1, H8.3 ...) are those of the specification, docs/annotations.md.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later

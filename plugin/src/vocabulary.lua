@@ -1,0 +1,78 @@
+-- The words of the annotations, and the numbers that the rules compare with. Every part takes them from here.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+-- Sequence and acknowledgement numbers are taken modulo 2^32. A distance below half of that means "at or after".
+local MODULUS = 4294967296
+local HALF = 2147483648
+-- X2: how much can follow a SYN-ACK before its first acknowledgement: an unscaled window and a FIN.
+local FIRST_WINDOW = 65536
+-- G8: an identity from here on is a timestamp, a lower one the identification of an IP header.
+local TIMESTAMP = 65536
+-- G8: how many segments of an end are compared.
+local RECENT = 4
+-- G2: an ordinal below this tells apart several segments of one connection in one frame.
+local ORDINALS = 65536
+
+-- X1: the states of RFC 9293, section 3.3.2, that an end can be in.
+local CLOSED, LISTEN = "CLOSED", "LISTEN"
+local SYN_SENT, SYN_RECEIVED, ESTABLISHED = "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED"
+local FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT = "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT"
+local CLOSING, LAST_ACK, TIME_WAIT = "CLOSING", "LAST-ACK", "TIME-WAIT"
+
+-- X4: a connection is over when both ends are in one of these states.
+local IS_OVER = { [CLOSED] = true, [LISTEN] = true, [TIME_WAIT] = true }
+-- X3: an attempt is opened when both ends are in one of these states.
+local IS_OPENED = {
+    [ESTABLISHED] = true, [FIN_WAIT_1] = true, [FIN_WAIT_2] = true, [CLOSE_WAIT] = true,
+    [CLOSING] = true, [LAST_ACK] = true, [TIME_WAIT] = true,
+}
+
+-- G7: the kinds of segments. A kind that is a role too has the role's name.
+local INVALID, PLAIN = "invalid", "plain"
+local SYN, SYN_ACK, FIN, RST = "SYN", "SYN-ACK", "FIN", "RST"
+-- The roles that are no kinds.
+local HANDSHAKE_ACK, ACK_OF_FIN = "HANDSHAKE-ACK", "ACK-OF-FIN"
+
+-- G7: the kind of a segment by the lowest five of its flags: ACK 16, PSH 8, RST 4, SYN 2, FIN 1.
+local KINDS = {}
+for flags = 0, 31 do
+    local fin, syn, ack = flags % 2 >= 1, flags % 4 >= 2, flags >= 16
+    if flags % 8 >= 4 then
+        KINDS[flags] = RST
+    elseif (syn and fin) or not (syn or ack) then
+        KINDS[flags] = INVALID
+    elseif syn then
+        KINDS[flags] = ack and SYN_ACK or SYN
+    else
+        KINDS[flags] = fin and FIN or PLAIN
+    end
+end
+
+-- The anomalies, in the order of the table in chapter A of the specification.
+local ANOMALIES = {
+    "syn-retransmission", "syn-ack-retransmission", "fin-retransmission", "connection-refused", "unreachable",
+    "handshake-aborted", "simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data",
+    "data-after-fin", "rst-after-fin", "segment-after-close", "port-reuse", "ack-mismatch", "invalid-flags",
+    "syn-on-established", "duplicate",
+}
+-- A3: a segment with one of these anomalies is a retransmission.
+local IS_RETRANSMISSION = {
+    ["syn-retransmission"] = true, ["syn-ack-retransmission"] = true, ["fin-retransmission"] = true,
+}
+
+-- Places in an entry, the list that the tracker keeps of a segment. SENDER is the index of the end that sent it.
+local ORDINAL, FRAME, TIME, SENDER, FLAGS, SEQ, ACK, LENGTH, OFFER, IDENTITY = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+
+return {
+    MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, TIMESTAMP = TIMESTAMP, RECENT = RECENT,
+    ORDINALS = ORDINALS,
+    CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
+    FIN_WAIT_1 = FIN_WAIT_1, FIN_WAIT_2 = FIN_WAIT_2, CLOSE_WAIT = CLOSE_WAIT, CLOSING = CLOSING,
+    LAST_ACK = LAST_ACK, TIME_WAIT = TIME_WAIT, IS_OVER = IS_OVER, IS_OPENED = IS_OPENED,
+    INVALID = INVALID, PLAIN = PLAIN, SYN = SYN, SYN_ACK = SYN_ACK, FIN = FIN, RST = RST,
+    HANDSHAKE_ACK = HANDSHAKE_ACK, ACK_OF_FIN = ACK_OF_FIN, KINDS = KINDS,
+    ANOMALIES = ANOMALIES, IS_RETRANSMISSION = IS_RETRANSMISSION,
+    ORDINAL = ORDINAL, FRAME = FRAME, TIME = TIME, SENDER = SENDER, FLAGS = FLAGS, SEQ = SEQ, ACK = ACK,
+    LENGTH = LENGTH, OFFER = OFFER, IDENTITY = IDENTITY,
+}

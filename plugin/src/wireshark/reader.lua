@@ -1,0 +1,219 @@
+-- Reads segments and network errors out of the fields of a frame (G1 to G3, G8, N1, C12, C13).
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local TIMESTAMP = require("vocabulary").TIMESTAMP
+
+local floor, max, min = math.floor, math.max, math.min
+
+-- ------------------------------------------------------------------------------------------------------- Extractors
+
+-- For each of these fields Wireshark keeps the values of every frame. For most frames that costs more than all the rest
+-- of the plugin. So the other values of a TCP header are read from its bytes, and only when a rule needs them.
+
+-- G1, G4
+local get_port, get_stream = Field.new("tcp.srcport"), Field.new("tcp.stream")
+local get_length, get_flags = Field.new("tcp.len"), Field.new("tcp.flags")
+-- G3, N1: the network layers, with the types of their network errors. "Fragmentation needed" is not one of them.
+local NETWORKS = {
+    {
+        get_source = Field.new("ip.src"), get_destination = Field.new("ip.dst"),
+        get_type = Field.new("icmp.type"), get_code = Field.new("icmp.code"),
+        errors = { [3] = true, [11] = true, [12] = true }, unreachable = 3, fragmentation_needed = 4,
+    },
+    {
+        get_source = Field.new("ipv6.src"), get_destination = Field.new("ipv6.dst"),
+        get_type = Field.new("icmpv6.type"), get_code = Field.new("icmpv6.code"),
+        errors = { [1] = true, [3] = true, [4] = true }, unreachable = 1,
+    },
+}
+-- C12: options that only SYNs and SYN-ACKs carry.
+local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
+local get_fast_open_request = Field.new("tcp.options.tfo.request")
+local get_fast_open_cookie = Field.new("tcp.options.tfo.cookie")
+-- G8: the identity of a segment.
+local get_identification = Field.new("ip.id")
+-- H10: pinfo.abs_ts is a float and has no nanoseconds.
+local get_time = Field.new("frame.time_epoch")
+
+-- ---------------------------------------------------------------------------------------------- Reading of a frame
+
+--- Returns the value of the first of the occurrences given, or nil.
+local function value_of(info)
+    return info and info.value
+end
+
+--- Returns the value of the last of the occurrences given, or nil.
+local function last_value(...)
+    local count = select("#", ...)
+    return count > 0 and (select(count, ...)).value or nil
+end
+
+--- Returns the number that bytes hold in network order.
+local function number_in(bytes)
+    local number = 0
+    for index = 1, #bytes do
+        number = number * 256 + bytes:byte(index)
+    end
+    return number
+end
+
+--- Returns both ports, the sequence and the acknowledgement number of a TCP header. One read gets them all, because
+-- every segment that is judged needs them.
+-- @param info the occurrence of its source port
+local function read_numbers(info)
+    local a, b, c, d, e, f, g, h, i, j, k, l = info.source:raw(info.offset, 12):byte(1, 12)
+    return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
+end
+
+--- Returns the last option of a kind in a TCP header, as far as it was captured.
+-- @param info the occurrence of the header's source port
+-- @param wanted the kind
+-- @return its content and its size, or nil if there is none
+local function read_option(info, wanted)
+    local source, offset = info.source, info.offset
+    local header = source:raw(offset, min(60, source:len() - offset))
+    local content, content_size
+    local index, last = 21, floor(header:byte(13) / 16) * 4
+    while index < last do
+        local kind, size = header:byte(index, index + 1)
+        if not kind or kind == 0 then -- end of the list
+            break
+        elseif kind == 1 then -- no operation
+            size = 1
+        elseif not size or size < 2 or index + size - 1 > last or (kind == 5 and (size < 10 or size % 8 ~= 2)) then
+            break -- Wireshark, too, stops at a damaged SACK
+        end
+        if kind == wanted then
+            content, content_size = header:sub(index + 2, index + size - 1), size
+        end
+        index = index + size
+    end
+    return content, content_size
+end
+
+--- Returns what a SYN or SYN-ACK offers (C12, C13).
+-- @param port the occurrence of its source port
+local function read_offer(port)
+    local offer = {
+        mss = value_of(get_mss()), window_scale = value_of(get_window_scale()),
+        sack_permitted = read_option(port, 4) ~= nil, timestamps = read_option(port, 8) ~= nil,
+    }
+    local cookie = get_fast_open_cookie()
+    if cookie then -- C12: RFC 7413 allows no more than 16 bytes
+        offer.fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
+    elseif get_fast_open_request() then
+        offer.fast_open = "request"
+    end
+    return offer
+end
+
+--- Returns the identity of the only segment of a frame (G8), or nil.
+-- @param port the occurrence of its source port
+local function read_identity(port, flags)
+    local identification = last_value(get_identification()) or 0
+    if identification ~= 0 then
+        return identification
+    end
+    local timestamps, size = read_option(port, 8)
+    if size == 10 and #timestamps >= 4 then
+        return TIMESTAMP + number_in(timestamps:sub(1, 4))
+    end
+    return flags % 8 >= 4 and 0 or nil -- an RST
+end
+
+--- Looks for a network error in the frame (N1).
+-- @return the network layer of the quoted ends, or nil if there is none
+-- @return true if the error is a destination unreachable
+local function network_error()
+    for _, network in ipairs(NETWORKS) do
+        local types, codes = { network.get_type() }, { network.get_code() }
+        for index = 1, #types do
+            local kind = types[index].value
+            local is_unreachable = kind == network.unreachable
+            local is_harmless = is_unreachable and network.fragmentation_needed
+                and value_of(codes[index]) == network.fragmentation_needed
+            if network.errors[kind] and not is_harmless then
+                return network, is_unreachable
+            end
+        end
+    end
+    return nil, false
+end
+
+--- Returns the addresses of the segments of a frame (G3).
+-- @param count how many segments the frame holds
+-- @return two lists of occurrences, or nil if the segments have the addresses of the innermost network layer
+local function addresses_of(count)
+    for _, network in ipairs(NETWORKS) do
+        local sources, destinations = { network.get_source() }, { network.get_destination() }
+        if count > 1 and #sources == count and #destinations == count then
+            return sources, destinations
+        end
+    end
+    return nil, nil
+end
+
+--- Returns the segment of a frame with one header.
+-- @param tracker which tells whether the addresses matter
+-- @param port the occurrence of the header's source port
+-- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and port, and source and
+--   destination if they matter; or nil if the header is no segment (G1)
+local function read_segment(tracker, port, pinfo)
+    local stream, length, flags = get_stream(), get_length(), get_flags()
+    if not (stream and length and flags) then
+        return nil
+    end
+    local source_port, destination_port, seq, ack = read_numbers(port)
+    local segment = {
+        stream = stream(), source_port = source_port, destination_port = destination_port, flags = flags(),
+        seq = seq, ack = ack, length = length(), ordinal = 0, port = port, source = nil, destination = nil,
+    }
+    if tracker:needs_addresses(segment.stream) then
+        segment.source, segment.destination = pinfo.src, pinfo.dst
+    end
+    return segment
+end
+
+--- Returns a number of a header.
+-- @param info an occurrence of a field of the header
+-- @param place how many bytes behind its beginning the number stands
+-- @param size of the number in bytes
+local function read_number(info, place, size)
+    return number_in(info.source:raw(info.offset + place, size))
+end
+
+--- Returns the segments of a frame with several headers (G1 to G3).
+-- @return a list of tables as of read_segment, but without port
+-- @return true if the list is empty because the fields do not tell which header is quoted (G2)
+local function read_segments(pinfo)
+    local ports, streams, lengths, flags = { get_port() }, { get_stream() }, { get_length() }, { get_flags() }
+    local count, most = min(#ports, #streams, #lengths, #flags), max(#ports, #streams, #lengths, #flags)
+    if count == 0 or (count < most and network_error()) then
+        return {}, count > 0
+    end
+    local sources, destinations = addresses_of(count)
+    local segments, ordinals = {}, {}
+    for index = 1, count do
+        local stream, length, flag = streams[index](), lengths[index], flags[index]
+        -- A damaged header lacks some fields, so that occurrences at one index can belong to different headers: the
+        -- sequence number is read from the header of tcp.len, the acknowledgement number from that of tcp.flags.
+        segments[index] = {
+            stream = stream, length = length(), flags = flag(),
+            source_port = read_number(ports[index], 0, 2), destination_port = read_number(ports[index], 2, 2),
+            seq = read_number(length, 4, 4), ack = read_number(flag, -4, 4),
+            source = sources and sources[index].value or pinfo.src,
+            destination = destinations and destinations[index].value or pinfo.dst,
+            ordinal = ordinals[stream] or 0,
+        }
+        ordinals[stream] = segments[index].ordinal + 1
+    end
+    return segments, false
+end
+
+return {
+    get_port = get_port, get_stream = get_stream, get_length = get_length, get_flags = get_flags, get_time = get_time,
+    value_of = value_of, last_value = last_value, read_number = read_number, read_offer = read_offer,
+    read_identity = read_identity, network_error = network_error, read_segment = read_segment,
+    read_segments = read_segments,
+}

@@ -1,0 +1,164 @@
+-- The table of the connections: the statistic for tshark, and the entries of Wireshark's Tools menu.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local summary_of = require("connection_row").summary_of
+local current_tracker = require("wireshark.dissector").current_tracker
+
+local max, min, format, concat, tostring = math.max, math.min, string.format, table.concat, tostring
+
+local HEADINGS = {
+    "stream", "frame", "client", "server", "establishment", "handshake_ms", "termination", "closed_by",
+    "teardown_ms", "conn_state", "history", "anomalies",
+}
+local IS_NUMBER = { stream = true, frame = true, handshake_ms = true, teardown_ms = true }
+-- A window with more rows takes long to open.
+local MAX_ROWS = 10000
+-- How many of the slowest handshakes the menu entry shows.
+local SLOWEST_COUNT = 10
+
+--- Returns an address, or the name that Wireshark gives it, with a port. Control characters are replaced, because names
+-- come from the network.
+local function end_text(address, port)
+    local text = tostring(address):gsub("%c", "?")
+    return format(text:find(":", 1, true) and "[%s]:%d" or "%s:%d", text, port)
+end
+
+--- Returns a time in milliseconds as text; empty if there is none.
+local function milliseconds(time)
+    return time and format("%.3f", time:tonumber() * 1000) or ""
+end
+
+--- Returns the connections of the capture so far, ordered by stream.
+-- @param max_rows how many at most
+-- @return a list of tables with a string for each of HEADINGS
+-- @return how many connections there are
+local function connection_rows(max_rows)
+    local tracker, streams = current_tracker(), {}
+    for stream in pairs(tracker.connections) do
+        streams[#streams + 1] = stream
+    end
+    table.sort(streams)
+    local rows = {}
+    for index = 1, min(#streams, max_rows) do
+        local connection = tracker.connections[streams[index]]
+        local summary = summary_of(connection)
+        rows[index] = {
+            stream = format("%d", connection.stream), frame = format("%d", connection.first_frame),
+            client = end_text(summary.client, summary.client_port),
+            server = end_text(summary.server, summary.server_port),
+            establishment = summary.establishment, handshake_ms = milliseconds(summary.handshake_time),
+            termination = summary.termination, closed_by = summary.closed_by or "",
+            teardown_ms = milliseconds(summary.teardown_time),
+            conn_state = summary.conn_state, history = summary.history or "", anomalies = summary.anomalies or "",
+        }
+    end
+    return rows, #streams
+end
+
+--- Returns rows as CSV with a heading.
+local function csv_text(rows)
+    local lines = { concat(HEADINGS, ",") }
+    for index, row in ipairs(rows) do
+        local cells = {}
+        for column, heading in ipairs(HEADINGS) do
+            local text = row[heading]
+            cells[column] = text:find('[",]') and '"' .. text:gsub('"', '""') .. '"' or text
+        end
+        lines[index + 1] = concat(cells, ",")
+    end
+    return concat(lines, "\n") .. "\n"
+end
+
+--- Returns rows as a table in columns with a heading.
+local function table_text(rows)
+    local lines = {}
+    for index = 0, #rows do
+        lines[index + 1] = ""
+    end
+    for _, heading in ipairs(HEADINGS) do
+        local width = #heading
+        for _, row in ipairs(rows) do
+            width = max(width, #row[heading])
+        end
+        for index = 0, #rows do
+            local text = index == 0 and heading or rows[index][heading]
+            local space = (" "):rep(width - #text)
+            lines[index + 1] = lines[index + 1] .. (IS_NUMBER[heading] and space .. text or text .. space) .. "  "
+        end
+    end
+    return ((concat(lines, "\n") .. "\n"):gsub(" +\n", "\n"))
+end
+
+--- Returns rows as short lines, because a window is narrow and breaks long ones.
+-- @param count how many connections there are
+local function record_text(rows, count)
+    local lines = {}
+    local function add_line(template, ...)
+        lines[#lines + 1] = format(template, ...)
+    end
+    for _, row in ipairs(rows) do
+        add_line("stream %s, frame %s: %s → %s", row.stream, row.frame, row.client, row.server)
+        add_line("    opening: %s%s", row.establishment,
+            row.handshake_ms ~= "" and " in " .. row.handshake_ms .. " ms" or "")
+        add_line("    closing: %s%s%s", row.termination, row.closed_by ~= "" and " by " .. row.closed_by or "",
+            row.teardown_ms ~= "" and " in " .. row.teardown_ms .. " ms" or "")
+        if row.anomalies ~= "" then
+            add_line("    unusual: %s", (row.anomalies:gsub("%+", ", ")))
+        end
+    end
+    if count > #rows then
+        add_line("... and %d more: Copy as CSV has all of them.", count - #rows)
+    end
+    return concat(lines, "\n")
+end
+
+-- tshark -q -z tcp_handshake,connections
+register_stat_cmd_arg("tcp_handshake,connections", function()
+    local listener = Listener.new()
+    function listener.draw()
+        io.stdout:write(table_text((connection_rows(math.huge))))
+    end
+end)
+
+if gui_enabled() then
+    register_menu("TCP Handshake: connections", function()
+        local rows, count = connection_rows(MAX_ROWS)
+        local window = TextWindow.new("TCP Handshake: connections")
+        window:set_atclose(function()
+            window = nil -- the reference is kept until here, since Lua closes a window that it collects as garbage
+        end)
+        window:set(record_text(rows, count))
+        window:add_button("Copy as CSV", function()
+            copy_to_clipboard(csv_text((connection_rows(math.huge))))
+        end)
+    end, MENU_TOOLS_UNSORTED)
+
+    register_menu("TCP Handshake: failed opens", function()
+        set_filter("tcp_handshake.establishment in "
+            .. '{"refused", "unanswered", "unreachable", "half-open", "aborted"}')
+        apply_filter()
+    end, MENU_TOOLS_UNSORTED)
+
+    register_menu("TCP Handshake: slowest handshakes", function()
+        local timed = {}
+        for _, connection in pairs(current_tracker().connections) do
+            if connection.handshake_time then
+                timed[#timed + 1] = connection
+            end
+        end
+        table.sort(timed, function(one, other)
+            return other.handshake_time < one.handshake_time
+        end)
+        local streams = {}
+        for index = 1, min(#timed, SLOWEST_COUNT) do
+            streams[index] = format("%d", timed[index].stream)
+        end
+        if #streams == 0 then
+            report_failure("TCP Handshake: the capture holds no handshake from SYN to third step.")
+            return
+        end
+        set_filter("tcp_handshake.handshake_step && tcp.stream in {" .. concat(streams, ", ") .. "}")
+        apply_filter()
+    end, MENU_TOOLS_UNSORTED)
+end

@@ -1,0 +1,162 @@
+-- What users see: the tree of a segment, its expert information, and its note in the Info column.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local RST = require("vocabulary").RST
+local summary_of = require("connection_row").summary_of
+local protocol, experts = require("wireshark.fields"), require("wireshark.experts")
+
+local format, concat = string.format, table.concat
+local proto, fields = protocol.proto, protocol.fields
+local expert_of, slow_handshake = experts.by_anomaly, experts.slow_handshake
+
+--- Returns the text of the tree's top item.
+local function summary_text(annotation)
+    local parts = { annotation.role }
+    if annotation.handshake_step then
+        parts[#parts + 1] = format("handshake step %d of 3", annotation.handshake_step)
+    end
+    if annotation.teardown_step then
+        -- A simultaneous close has two steps of each end, and the four have no order.
+        parts[#parts + 1] = "teardown step " .. annotation.teardown_step
+            .. (annotation.is_simultaneous_close and "" or " of 4")
+    end
+    parts[#parts + 1] = annotation.anomaly
+    return format("TCP Handshake: %s%sclient %s, server %s", concat(parts, ", "), #parts > 0 and " → " or "",
+        annotation.client_state, annotation.server_state)
+end
+
+--- Returns the text of the connection's subtree (C17).
+local function connection_text(summary)
+    local parts = { summary.establishment }
+    parts[2] = summary.termination == "none" and "not closed" or summary.termination
+    parts[3] = summary.closed_by and "closed by " .. summary.closed_by
+    return "Connection: " .. concat(parts, ", ")
+end
+
+--- Returns the note on a segment for the Info column; empty if there is none.
+local function info_note(annotation)
+    local anomaly, step = annotation.anomaly or "", annotation.teardown_step
+    if annotation.role == RST then
+        if anomaly:find("connection-refused", 1, true) then
+            return "[Refused] "
+        end
+        return anomaly:find("handshake-aborted", 1, true) and "[Handshake aborted] " or "[Reset] "
+    end
+    local note = ""
+    if annotation.handshake_step then
+        note = format("[Handshake %d/3] ", annotation.handshake_step)
+    end
+    if step then
+        note = note .. (annotation.is_simultaneous_close and "[Simultaneous close " .. step .. "/2] "
+            or "[Teardown " .. step .. "/4] ")
+    end
+    return note
+end
+
+--- Puts the notes of a frame before the rest of the Info column. Wireshark would cut them off at its end.
+local function show_notes(notes, pinfo)
+    if notes ~= "" and proto.prefs.info_notes then
+        pinfo.cols.info:prepend(notes)
+    end
+end
+
+--- Adds a field to an item if it has a value.
+local function add(item, name, value)
+    if value ~= nil then
+        item:add(fields[name], value):set_generated()
+    end
+end
+
+--- Adds a field once for each part of a string that is joined with "+" (T6).
+local function add_each(item, name, joined)
+    if joined then
+        for part in joined:gmatch("[^+]+") do
+            add(item, name, tonumber(part) or part)
+        end
+    end
+end
+
+--- Adds the fields that only segments with a role or an anomaly have.
+local function show_event(item, annotation)
+    add_each(item, "role", annotation.role)
+    add(item, "handshake_step", annotation.handshake_step)
+    add_each(item, "teardown_step", annotation.teardown_step)
+    if proto.prefs.explanations then
+        add(item, "explanation", annotation.explanation)
+    end
+    add(item, "responds_to", annotation.responds_to)
+    add(item, "answered_in", annotation.answered_in)
+    add(item, "response_time", annotation.response_time)
+    add(item, "handshake_time", annotation.handshake_time)
+    add(item, "teardown_time", annotation.teardown_time)
+    add(item, "retransmission", annotation.retransmission)
+    add_each(item, "anomaly", annotation.anomaly)
+end
+
+--- Adds the subtree of the connection (C17).
+-- @param connection the tracker's record, which holds the values for the capture so far
+local function show_connection(item, annotation, connection)
+    local summary = summary_of(connection)
+    local subtree = item:add(connection_text(summary))
+    subtree:set_generated()
+    add(subtree, "stream", annotation.stream)
+    add(subtree, "establishment", summary.establishment)
+    add(subtree, "termination", summary.termination)
+    add(subtree, "closed_by", summary.closed_by)
+    add(subtree, "conn_state", summary.conn_state)
+    add(subtree, "history", summary.history)
+    add(subtree, "sack_permitted", annotation.sack_permitted)
+    add(subtree, "timestamps", annotation.timestamps)
+    add(subtree, "ecn", annotation.ecn)
+end
+
+--- Adds the expert information on each anomaly, and on a slow handshake.
+local function show_experts(item, annotation)
+    for anomaly in (annotation.anomaly or ""):gmatch("[^+]+") do
+        item:add_proto_expert_info(expert_of[anomaly])
+    end
+    local time = annotation.handshake_time
+    if time then
+        local limit = proto.prefs.slow_handshake
+        if limit > 0 and time:tonumber() * 1000 > limit then
+            item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", time:tonumber()))
+        end
+    end
+end
+
+local own_dissector
+
+--- Returns whether Wireshark needs our fields in this tree: it displays the tree, or a filter, column or tap uses them.
+local function is_referenced(tree)
+    own_dissector = own_dissector or Dissector.get("tcp_handshake")
+    return tree:referenced(own_dissector)
+end
+
+--- Adds the tree of a segment or network error.
+-- @param annotation of it; if the tree is not referenced, the notes of Tracker:take do
+-- @param connection the tracker's record
+-- @param needs_fields what is_referenced returned
+local function show(annotation, connection, tree, needs_fields)
+    if not needs_fields then
+        show_experts(tree, annotation) -- taps read expert information also where no field is needed
+        return
+    end
+    local item = tree:add(proto, summary_text(annotation))
+    item:set_generated()
+    if annotation.role or annotation.anomaly or annotation.explanation then
+        show_event(item, annotation)
+    end
+    add(item, "sender", annotation.sender)
+    add(item, "client_state", annotation.client_state)
+    add(item, "server_state", annotation.server_state)
+    if annotation.sender then
+        add(item, annotation.sender .. "_mss", annotation.mss)
+        add(item, annotation.sender .. "_window_scale", annotation.window_scale)
+        add(item, annotation.sender .. "_fast_open", annotation.fast_open)
+    end
+    show_connection(item, annotation, connection)
+    show_experts(item, annotation)
+end
+
+return { is_referenced = is_referenced, show = show, info_note = info_note, show_notes = show_notes }
