@@ -63,7 +63,7 @@ plugin: $(READY) ## build plugin/tcp_handshake.lua from its parts in plugin/src
 	@$(BIN)/python -m tools.build_plugin
 
 notebook: $(READY) ## explore a capture in JupyterLab
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook]' && $(BIN)/jupyter lab notebooks/explore.ipynb
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook]' && $(BIN)/jupyter lab pybridge/examples/explore.ipynb
 
 verify: $(READY) ## [PCAP=...]: annotate with both engines and compare; default: pcaps
 	@$(BIN)/pybridge verify -- "$(or $(PCAP),pcaps)"

@@ -25,9 +25,9 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def amount(number: int, noun: str = "", say: Callable[[str], str] = str) -> str:
-    """``1 packet``, ``1,234 packets``, the noun translated by `say`; the number alone without a noun."""
-    return f"{number:,} {say(noun if number == 1 else f'{noun}s')}" if noun else f"{number:,}"
+def amount(number: int, noun: str = "", translate: Callable[[str], str] = str) -> str:
+    """``1 packet``, ``1,234 packets``, the noun translated by `translate`; the number alone without a noun."""
+    return f"{number:,} {translate(noun if number == 1 else f'{noun}s')}" if noun else f"{number:,}"
 
 
 def endpoint(address: str, port: int) -> str:

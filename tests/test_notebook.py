@@ -8,7 +8,9 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "explore.ipynb"
+import pybridge
+
+NOTEBOOK = Path(pybridge.__file__).parent / "examples" / "explore.ipynb"
 
 
 def test_it_runs_from_start_to_end() -> None:

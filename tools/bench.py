@@ -160,7 +160,7 @@ class Bench:
         progress.print(f"generating {path.name}: {frames:,} frames")
         more = [str(part) for option, value in options.items() for part in (f"--{option}", value)]
         arguments = ["--frames", str(frames), "--seed", str(self.seed), *more, str(path)]
-        subprocess.run([sys.executable, "-m", "tools.traffic", *arguments], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, "-m", "pybridge.examples.traffic", *arguments], cwd=ROOT, check=True)
         return path
 
     def reader(self) -> list[str]:
@@ -292,7 +292,7 @@ class Bench:
         self.results.row("state of an open connection", self.ask("state_of_a_connection"), unit="bytes", goal=KB)
 
     def plugin(self, root: Path | None = None) -> None:
-        """tshark with the plugin against without."""
+        """Tshark with the plugin against without."""
         with self.visible(root, self.capture) as (script, (capture,)):
             version = tshark_version(root)
             with_plugin = ["-X", f"lua_script:{script}"]

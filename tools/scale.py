@@ -15,7 +15,7 @@ import dask
 import distributed
 
 import pybridge.distributed
-from tools import traffic
+from pybridge.examples import traffic
 
 WORK = (1, 2, 4)
 WORKERS = (1, 2)

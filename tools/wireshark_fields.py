@@ -295,7 +295,7 @@ def _answered(headers: Iterable[Header]) -> tuple[Header, Header] | None:
     started: dict[tuple[str, int, int], Header] = {}
     for header in _segments(headers):
         if header.is_syn:
-            started.setdefault((*header.end, header.segment.seq), header)
+            started.setdefault((*header.end, header.segment.seq_raw), header)
         elif not pd.isna(header.segment.handshake_time):
             syns = [syn for syn in started.values() if syn.end == header.end]
             return (syns[-1], header) if syns else None

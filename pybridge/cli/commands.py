@@ -19,7 +19,7 @@ import click
 import pyarrow as pa
 from tqdm import tqdm
 
-from pybridge import atomic_file
+from pybridge import atomic_file, examples
 from pybridge.cli.process import ERROR, FINDINGS, Diagnostics, say, show, stopping
 from pybridge.engine import ENGINES, EngineName, Run, open_run
 from pybridge.errors import CaptureError, CutShortWarning, OutputError, PybridgeError
@@ -316,6 +316,18 @@ def ladder_command(source: str, stream: int, out: Path | None, engine: EngineNam
             target.write_text(svg, encoding="utf-8")
         else:
             click.echo(svg)
+
+
+@cli.command("notebook")
+@click.option("-o", "--output", "out", type=click.Path(path_type=Path), default=Path("explore.ipynb"), show_default=True)
+def notebook_command(out: Path) -> None:
+    """Copy the example notebook here, to be opened in Jupyter."""
+    if out.exists():
+        raise OutputError(f"{out} exists: name another file with -o.")
+    with atomic_file.replacing(out) as temporary:
+        temporary.write_bytes(examples.notebook().read_bytes())
+    click.echo(out)
+    say("open it with: jupyter lab " + str(out) + " (pip install 'pybridge-tcp[notebook]')")
 
 
 @cli.group("plugin")

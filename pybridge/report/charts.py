@@ -65,7 +65,7 @@ class Chart:
     svg: str
 
 
-def charts(connections: pd.DataFrame, say: Translate = str) -> Iterator[Chart]:
+def charts(connections: pd.DataFrame, translate: Translate = str) -> Iterator[Chart]:
     """Draw openings and closings over time, who closed first, and handshake times, as far as there are any.
 
     Parameters
@@ -86,15 +86,15 @@ def charts(connections: pd.DataFrame, say: Translate = str) -> Iterator[Chart]:
     rows["ended"] = rows["seconds"] + rows["duration"].dt.total_seconds()
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has it
-        yield _openings(rows, say)
+        yield _openings(rows, translate)
         closed = rows[rows["closed_by"].notna() & ~rows["establishment"].isin(FAILED)]
         if len(closed):
-            yield _closers(closed, say)
-            yield _closings(closed, say)
+            yield _closers(closed, translate)
+            yield _closings(closed, translate)
         measured = rows[rows["handshake"] > 0]
         if len(measured) > 1:
-            yield _distribution(measured, say)
-            yield _handshakes(measured, say)
+            yield _distribution(measured, translate)
+            yield _handshakes(measured, translate)
 
 
 class _Drawing:
@@ -135,17 +135,17 @@ class _Drawing:
         return f'<g class="pick" data-pick="{escape(json.dumps(pick))}"><title>{escape(label)}</title>'
 
 
-def _openings(rows: pd.DataFrame, say: Translate) -> Chart:
-    drawing = _Drawing(say("Openings over time"))
+def _openings(rows: pd.DataFrame, translate: Translate) -> Chart:
+    drawing = _Drawing(translate("Openings over time"))
     picks: dict[str, Pick] = {"opened": {"establishment": OPENED}}
     picks |= {kind: {"establishment": [kind]} for kind in (*FAILED, "not-captured")}
-    return drawing.chart(_stacks(drawing, rows["opening"], rows["seconds"], "start", picks, say))
+    return drawing.chart(_stacks(drawing, rows["opening"], rows["seconds"], "start", picks, translate))
 
 
-def _closings(rows: pd.DataFrame, say: Translate) -> Chart:
-    drawing = _Drawing(say("Closings over time, by who closed first"))
+def _closings(rows: pd.DataFrame, translate: Translate) -> Chart:
+    drawing = _Drawing(translate("Closings over time, by who closed first"))
     picks = _closing_picks()
-    return drawing.chart(_stacks(drawing, rows["closing"], rows["ended"], "end", picks, say))
+    return drawing.chart(_stacks(drawing, rows["closing"], rows["ended"], "end", picks, translate))
 
 
 def _closing_picks() -> dict[str, Pick]:
@@ -154,7 +154,9 @@ def _closing_picks() -> dict[str, Pick]:
     return {kind: {**pick, "establishment": WERE_OPEN} for kind, pick in kinds.items()}
 
 
-def _stacks(drawing: _Drawing, kinds: pd.Series, seconds: pd.Series, key: str, picks: Mapping[str, Pick], say: Translate) -> str:
+def _stacks(
+    drawing: _Drawing, kinds: pd.Series, seconds: pd.Series, key: str, picks: Mapping[str, Pick], translate: Translate
+) -> str:
     """Bars over time, stacked by kind; returns the counts in words."""
     edges = _edges(seconds)
     below = np.zeros(BINS)
@@ -164,24 +166,24 @@ def _stacks(drawing: _Drawing, kinds: pd.Series, seconds: pd.Series, key: str, p
         shown = np.flatnonzero(counts)
         if not len(shown):
             continue
-        said.append(f"{amount(int(counts.sum()))} {say(kind)}")
+        said.append(f"{amount(int(counts.sum()))} {translate(kind)}")
         bars = drawing.axes.bar(
-            edges[shown], counts[shown], np.diff(edges)[shown] * 0.9, below[shown], align="edge", label=say(kind),
+            edges[shown], counts[shown], np.diff(edges)[shown] * 0.9, below[shown], align="edge", label=translate(kind),
             color=COLOURS[kind], hatch=HATCHES.get(kind), edgecolor="#ffffff", linewidth=0,
         )  # fmt: skip
         for bar, index in zip(bars, shown, strict=True):
             low, high = float(edges[index]), float(edges[index + 1])
-            label = f"{amount(int(counts[index]))} {say(kind)}, {_seconds_text(low)} – {_seconds_text(high)}"  # noqa: RUF001
+            label = f"{amount(int(counts[index]))} {translate(kind)}, {_seconds_text(low)} – {_seconds_text(high)}"  # noqa: RUF001
             drawing.pick(bar, {**pick, key: [low, high]}, label)
         below += counts
     drawing.axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     drawing.legend()
-    _time_axis(drawing, say)
+    _time_axis(drawing, translate)
     return ", ".join(said)
 
 
-def _closers(rows: pd.DataFrame, say: Translate) -> Chart:
-    drawing = _Drawing(say("Who closed first"))
+def _closers(rows: pd.DataFrame, translate: Translate) -> Chart:
+    drawing = _Drawing(translate("Who closed first"))
     counts = rows.groupby(["closed_by", rows["termination"] == "reset"], observed=True).size()
     closers = [closer for closer in reversed(CLOSERS) if closer in counts.index.get_level_values(0)]
     left = np.zeros(len(closers))
@@ -192,25 +194,25 @@ def _closers(rows: pd.DataFrame, say: Translate) -> Chart:
             continue
         colour, hatch = (COLOURS["reset"], HATCHES["reset"]) if reset else (BLUE, None)
         bars = drawing.axes.barh(
-            closers, numbers, 0.6, left, label=say(how), color=colour, hatch=hatch, edgecolor="#ffffff", linewidth=0
+            closers, numbers, 0.6, left, label=translate(how), color=colour, hatch=hatch, edgecolor="#ffffff", linewidth=0
         )
         for bar, closer, number in zip(bars, closers, numbers, strict=True):
             if number:
                 ended = ["reset"] if reset else NOT_RESET
-                said.append(f"{say(closer)}, {say(how)}: {amount(int(number))}")
+                said.append(f"{translate(closer)}, {translate(how)}: {amount(int(number))}")
                 drawing.pick(bar, {"closed_by": [closer], "termination": ended, "establishment": WERE_OPEN}, said[-1])
         left += numbers
     for place, number in enumerate(left):
         drawing.axes.annotate(amount(int(number)), (number, place), (3, 0), textcoords="offset points", va="center", fontsize=8)
-    drawing.axes.set_yticks(range(len(closers)), [say(closer) for closer in closers])
+    drawing.axes.set_yticks(range(len(closers)), [translate(closer) for closer in closers])
     drawing.axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     drawing.axes.set_ylim(-0.6, len(closers) - 0.4)
     drawing.legend()
     return drawing.chart(", ".join(said))
 
 
-def _distribution(rows: pd.DataFrame, say: Translate) -> Chart:
-    drawing = _Drawing(say("Handshake time"))
+def _distribution(rows: pd.DataFrame, translate: Translate) -> Chart:
+    drawing = _Drawing(translate("Handshake time"))
     times = rows["handshake"]
     edges = _edges(times, np.geomspace)
     counts = np.histogram(times, edges)[0]
@@ -221,7 +223,7 @@ def _distribution(rows: pd.DataFrame, say: Translate) -> Chart:
         label = f"{amount(int(counts[index]))}, {_seconds_text(low)} – {_seconds_text(high)}"  # noqa: RUF001
         drawing.pick(bar, {"handshake": [low, high]}, label)
     median, most = times.quantile([0.5, 0.95])
-    for value, name, height in ((median, say("median"), 1.0), (most, "95 %", 0.9)):
+    for value, name, height in ((median, translate("median"), 1.0), (most, "95 %", 0.9)):
         side = "left" if value < np.sqrt(edges[0] * edges[-1]) else "right"
         drawing.axes.axvline(value, color=INK, linewidth=0.8, linestyle=":")
         drawing.axes.annotate(f" {name} ", (value, height), xycoords=("data", "axes fraction"), ha=side, va="top", fontsize=8)
@@ -230,11 +232,11 @@ def _distribution(rows: pd.DataFrame, say: Translate) -> Chart:
     drawing.axes.xaxis.set_major_formatter(FuncFormatter(_tick))
     drawing.axes.xaxis.set_minor_formatter("")
     drawing.axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    return drawing.chart(f"{say('median')} {_seconds_text(median)}, 95 % {_seconds_text(most)}")
+    return drawing.chart(f"{translate('median')} {_seconds_text(median)}, 95 % {_seconds_text(most)}")
 
 
-def _handshakes(rows: pd.DataFrame, say: Translate) -> Chart:
-    drawing = _Drawing(say("Handshake time over time"))
+def _handshakes(rows: pd.DataFrame, translate: Translate) -> Chart:
+    drawing = _Drawing(translate("Handshake time over time"))
     axes = drawing.axes
     if len(rows) <= POINTS:
         axes.plot(rows["seconds"], rows["handshake"], ".", color=BLUE, markersize=4)
@@ -244,14 +246,14 @@ def _handshakes(rows: pd.DataFrame, say: Translate) -> Chart:
         quantiles = rows.groupby(bins)["handshake"].quantile(np.array([0.5, 0.95, 1])).unstack()
         middles = (edges[quantiles.index] + edges[quantiles.index + 1]) / 2
         for (_, values), name, style in zip(
-            quantiles.items(), (say("median"), "95 %", say("slowest")), ("-", "--", ":"), strict=True
+            quantiles.items(), (translate("median"), "95 %", translate("slowest")), ("-", "--", ":"), strict=True
         ):
             axes.plot(middles, values, style, color=BLUE, linewidth=1.2, label=name)
         drawing.legend()
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(_tick))
     axes.yaxis.set_minor_formatter("")
-    _time_axis(drawing, say)
+    _time_axis(drawing, translate)
     return drawing.chart(amount(len(rows)))
 
 
@@ -264,10 +266,10 @@ def _edges(values: pd.Series[float], space: Callable[..., Any] = np.linspace) ->
     return edges
 
 
-def _time_axis(drawing: _Drawing, say: Translate) -> None:
+def _time_axis(drawing: _Drawing, translate: Translate) -> None:
     drawing.axes.xaxis.set_major_locator(MaxNLocator(6))
     drawing.axes.xaxis.set_major_formatter(FuncFormatter(_tick))
-    drawing.axes.set_xlabel(say("since the first segment"))
+    drawing.axes.set_xlabel(translate("since the first segment"))
 
 
 def _tick(seconds: float, _: int) -> str:

@@ -164,7 +164,7 @@ PHRASES: dict[str, str] = {
     "Client’s answer": "客户端应答",
     "Client": "客户端",
     # anomalies
-    "{problem} points at a problem, {legal} is rare but allowed.": "{problem} 表示有问题，{legal} 少见但合法。",
+    "{problem} points at a problem, {benign} is rare but allowed.": "{problem} 表示有问题，{benign} 少见但合法。",
     "The filters need the plugin in Wireshark.": "过滤器需要 Wireshark 装有插件。",
     "The first filter needs the plugin in Wireshark, the second works without and has at most {most} numbers.":
         "第一个过滤器需要 Wireshark 装有插件，第二个不需要，至多含 {most} 个编号。",

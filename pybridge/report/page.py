@@ -77,31 +77,31 @@ def render(
     str
         The page.
     """
-    say = translator(language)
+    translate = translator(language)
     drawn = _choose(connections, max_ladders)
     rows = _table_rows(connections.head(CONNECTION_ROWS))
     script = _script()
-    page = _environment(say).get_template("report.html.j2")
+    page = _environment(translate).get_template("report.html.j2")
     return page.render(
         language=TAGS[language],
         title=title,
         versions=versions,
         notes=notes,
         facts=facts or summary(segments, connections),
-        charts=_charts(connections, say),
+        charts=_charts(connections, translate),
         rows=rows,
         data=_json(
             {
                 "rows": [(*row["cells"], *row["numbers"]) for row in rows],
                 "failed": FAILED,
                 "mark": PROBLEM_MARK,
-                "words": _words(say),
+                "words": _words(translate),
             }
         ),
         script=Markup(script),  # noqa: S704 - constants
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         table_style=Markup(_bundled("css")),  # noqa: S704 - a constant
-        ladders=_ladders(segments, connections, drawn, language, say) if drawn else [],
+        ladders=_ladders(segments, connections, drawn, language, translate) if drawn else [],
         plain_row=partial(_plain_row, drawn=frozenset(drawn)),
         several=are_several(connections),
         drawn=frozenset(drawn),
@@ -136,8 +136,8 @@ def excerpt(segments: pd.DataFrame, connections: pd.DataFrame, *, title: str) ->
 # What is drawn and listed
 
 
-def _charts(connections: pd.DataFrame, say: Translate, most: int | None = None) -> list[tuple[str, Markup]]:
-    drawn = islice(charts(connections, say), most)
+def _charts(connections: pd.DataFrame, translate: Translate, most: int | None = None) -> list[tuple[str, Markup]]:
+    drawn = islice(charts(connections, translate), most)
     return [(chart.title, Markup(chart.svg)) for chart in drawn]  # noqa: S704 - escaped there
 
 
@@ -156,18 +156,20 @@ def _choose(connections: pd.DataFrame, limit: int) -> list[int]:
 
 
 def _ladders(
-    segments: pd.DataFrame, connections: pd.DataFrame, streams: list[int], language: Language, say: Translate
+    segments: pd.DataFrame, connections: pd.DataFrame, streams: list[int], language: Language, translate: Translate
 ) -> list[dict[str, Any]]:
     drawn = svg.ladders(segments, connections, streams, language=language)
     rows = (row for _, row in connections.loc[streams].iterrows())
     counts, listed = segments["stream"].value_counts(), _segment_rows(segments, streams)
     return [
-        _ladder(svg, row, listed.get(stream, []), int(counts.get(stream, 0)), say)
+        _ladder(svg, row, listed.get(stream, []), int(counts.get(stream, 0)), translate)
         for svg, stream, row in zip(drawn, streams, rows, strict=True)
     ]
 
 
-def _ladder(svg: str, connection: pd.Series[Any], rows: list[tuple[str, ...]], count: int, say: Translate) -> dict[str, Any]:
+def _ladder(
+    svg: str, connection: pd.Series[Any], rows: list[tuple[str, ...]], count: int, translate: Translate
+) -> dict[str, Any]:
     return {
         "stream": connection.name,
         "tcp_stream": connection.get("tcp_stream", connection.name),
@@ -176,8 +178,8 @@ def _ladder(svg: str, connection: pd.Series[Any], rows: list[tuple[str, ...]], c
         "server": endpoint(str(connection["server"]), int(connection["server_port"])),
         "establishment": str(connection["establishment"]),
         "termination": str(connection["termination"]),
-        "anomalies": _plain(connection["anomalies"]).replace("+", ", "),
-        "details": _details(connection, say),
+        "anomalies": _as_cell(connection["anomalies"]).replace("+", ", "),
+        "details": _details(connection, translate),
         "rows": rows,
         "more": count - len(rows),
         "tall": _height(svg) > PRINTED_PAGE,
@@ -196,7 +198,7 @@ def _segment_rows(segments: pd.DataFrame, streams: list[int]) -> dict[int, list[
         shown["response_time"].map(duration_text), shown["anomaly"],
     ]  # fmt: skip
     rows: dict[int, list[tuple[str, ...]]] = {}
-    for stream, *cells in zip(shown["stream"], *(column.astype(object).map(_plain) for column in columns), strict=True):
+    for stream, *cells in zip(shown["stream"], *(column.astype(object).map(_as_cell) for column in columns), strict=True):
         rows.setdefault(int(stream), []).append(tuple(cells))
     return rows
 
@@ -206,10 +208,10 @@ def _height(svg: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _details(connection: pd.Series[Any], say: Translate) -> list[tuple[str, str]]:
+def _details(connection: pd.Series[Any], translate: Translate) -> list[tuple[str, str]]:
     """List what a connection is described by beside its ladder."""
     details = [
-        ("Closed first by", say(_plain(connection["closed_by"]) or "nobody")),
+        ("Closed first by", translate(_as_cell(connection["closed_by"]) or "nobody")),
         ("Handshake", duration_text(connection["handshake_time"])),
         ("Server\u2019s answer", duration_text(connection["server_response_time"])),
         ("Client\u2019s answer", duration_text(connection["client_response_time"])),
@@ -217,21 +219,21 @@ def _details(connection: pd.Series[Any], say: Translate) -> list[tuple[str, str]
         ("MSS", _pair(connection, "mss")),
         ("Window scale", _pair(connection, "window_scale")),
         ("Fast Open", _pair(connection, "fast_open")),
-        ("SACK", _yes_no(connection["sack_permitted"], say)),
-        ("Timestamps", _yes_no(connection["timestamps"], say)),
-        ("ECN", _yes_no(connection["ecn"], say)),
+        ("SACK", _yes_no(connection["sack_permitted"], translate)),
+        ("Timestamps", _yes_no(connection["timestamps"], translate)),
+        ("ECN", _yes_no(connection["ecn"], translate)),
         ("States at the end", f"{connection['client_state']} / {connection['server_state']}"),
     ]
-    return [(say(name), value) for name, value in details if value not in (MISSING, f"{MISSING} / {MISSING}")]
+    return [(translate(name), value) for name, value in details if value not in (MISSING, f"{MISSING} / {MISSING}")]
 
 
 def _pair(connection: pd.Series[Any], name: str) -> str:
     """Client's value / server's value."""
-    return " / ".join(_plain(connection[f"{end}_{name}"]) or MISSING for end in ("client", "server"))
+    return " / ".join(_as_cell(connection[f"{end}_{name}"]) or MISSING for end in ("client", "server"))
 
 
-def _yes_no(value: Any, say: Translate) -> str:
-    return MISSING if pd.isna(value) else say("yes" if value else "no")
+def _yes_no(value: Any, translate: Translate) -> str:
+    return MISSING if pd.isna(value) else translate("yes" if value else "no")
 
 
 def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
@@ -255,10 +257,10 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
                 row.establishment,
                 duration_text(row.handshake_time),
                 row.termination,
-                _plain(row.closed_by),
+                _as_cell(row.closed_by),
                 f"{amount(row.client_segments)} / {amount(row.server_segments)}",
                 f"{amount(row.client_bytes)} / {amount(row.server_bytes)}",
-                printable(_plain(row.anomalies)).replace("+", ", "),
+                printable(_as_cell(row.anomalies)).replace("+", ", "),
                 *([printable(f"{os.path.basename(row.capture)}: {row.tcp_stream}")] if several else []),
             ),
             "numbers": (
@@ -286,22 +288,22 @@ def _plain_row(row: Mapping[str, Any], drawn: frozenset[int]) -> Markup:
     return Markup(text)  # noqa: S704 - escaped
 
 
-def _words(say: Translate) -> dict[str, Any]:
+def _words(translate: Translate) -> dict[str, Any]:
     """What the script says, part of it in DataTables' own form."""
     return {
         "table": {
-            "search": say("Search"),
-            "lengthMenu": say("_MENU_ connections a page"),
-            "info": say("_START_ to _END_ of _TOTAL_"),
-            "infoEmpty": say("none"),
-            "infoFiltered": say("(picked from _MAX_)"),
-            "zeroRecords": say("No connection is like that."),
+            "search": translate("Search"),
+            "lengthMenu": translate("_MENU_ connections a page"),
+            "info": translate("_START_ to _END_ of _TOTAL_"),
+            "infoEmpty": translate("none"),
+            "infoFiltered": translate("(picked from _MAX_)"),
+            "zeroRecords": translate("No connection is like that."),
         },
-        "picked": say("Picked in the chart:"),
-        "all": say("Show all"),
-        "open": say("Open connection"),
-        "not_drawn": say("This connection is not drawn here. To draw it:"),
-        "copied": say("copied"),
+        "picked": translate("Picked in the chart:"),
+        "all": translate("Show all"),
+        "open": translate("Open connection"),
+        "not_drawn": translate("This connection is not drawn here. To draw it:"),
+        "copied": translate("copied"),
     }
 
 
@@ -329,7 +331,7 @@ def _bundled(kind: str) -> str:
     return re.sub("</(?=script|style)", r"<\\/", path.read_text(encoding="utf-8"))
 
 
-def _environment(say: Translate) -> Environment:
+def _environment(translate: Translate) -> Environment:
     environment = Environment(
         loader=PackageLoader("pybridge.report"),
         autoescape=True,
@@ -341,22 +343,22 @@ def _environment(say: Translate) -> Environment:
     environment.filters |= {
         "breakable": _breakable,
         "duration": duration_text,
-        "amount": partial(amount, say=say),
+        "amount": partial(amount, translate=translate),
         "moment": _moment,
         "percent": _percent,
     }
     environment.globals |= {
-        "translate": say,
-        "say": partial(_say, say),
+        "translate": translate,
+        "phrase": partial(_phrase, translate),
         "problem_mark": PROBLEM_MARK,
-        "legal_mark": BENIGN_MARK,
+        "benign_mark": BENIGN_MARK,
     }
     return environment
 
 
-def _say(say: Translate, template: str, **values: Any) -> Markup:
-    """A translated phrase, filled in."""
-    return Markup(say(template)).format(**{name: _printable(value) for name, value in values.items()})  # noqa: S704 - ours
+def _phrase(translate: Translate, template: str, **values: Any) -> Markup:
+    """Translate a phrase, and fill in values that are escaped."""
+    return Markup(translate(template)).format(**{name: _printable(value) for name, value in values.items()})  # noqa: S704 - ours
 
 
 def _printable(value: Any) -> Any:
@@ -376,5 +378,5 @@ def _moment(time: pd.Timestamp) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
 
 
-def _plain(value: Any) -> str:
+def _as_cell(value: Any) -> str:
     return "" if value is None or pd.isna(value) else str(value)

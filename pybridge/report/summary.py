@@ -55,18 +55,18 @@ class Anomaly:
 
     name: str
     explanation: str
-    legal: bool
+    benign: bool
     count: int
     streams: tuple[int, ...]
     frames: tuple[int, ...]
     display_filter: str
     fallback_filter: str
 
-    def where(self, say: Translate = str) -> str:
+    def where(self, translate: Translate = str) -> str:
         """The first frames; the streams if it is on no segment."""
         if self.frames:
             return _first_of(self.frames)
-        return f"{say('stream' if len(self.streams) == 1 else 'streams')} {_first_of(self.streams)}"
+        return f"{translate('stream' if len(self.streams) == 1 else 'streams')} {_first_of(self.streams)}"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Summary:
     slowest : list of SlowHandshake
     failures : list of FailedGroup
     anomalies : list of Anomaly
-        Problems first, then what is rare but legal.
+        Problems first, then what is rare but allowed.
     """
 
     connections: int
@@ -118,22 +118,22 @@ class Summary:
         size = f"{amount(self.connections, 'TCP connection')}, {amount(self.segments, 'TCP segment')}"
         return size if self.frames == self.segments else f"{size} in {amount(self.frames, 'packet')}"
 
-    def verdict(self, say: Translate = str) -> tuple[str, str, str]:
-        """The first sentence, translated by `say`, in three parts: before the failures, the failures if any, after them."""
+    def verdict(self, translate: Translate = str) -> tuple[str, str, str]:
+        """The first sentence, translated by `translate`, in three parts: before the failures, the failures if any, after them."""
         if self.connections == 0:
-            return say("There is no TCP connection in this capture."), "", ""
+            return translate("There is no TCP connection in this capture."), "", ""
         if self.connections == 1 and self.failed:
-            return "", say("The only connection failed"), say(".")
+            return "", translate("The only connection failed"), translate(".")
         if self.connections == 1 and self.opened:
-            return say("The only connection opened."), "", ""
+            return translate("The only connection opened."), "", ""
         if self.connections == 1:
-            return say("The opening of the only connection is not in the capture."), "", ""
+            return translate("The opening of the only connection is not in the capture."), "", ""
         counts = {name: amount(getattr(self, name)) for name in ("connections", "opened", "failed", "not_captured")}
-        before = say("Of {connections} connections, {opened} opened, ").format_map(counts)
-        after = say(", {not_captured} had no opening in the capture." if self.not_captured else ".").format_map(counts)
+        before = translate("Of {connections} connections, {opened} opened, ").format_map(counts)
+        after = translate(", {not_captured} had no opening in the capture." if self.not_captured else ".").format_map(counts)
         if self.failed:
-            return before, say("{failed} failed").format_map(counts), after
-        return before + say("none failed"), "", after
+            return before, translate("{failed} failed").format_map(counts), after
+        return before + translate("none failed"), "", after
 
     @property
     def were_open(self) -> int:
@@ -326,7 +326,7 @@ def _anomaly(name: str, on_segments: pd.DataFrame, on_connections: pd.DataFrame)
     return Anomaly(
         name=name,
         explanation=ANOMALIES.get(name, ""),
-        legal=name in BENIGN_ANOMALIES,
+        benign=name in BENIGN_ANOMALIES,
         count=len(on_segments) or len(streams),
         streams=first_streams,
         frames=frames,

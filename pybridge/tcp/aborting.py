@@ -8,7 +8,10 @@ from pybridge.tcp.vocabulary import ACK, CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT,
 
 
 def judge_rst(segment: Judgement) -> None:
-    """Judge an RST: the first of the rules R1 to R6 that fits decides."""
+    """Judge an RST: the first of the rules R1 to R6 that fits decides.
+
+    No number is compared with the receiver's window (note R7).
+    """
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     segment.roles.append("RST")
     if sender.fin or peer.fin:

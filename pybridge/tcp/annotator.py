@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The annotator: segments and network errors in, annotations out, in the order of the capture.
+"""The annotator: segments and network errors in, annotations out, in the order of the capture (rule G6).
 
 Pure and incremental: no I/O, no clock, no tshark, no pandas. Rule numbers in comments are those of `docs/annotations.md`.
 Times are integers, nanoseconds since the epoch; sequence and acknowledgement numbers are raw.

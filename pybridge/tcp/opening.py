@@ -158,7 +158,7 @@ def judge_opening(segment: Judgement) -> bool:
             _reject(segment)
             return False
         peer.state = ESTABLISHED
-    if peer.awaiting:  # H9.2
+    if peer.awaiting:  # H9.2; more than once if the SYN-ACK comes again (note H11)
         if acceptable:
             _note_third_step(segment)
             segment.answers = (peer.syn_ack_frame, peer.syn_ack_frame_time)

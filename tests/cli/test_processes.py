@@ -13,7 +13,7 @@ import pytest
 
 import pybridge
 from tests.conftest import Run
-from tools.goldens.listing import find
+from tools.goldens.listing import REAL, find
 
 ENGINES = ["python", "plugin"]
 
@@ -96,7 +96,7 @@ def test_a_report_that_is_there_is_replaced_and_that_is_said_first(run: Run, tmp
 
 def test_a_folder_is_named_alone_by_whatever_reads_captures(run: Run) -> None:
     for command in ("segments", "connections", "report"):
-        done = run(command, find("real"), find("refused.pcapng"))
+        done = run(command, REAL, find("refused.pcapng"))
         assert 2 == done.returncode
         assert "name it alone" in done.stderr
 

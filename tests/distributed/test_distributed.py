@@ -19,7 +19,7 @@ from packaging.version import Version
 
 import pybridge
 import pybridge.distributed
-from tools import traffic
+from pybridge.examples import traffic
 
 FRAMES = 6000
 PIECES = 50

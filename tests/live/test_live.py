@@ -22,12 +22,12 @@ import pytest
 
 import pybridge
 from pybridge import live
+from pybridge.examples.traffic import write
 from pybridge.live.monitor import Event, Limits
 from pybridge.wireshark import dumpcap
 from tests.conftest import Run
 from tools.goldens.listing import REAL, find
 from tools.split_points import tool
-from tools.traffic import write
 
 COMMAND = [sys.executable, "-m", "pybridge", "live"]
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
@@ -225,7 +225,7 @@ def test_what_dumpcap_dropped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rows_of_connections_are_printed_when_they_are_released(peers: Peers) -> None:
-    with running(LOOPBACK, "--connections", "--linger", "0.5", "--filter", peers.filter) as command:
+    with running(LOOPBACK, "--format", "csv", "--close-timeout", "0.5", "--filter", peers.filter) as command:
         head = command.line()
         first = until_told(command, peers)
         row = next(csv.DictReader(io.StringIO(head + first)))
@@ -277,7 +277,7 @@ def test_a_source_that_grows_is_followed(tmp_path: Path, kind: str, form: str) -
 
 def test_silence_lets_time_pass(tmp_path: Path) -> None:
     reading, writing = os.pipe()
-    with running("-", "--answer", "1", stdin=reading) as command:
+    with running("-", "--answer-timeout", "1", stdin=reading) as command:
         os.close(reading)
         tool("editcap", "-r", "-F", "pcap", find("refused.pcapng"), tmp_path / "syn.pcap", "1")
         os.write(writing, (tmp_path / "syn.pcap").read_bytes())

@@ -13,9 +13,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import pybridge
+from pybridge.examples.traffic import write
 from pybridge.report import page
 from tests.report.test_ladder import tables
-from tools.traffic import write
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 Open = Callable[..., Page]

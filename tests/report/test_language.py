@@ -15,20 +15,20 @@ from pybridge.report.chinese import PHRASES
 from pybridge.report.language import LANGUAGES, TAGS, translator
 
 PACKAGE = Path(pybridge.__file__).parent
-SOURCES = [ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.glob("*.py") if path.name != "zh.py"]
-TEMPLATES = [path.read_text(encoding="utf-8") for path in (PACKAGE / "templates").glob("*.j2")]
+SOURCES = [ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py") if path.name != "chinese.py"]
+TEMPLATES = [path.read_text(encoding="utf-8") for path in (PACKAGE / "report" / "templates").glob("*.j2")]
 
 
 def said() -> set[str]:
-    """What is translated where it stands: `say("...")` in code and templates."""
+    """What is translated where it stands: `translate("...")` in code and templates."""
     calls = [node for tree in SOURCES for node in ast.walk(tree) if isinstance(node, ast.Call)]
     names = [(call, call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")) for call in calls]
     code = {
         call.args[0].value
         for call, name in names
-        if name == "say" and isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, str)
+        if name == "translate" and isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, str)
     }
-    return code | {phrase for text in TEMPLATES for phrase in re.findall(r'\bsay\("([^"]+)"[,)]', text)}
+    return code | {phrase for text in TEMPLATES for phrase in re.findall(r'\bphrase\("([^"]+)"[,)]', text)}
 
 
 def written() -> set[str]:

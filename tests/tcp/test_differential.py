@@ -476,45 +476,45 @@ def test_a_connection_that_was_packed_meanwhile_is_the_same(many: list[Conversat
 # What random conversations seldom come to, with what the specification says of it.
 SELDOM = {
     "a rejection on an opened connection aborts nothing (R3)": """
-        C SYN 100                ; SYN H1  SYN-SENT LISTEN
-        S SYN-ACK 300 101        ; SYN-ACK H2  ESTABLISHED SYN-RECEIVED  ->1
-        C ACK 101 301            ; HANDSHAKE-ACK H3  ESTABLISHED ESTABLISHED  ->2
-        S SYN-ACK 300 101        ; SYN-ACK H2  ESTABLISHED SYN-RECEIVED  ->1  syn-ack-retransmission
+        C SYN 100                ; SYN 1/3  SYN-SENT LISTEN
+        S SYN-ACK 300 101        ; SYN-ACK 2/3  ESTABLISHED SYN-RECEIVED  ->1
+        C ACK 101 301            ; HANDSHAKE-ACK 3/3  ESTABLISHED ESTABLISHED  ->2
+        S SYN-ACK 300 101        ; SYN-ACK 2/3  ESTABLISHED SYN-RECEIVED  ->1  syn-ack-retransmission
         C ACK 101 900000         ; -  ESTABLISHED SYN-RECEIVED  ack-mismatch
         S RST 900000             ; RST  CLOSED SYN-RECEIVED
         ; establishment=complete termination=reset closed_by=server conn_state=RSTR history=ShAr
     """,
     "of two RSTs the first ended the attempt, though its sender lived on (R3, C6)": """
-        C SYN 100                ; SYN H1  SYN-SENT LISTEN
-        S SYN 300                ; SYN H1  SYN-RECEIVED SYN-RECEIVED  simultaneous-open
+        C SYN 100                ; SYN 1/3  SYN-SENT LISTEN
+        S SYN 300                ; SYN 1/3  SYN-RECEIVED SYN-RECEIVED  simultaneous-open
         S ACK 301 900000         ; -  SYN-RECEIVED SYN-RECEIVED  ack-mismatch
         C RST 900000             ; RST  SYN-RECEIVED CLOSED  handshake-aborted
         S RST 301                ; RST  CLOSED CLOSED  handshake-aborted
         ; establishment=aborted termination=reset closed_by=client conn_state=RSTO history=SsaRr
     """,
     "an end to which a FIN was delivered when it was CLOSED shows that it lives (H9.6, T3)": """
-        C SYN 100                ; SYN H1  SYN-SENT LISTEN
-        S SYN 300                ; SYN H1  SYN-RECEIVED SYN-RECEIVED  simultaneous-open
+        C SYN 100                ; SYN 1/3  SYN-SENT LISTEN
+        S SYN 300                ; SYN 1/3  SYN-RECEIVED SYN-RECEIVED  simultaneous-open
         S ACK 301 900000         ; -  SYN-RECEIVED SYN-RECEIVED  ack-mismatch
         C RST 900000             ; RST  SYN-RECEIVED CLOSED  handshake-aborted
-        C FIN 101 301            ; FIN T1  FIN-WAIT-1 CLOSED
-        S ACK 301 102            ; ACK-OF-FIN T2  FIN-WAIT-2 ESTABLISHED  ->5
-        S FIN 301 102            ; FIN T3  TIME-WAIT ESTABLISHED
+        C FIN 101 301            ; FIN 1/4  FIN-WAIT-1 CLOSED
+        S ACK 301 102            ; ACK-OF-FIN 2/4  FIN-WAIT-2 ESTABLISHED  ->5
+        S FIN 301 102            ; FIN 3/4  TIME-WAIT ESTABLISHED
         ; establishment=simultaneous termination=reset closed_by=client conn_state=RSTO history=SsaRFf
     """,
     "and closes in its turn before it has heard of that FIN": """
-        C SYN 100                ; SYN H1  SYN-SENT LISTEN
-        S SYN 300                ; SYN H1  SYN-RECEIVED SYN-RECEIVED  simultaneous-open
+        C SYN 100                ; SYN 1/3  SYN-SENT LISTEN
+        S SYN 300                ; SYN 1/3  SYN-RECEIVED SYN-RECEIVED  simultaneous-open
         S ACK 301 900000         ; -  SYN-RECEIVED SYN-RECEIVED  ack-mismatch
         C RST 900000             ; RST  SYN-RECEIVED CLOSED  handshake-aborted
-        C FIN 101 301            ; FIN T1  FIN-WAIT-1 CLOSED
-        S FIN 301 101            ; FIN T1  CLOSING ESTABLISHED  simultaneous-close
+        C FIN 101 301            ; FIN 1/4  FIN-WAIT-1 CLOSED
+        S FIN 301 101            ; FIN 1/4  CLOSING ESTABLISHED  simultaneous-close
         ; establishment=simultaneous termination=reset closed_by=both conn_state=RSTO history=SsaRFf
     """,
     "a late SYN-ACK is known by its number, whatever it acknowledges (H8.4)": """
-        C SYN 100                ; SYN H1  SYN-SENT LISTEN
-        C ACK 101 301            ; HANDSHAKE-ACK H3  ESTABLISHED ESTABLISHED
-        S SYN-ACK 300 55         ; SYN-ACK H2  ESTABLISHED ESTABLISHED  ->1
+        C SYN 100                ; SYN 1/3  SYN-SENT LISTEN
+        C ACK 101 301            ; HANDSHAKE-ACK 3/3  ESTABLISHED ESTABLISHED
+        S SYN-ACK 300 55         ; SYN-ACK 2/3  ESTABLISHED ESTABLISHED  ->1
         ; establishment=complete termination=none closed_by=- conn_state=S1 history=SAh
     """,
 }

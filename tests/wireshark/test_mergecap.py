@@ -31,14 +31,14 @@ from tools.split_points import cut, differences, in_order, tool
 
 ENGINES = ["python", "plugin"]
 NAMES = [  # encapsulations, options, several segments in a frame, fragments, duplicates, network errors; as clocks ran
-    "article-wget", "article-ssh", "6in4", "amsdu", "bsd-loopback", "duplicate", "duplicate-two-taps", "fragments", "refused",
+    "article-wget", "article-ssh", "6in4", "amsdu", "bsd-loopback", "duplicate", "duplicate-two-taps", "fragments-syn", "refused",
     "close-simultaneous",
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = [*(find(f"{name}.pcap*") for name in NAMES), *REAL.glob("fast-open*.pcapng")]
+    found = [*(find(f"{name}.pcapng") for name in NAMES), *REAL.glob("fast-open*.pcapng")]
     return in_order(sorted(set(found)), tmp_path_factory.mktemp("whole") / "whole.pcapng")
 
 

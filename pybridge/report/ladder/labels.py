@@ -32,14 +32,14 @@ def _relative(number: int, base: int | None) -> int:
     return distance - 2**32 if distance >= 2**32 - 2**16 else distance
 
 
-def raw_numbers(story: Story, row: LadderRow, say: Translate) -> str:
+def raw_numbers(story: Story, row: LadderRow, translate: Translate) -> str:
     """Numbers as they are in the header, with the check of what is acknowledged; empty for plain segments."""
     if not row.role and "ack-mismatch" not in row.anomalies:
         return ""
     numbers = [f"seq {row.seq_raw}"]
     if row.has("ACK"):
         base = _acknowledged(row, story.ends(row)[1])
-        numbers.append(f"ack {row.ack_raw}" if base is None else _check(row.ack_raw, base, say))
+        numbers.append(f"ack {row.ack_raw}" if base is None else _check(row.ack_raw, base, translate))
     return " · ".join(numbers)
 
 
@@ -51,42 +51,42 @@ def _acknowledged(row: LadderRow, peer: LadderEnd) -> int | None:
     return peer.isn_before(row.position) if answers_syn else None
 
 
-def _check(ack: int, base: int, say: Translate) -> str:
+def _check(ack: int, base: int, translate: Translate) -> str:
     """``ack 250118292 = 250118291 + 1``."""
     beyond = (ack - base) % 2**32 - 1
     if not 0 <= beyond <= 2**16:
         return f"ack {ack} ≠ {base} + 1"
-    return f"ack {ack} = {base} + 1" + (say(" + {count} data").format(count=beyond) if beyond else "")
+    return f"ack {ack} = {base} + 1" + (translate(" + {count} data").format(count=beyond) if beyond else "")
 
 
-def notes(story: Story, row: LadderRow, say: Translate) -> list[tuple[str, str]]:
+def notes(story: Story, row: LadderRow, translate: Translate) -> list[tuple[str, str]]:
     """Lines beside a segment, each with its classes: role and step, anomalies, what it means, times."""
-    lines = [("b", part) for part in _role_lines(row, say)]
+    lines = [("b", part) for part in _role_lines(row, translate)]
     for name in row.anomalies:
         lines.append(("o", f"{BENIGN_MARK} {name}") if name in BENIGN_ANOMALIES else ("w", f"{PROBLEM_MARK} {name}"))
-    lines += [("q", text) for text in (*_close_notes(row, say), *_time_notes(story, row, say))]
+    lines += [("q", text) for text in (*_close_notes(row, translate), *_time_notes(story, row, translate))]
     return lines
 
 
-def _close_notes(row: LadderRow, say: Translate) -> list[str]:
+def _close_notes(row: LadderRow, translate: Translate) -> list[str]:
     texts = []
     if "FIN" in row.roles and not row.retransmission:
-        texts.append(say("passive close") if "3" in (row.teardown_step or "") else say("active close"))
+        texts.append(translate("passive close") if "3" in (row.teardown_step or "") else translate("active close"))
     if "ACK-OF-FIN" in row.roles and {row.client_state, row.server_state} == {"FIN-WAIT-2", "CLOSE-WAIT"}:
-        open_end = say("client") if row.client_state == "CLOSE-WAIT" else say("server")
-        texts.append(say("half-close: {end} can still send").format(end=open_end))
+        open_end = translate("client") if row.client_state == "CLOSE-WAIT" else translate("server")
+        texts.append(translate("half-close: {end} can still send").format(end=open_end))
     return texts
 
 
-def _time_notes(story: Story, row: LadderRow, say: Translate) -> list[str]:
+def _time_notes(story: Story, row: LadderRow, translate: Translate) -> list[str]:
     texts = []
     if row.responds_to is not None:
-        texts.append(_answer(row.responds_to, row.response_time, say))
+        texts.append(_answer(row.responds_to, row.response_time, translate))
     if row.handshake_time is not None:
-        texts.append(say("handshake took {time}").format(time=nanoseconds_text(row.handshake_time)))
+        texts.append(translate("handshake took {time}").format(time=nanoseconds_text(row.handshake_time)))
     teardown = story.connection.teardown_time
     if teardown is not None and row is _completing_row(story, teardown):
-        texts.append(say("teardown took {time}").format(time=nanoseconds_text(teardown)))
+        texts.append(translate("teardown took {time}").format(time=nanoseconds_text(teardown)))
     return texts
 
 
@@ -97,16 +97,18 @@ def _completing_row(story: Story, teardown: int) -> LadderRow | None:
     return next((row for row in rows if row.time - teardown in fins), None)
 
 
-def _answer(frame: int, time: int | None, say: Translate) -> str:
+def _answer(frame: int, time: int | None, translate: Translate) -> str:
     """Earlier only where the clock of the capture stepped back."""
     if time is None:
-        return say("answers frame {frame}").format(frame=frame)
-    template = say("answers frame {frame}, {time} earlier") if time < 0 else say("answers frame {frame}, {time} later")
+        return translate("answers frame {frame}").format(frame=frame)
+    template = (
+        translate("answers frame {frame}, {time} earlier") if time < 0 else translate("answers frame {frame}, {time} later")
+    )
     return template.format(frame=frame, time=nanoseconds_text(abs(time)))
 
 
-def _role_lines(row: LadderRow, say: Translate) -> list[str]:
-    parts = _role_and_step(row, say)
+def _role_lines(row: LadderRow, translate: Translate) -> list[str]:
+    parts = _role_and_step(row, translate)
     whole = " · ".join(parts)
     return [whole] if width(whole) <= WIDEST_NOTE else parts
 
@@ -116,38 +118,38 @@ def width(text: str) -> int:
     return sum(2 if letter > "\u2e7f" else 1 for letter in text)
 
 
-def _role_and_step(row: LadderRow, say: Translate) -> list[str]:
+def _role_and_step(row: LadderRow, translate: Translate) -> list[str]:
     """``SYN``, ``1/3``; ``ACK-OF-FIN+FIN``, ``2+3/4``; ``HANDSHAKE-ACK+FIN``, ``3/3, 1/4``."""
     steps = []
     if row.handshake_step is not None:
-        steps.append(say("{step}/3").format(step=row.handshake_step))
+        steps.append(translate("{step}/3").format(step=row.handshake_step))
     if row.teardown_step is not None:
-        steps.append(say("{step}/4").format(step=row.teardown_step))
+        steps.append(translate("{step}/4").format(step=row.teardown_step))
     return [part for part in (row.role, ", ".join(steps)) if part]
 
 
-def traffic(run: Run, say: Translate) -> str:
+def traffic(run: Run, translate: Translate) -> str:
     """Segments and bytes in both directions."""
     parts = [
-        f"{arrow} {counted_segments(segments, say)}, {_counted_bytes(payload, say)}"
+        f"{arrow} {counted_segments(segments, translate)}, {_counted_bytes(payload, translate)}"
         for arrow, segments, payload in zip("→←", run.segments, run.payload, strict=True)
     ]
     return "\u2003".join(parts)
 
 
-def counted_segments(count: int, say: Translate) -> str:
+def counted_segments(count: int, translate: Translate) -> str:
     """``1 segment``, ``1,234 segments``."""
-    return say("1 segment") if count == 1 else say("{count} segments").format(count=f"{count:,}")
+    return translate("1 segment") if count == 1 else translate("{count} segments").format(count=f"{count:,}")
 
 
-def _counted_bytes(count: int, say: Translate) -> str:
-    return say("1 byte") if count == 1 else say("{count} bytes").format(count=f"{count:,}")
+def _counted_bytes(count: int, translate: Translate) -> str:
+    return translate("1 byte") if count == 1 else translate("{count} bytes").format(count=f"{count:,}")
 
 
-def title(story: Story, say: Translate) -> str:
+def title(story: Story, translate: Translate) -> str:
     """Which connection it is."""
     client, server = heads(story.connection)
-    return say("TCP connection {stream}: {client} to {server}").format(stream=story.stream, client=client, server=server)
+    return translate("TCP connection {stream}: {client} to {server}").format(stream=story.stream, client=client, server=server)
 
 
 def heads(connection: LadderConnection) -> tuple[str, str]:
@@ -155,28 +157,30 @@ def heads(connection: LadderConnection) -> tuple[str, str]:
     return endpoint(connection.client, connection.client_port), endpoint(connection.server, connection.server_port)
 
 
-def description(story: Story, items: Sequence[LadderRow | Run | Missing], say: Translate) -> str:
+def description(story: Story, items: Sequence[LadderRow | Run | Missing], translate: Translate) -> str:
     """What the drawing shows: the outcome, and the segments that have a role or should have been there."""
     about = story.connection
-    closing = say("Closing: {termination}, begun by {end}.") if about.closed_by else say("Closing: {termination}.")
-    end = {"client": say("client"), "server": say("server"), "both": say("both")}.get(about.closed_by or "", about.closed_by)
-    told = [text for item in items if (text := _spoken(item, say))][:ROWS_BEFORE_CAP]
+    closing = translate("Closing: {termination}, begun by {end}.") if about.closed_by else translate("Closing: {termination}.")
+    end = {"client": translate("client"), "server": translate("server"), "both": translate("both")}.get(
+        about.closed_by or "", about.closed_by
+    )
+    told = [text for item in items if (text := _spoken(item, translate))][:ROWS_BEFORE_CAP]
     sentences = [
-        say("{segments}.").format(segments=counted_segments(story.segments, say)),
-        say("Opening: {establishment}.").format(establishment=about.establishment),
+        translate("{segments}.").format(segments=counted_segments(story.segments, translate)),
+        translate("Opening: {establishment}.").format(establishment=about.establishment),
         closing.format(termination=about.termination, end=end),
-        *([say("{steps}.").format(steps=say("; ").join(told))] if told else []),
+        *([translate("{steps}.").format(steps=translate("; ").join(told))] if told else []),
     ]
     return " ".join(sentences)
 
 
-def _spoken(item: LadderRow | Run | Missing, say: Translate) -> str:
+def _spoken(item: LadderRow | Run | Missing, translate: Translate) -> str:
     if isinstance(item, Missing):
-        return say(item.label)
+        return translate(item.label)
     if isinstance(item, Run) or not (item.role or item.anomaly):
         return ""
-    sender = say("client") if item.sender == "client" else say("server")
-    text = say("frame {frame} {sender} {role}").format(
-        frame=item.frame, sender=sender, role=" · ".join(_role_and_step(item, say))
+    sender = translate("client") if item.sender == "client" else translate("server")
+    text = translate("frame {frame} {sender} {role}").format(
+        frame=item.frame, sender=sender, role=" · ".join(_role_and_step(item, translate))
     ).rstrip()  # fmt: skip
     return text + (f" ({', '.join(item.anomalies)})" if item.anomalies else "")

@@ -75,7 +75,7 @@ class Ladder(str):
 class _Canvas:
     """The drawing so far: how far down it goes, its elements, the states written last, and the time of the last segment."""
 
-    say: Translate
+    translate: Translate
     y: int = 0
     parts: list[str] = field(default_factory=list)
     life: list[str] = field(default_factory=list)
@@ -139,9 +139,9 @@ def ladders(
 
 
 def _svg(story: Story, language: Language, with_style: bool) -> str:
-    say = translator(language)
+    translate = translator(language)
     items = with_missing(story)
-    canvas = _Canvas(say)
+    canvas = _Canvas(translate)
     _draw_heads(canvas, story)
     _draw_items(canvas, story, items)
     canvas.advance(10)
@@ -150,23 +150,23 @@ def _svg(story: Story, language: Language, with_style: bool) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="tcp-ladder" role="img" lang="{TAGS[language]}" '
         f'viewBox="0 0 {WIDTH} {canvas.y + 6}" width="{WIDTH}" height="{canvas.y + 6}" style="max-width:100%;height:auto">'
-        f"<title>{_xml(words.title(story, say))}</title><desc>{_xml(words.description(story, items, say))}</desc>{style}"
+        f"<title>{_xml(words.title(story, translate))}</title><desc>{_xml(words.description(story, items, translate))}</desc>{style}"
         f'<path class="l" d="{"".join(canvas.life)}"/>{broken}{"".join(canvas.parts)}</svg>'
     )
 
 
 def _draw_heads(canvas: _Canvas, story: Story) -> None:
     client, server = words.heads(story.connection)
-    for x, name, role in ((CLIENT_X, client, canvas.say("client")), (SERVER_X, server, canvas.say("server"))):
+    for x, name, role in ((CLIENT_X, client, canvas.translate("client")), (SERVER_X, server, canvas.translate("server"))):
         canvas.text(x, 16, "m q", role)
         canvas.text(x, 32, "m b", name)
-    canvas.text(TIME_X, 16, "e q", canvas.say("time / s"))
+    canvas.text(TIME_X, 16, "e q", canvas.translate("time / s"))
     canvas.y = 40
 
 
 def _draw_items(canvas: _Canvas, story: Story, items: list[Item]) -> None:
     if not items:
-        _draw_remark(canvas, [canvas.say("No segment of this connection is in the table.")])
+        _draw_remark(canvas, [canvas.translate("No segment of this connection is in the table.")])
         _draw_network_error(canvas, story)
     canvas.time = story.start
     for phase, members in groupby(items, _phase):
@@ -225,7 +225,7 @@ def _draw_phase(canvas: _Canvas, name: str, top: int) -> None:
     """Mark the rows since `top` at the left margin, with a name if there is room for it."""
     top, bottom = top + 5, canvas.y - 5
     canvas.path("p", f"M{PHASE_X + 14} {top}h-4V{bottom}h4")
-    label = canvas.say(name)
+    label = canvas.translate(name)
     if words.width(label) * 7 <= bottom - top:
         canvas.text(PHASE_X, (top + bottom) // 2, "v m q", label)
 
@@ -238,13 +238,13 @@ def _draw_beginning(canvas: _Canvas, story: Story) -> None:
         canvas.state("server", "LISTEN", canvas.y + 13)
         canvas.advance(18)
     elif story.connection.establishment == "not-captured" and {first.client_state, first.server_state} <= SYNCHRONISED:
-        _draw_remark(canvas, [canvas.say("the opening was not captured")])
+        _draw_remark(canvas, [canvas.translate("the opening was not captured")])
 
 
 def _draw_row(canvas: _Canvas, story: Story, row: LadderRow) -> None:
     tail, tip = canvas.y + 21, canvas.y + 21 + SLANT
-    lines = words.notes(story, row, canvas.say)
-    raw = words.raw_numbers(story, row, canvas.say)
+    lines = words.notes(story, row, canvas.translate)
+    raw = words.raw_numbers(story, row, canvas.translate)
     _draw_margins(canvas, story, row, tail, lines)
     canvas.text(MIDDLE_X, tail - 6, "m b" if row.role else "m", words.label(story, row))
     _draw_arrow(canvas, row, tail, tip)
@@ -270,7 +270,7 @@ def _draw_crossing(canvas: _Canvas, story: Story, first: LadderRow, second: Ladd
 
     In the table the first segment has arrived before the second was sent: then it could not be known better.
     """
-    lines, more_lines = (words.notes(story, row, canvas.say) for row in (first, second))
+    lines, more_lines = (words.notes(story, row, canvas.translate) for row in (first, second))
     tail = canvas.y + 35
     second_tail = tail + max(34, 14 * len(lines) + 6)
     tip = second_tail + 42
@@ -278,7 +278,7 @@ def _draw_crossing(canvas: _Canvas, story: Story, first: LadderRow, second: Ladd
         _draw_margins(canvas, story, row, start, beside)
         x, side = (CLIENT_X + 14, "") if row.sender == "client" else (SERVER_X - 14, "e ")
         canvas.text(x, start - 20, f"{side}b", words.label(story, row))
-        canvas.text(x, start - 6, f"{side}q", words.raw_numbers(story, row, canvas.say))
+        canvas.text(x, start - 6, f"{side}q", words.raw_numbers(story, row, canvas.translate))
         _draw_arrow(canvas, row, start, tip)
     canvas.state(first.sender, first.states[first.sender], tail + 4)
     sent = second.states[second.sender]
@@ -291,7 +291,7 @@ def _draw_crossing(canvas: _Canvas, story: Story, first: LadderRow, second: Ladd
 
 def _draw_margins(canvas: _Canvas, story: Story, row: LadderRow, y: int, lines: Sequence[tuple[str, str]]) -> None:
     canvas.text(TIME_X, y - 1, "e", _seconds(row.time - story.start))
-    canvas.text(TIME_X, y + 12, "e q", canvas.say("frame {frame}").format(frame=row.frame))
+    canvas.text(TIME_X, y + 12, "e q", canvas.translate("frame {frame}").format(frame=row.frame))
     for line, (classes, note) in enumerate(lines):
         canvas.text(NOTE_X, y - 1 + 14 * line, classes, note)
 
@@ -320,7 +320,7 @@ def _draw_missing(canvas: _Canvas, step: Missing) -> None:
     """Draw a ghost of what was not captured; what never came gets no further than a cross."""
     x1, x2, back = _course(step.sender)
     tail, tip = canvas.y + 19, canvas.y + 19 + SLANT
-    canvas.text(MIDDLE_X, tail - 6, "m q" if step.came else "m w", canvas.say(step.label))
+    canvas.text(MIDDLE_X, tail - 6, "m q" if step.came else "m w", canvas.translate(step.label))
     if step.came:
         canvas.path("a n", f"M{x1} {tail}L{x2} {tip}")
         canvas.path("a", f"M{x2 + back} {tip - 5}L{x2} {tip}l{back} 4")
@@ -332,16 +332,16 @@ def _draw_missing(canvas: _Canvas, step: Missing) -> None:
 
 
 def _draw_run(canvas: _Canvas, story: Story, run: Run) -> None:
-    say = canvas.say
+    translate = canvas.translate
     if run.hidden:
         frames = {"first": run.first_frame, "last": run.last_frame}
-        count = words.counted_segments(sum(run.segments), say)
+        count = words.counted_segments(sum(run.segments), translate)
         _draw_remark(
             canvas,
             [
-                say("{segments} are not drawn here (frames {first}–{last})").format(segments=count, **frames),
-                words.traffic(run, say),
-                say("in Wireshark: {filter}").format(
+                translate("{segments} are not drawn here (frames {first}–{last})").format(segments=count, **frames),
+                words.traffic(run, translate),
+                translate("in Wireshark: {filter}").format(
                     filter=f"tcp.stream == {story.stream} && frame.number in {{{run.first_frame}..{run.last_frame}}}"
                 ),
             ],
@@ -353,15 +353,15 @@ def _draw_run(canvas: _Canvas, story: Story, run: Run) -> None:
 
 def _draw_band(canvas: _Canvas, story: Story, run: Run) -> None:
     """Fold a run of plain segments into one band."""
-    y, say = canvas.y + 5, canvas.say
+    y, translate = canvas.y + 5, canvas.translate
     canvas.parts.append(f'<rect class="f" x="{CLIENT_X}" y="{y}" width="{SERVER_X - CLIENT_X}" height="40" rx="3"/>')
     canvas.text(TIME_X, y + 12, "e", _seconds(run.time - story.start))
     canvas.text(TIME_X, y + 37, "e", _seconds(run.last_time - story.start))
-    canvas.text(MIDDLE_X, y + 16, "m b", say("{count} plain segments").format(count=f"{sum(run.segments):,}"))
-    canvas.text(MIDDLE_X, y + 32, "m", words.traffic(run, say))
-    canvas.text(NOTE_X, y + 16, "q", say("frames {first}–{last}").format(first=run.first_frame, last=run.last_frame))
+    canvas.text(MIDDLE_X, y + 16, "m b", translate("{count} plain segments").format(count=f"{sum(run.segments):,}"))
+    canvas.text(MIDDLE_X, y + 32, "m", words.traffic(run, translate))
+    canvas.text(NOTE_X, y + 16, "q", translate("frames {first}–{last}").format(first=run.first_frame, last=run.last_frame))
     if run.pause >= LONG_GAP_NS:
-        canvas.text(NOTE_X, y + 30, "q", say("longest pause {time}").format(time=nanoseconds_text(run.pause)))
+        canvas.text(NOTE_X, y + 30, "q", translate("longest pause {time}").format(time=nanoseconds_text(run.pause)))
     for end, name in run.states.items():
         canvas.state(end, name, y + 24)
     canvas.advance(50)
@@ -383,7 +383,7 @@ def _draw_gap(canvas: _Canvas, item: Item) -> None:
     if gap < LONG_GAP_NS:
         return
     canvas.advance(4)
-    canvas.text(MIDDLE_X, canvas.y + 15, "m q", canvas.say("{time} without a segment").format(time=nanoseconds_text(gap)))
+    canvas.text(MIDDLE_X, canvas.y + 15, "m q", canvas.translate("{time} without a segment").format(time=nanoseconds_text(gap)))
     for x in (CLIENT_X, SERVER_X):
         canvas.path("l", f"M{x - 6} {canvas.y + 2}l12-4M{x - 6} {canvas.y + 24}l12-4")
     canvas.advance(22, broken=True)
@@ -395,7 +395,7 @@ def _draw_network_error(canvas: _Canvas, story: Story) -> None:
     connection = story.connection
     if "unreachable" in (connection.anomalies or "").split("+"):
         canvas.advance(4)
-        canvas.text(MIDDLE_X, canvas.y + 15, "m", canvas.say("an ICMP error answered the SYN (no TCP segment)"))
+        canvas.text(MIDDLE_X, canvas.y + 15, "m", canvas.translate("an ICMP error answered the SYN (no TCP segment)"))
         canvas.text(NOTE_X, canvas.y + 15, "w", f"{PROBLEM_MARK} unreachable")
         canvas.state("client", connection.client_state, canvas.y + 15)
         canvas.state("server", connection.server_state, canvas.y + 15)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Write a capture of invented but lifelike traffic to measure with: `python -m tools.traffic --frames 500000 OUT.pcapng`.
+"""Write a capture of invented but lifelike traffic to measure with: `python -m pybridge.examples.traffic --frames 500000 OUT.pcapng`.
 
 What the uplink of an office sees: many clients, few popular servers, connections that begin independently of each other and
 overlap. The same seed gives the same bytes, and a longer capture begins with the shorter one. Frames are written as they are
