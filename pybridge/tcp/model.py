@@ -96,6 +96,14 @@ class ConnectionRow:
     establishment: str
     termination: str
     closed_by: str | None
+    reset_by: str | None
+    captured: str
+    client_from: str
+    client_last_seen: int | None
+    server_last_seen: int | None
+    idle_before_end: int | None
+    client_unacknowledged: int | None
+    server_unacknowledged: int | None
     client_state: str
     server_state: str
     handshake_time: int | None
@@ -112,7 +120,7 @@ class ConnectionRow:
     server_fast_open: str | None
     sack_permitted: bool | None
     timestamps: bool | None
-    ecn: bool | None
+    ecn: str | None
     syn_retransmissions: int
     syn_ack_retransmissions: int
     fin_retransmissions: int
