@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pybridge.tcp.numbers import LARGEST_WINDOW, follow_acknowledged, follow_sent, is_after
 from pybridge.tcp.state import MODULO, Judgement, distance
-from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, LISTEN, OVER, SYN_RECEIVED, SYN_SENT
+from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT
 
 COPIES = 100_000_000
 """Nanoseconds within which a segment after an RST was in flight, or is a copy."""
@@ -34,8 +34,9 @@ def judge_rst(segment: Judgement) -> None:
             _note_abort(segment)
     else:
         _judge_number(segment)
-    ended = not was_over and (connection.fresh or (connection.state_of(sender) in OVER and connection.state_of(peer) in OVER))
-    if ended and connection.reset_by is None:
+    was_fresh = connection.fresh
+    connection.update_states()
+    if not was_over and (was_fresh or connection.over) and connection.reset_by is None:
         connection.reset_by = sender
         if connection.idle_before_end is None:
             connection.idle_before_end = segment.silence
@@ -69,7 +70,7 @@ def _judge_answer_to_syn(segment: Judgement) -> None:
     peer.was_reset = True
     connection.refused = True
     segment.anomalies.add("connection-refused")
-    segment.answers = (peer.syn_frame, peer.syn_frame_time)
+    segment.answers = peer.syn_answered_by(None)
 
 
 def _judge_number(segment: Judgement) -> None:
@@ -106,7 +107,7 @@ def judge_life(segment: Judgement) -> bool:
     bool
         False if the segment was in flight, or is a copy: nothing further of it counts.
     """
-    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    connection, sender = segment.connection, segment.sender
     if not (sender.gone or sender.was_reset):
         return True
     stop = (segment.seq + segment.length + bool(segment.kind & 1)) % MODULO
@@ -122,6 +123,7 @@ def judge_life(segment: Judgement) -> bool:
         if new:
             follow_sent(sender, segment.seq, segment.length + bool(segment.kind & 1))
         return False
+    connection.update_states()
     if connection.reset_by is not None and not connection.over:
         connection.reset_by = None
     return True

@@ -95,9 +95,11 @@ class Annotator:
         if connection is None:
             connection = Connection(stream, End(source, source_port), End(destination, destination_port), time)
             self.connections.add(connection)
-            reused = self._register(connection)
+            former = self._register(connection)
+            if former is not None and flags & (SYN | ACK | RST | FIN) == SYN:
+                connection.remember_former(former)
         else:
-            reused = False
+            former = None
             if time < connection.first_time:
                 connection.first_time = time
         before = connection.last_time
@@ -136,16 +138,15 @@ class Annotator:
         for letter in letters if from_a else letters.lower():
             if letter not in connection.history_letters:
                 connection.history_letters = interned(connection.history_letters + letter)
-        judgement = Judgement(
-            connection, sender, peer, kind=kind, frame=frame, time=time, seq=seq, ack=ack, length=length
-        )
+        judgement = Judgement(connection, sender, peer, kind=kind, frame=frame, time=time, seq=seq, ack=ack, length=length)
         judgement.silence = time - before
+        judgement.offer = offer
         judge(judgement)
         if judgement.roles:
             sender.recent = (*sender.recent[-3:], (fingerprint, time))
         elif judgement.judged:
             sender.recent = ()
-        if reused and kind in (SYN, SYN | ACK):  # A2
+        if former is not None and kind in (SYN, SYN | ACK):  # A2
             judgement.anomalies.add("port-reuse")
         if judgement.roles and judgement.roles[0] in ("SYN", "SYN-ACK"):
             sender.sent_syn = True
@@ -182,11 +183,12 @@ class Annotator:
         if (source, source_port) != (client.address, client.port):
             return None
         client.phase = CLOSED
+        connection.update_states()
         connection.unreachable = connection.closed_by_error = True
         connection.quiet = NOT_QUIET
         error = Judgement(connection, client, connection.server, kind=0, frame=frame, time=time, seq=0, ack=0, length=0)
         error.anomalies.add("unreachable")
-        error.answers = (client.syn_frame, client.syn_frame_time)
+        error.answers = client.syn_answered_by(None)
         connection.anomalies = interned(connection.anomalies | error.anomalies)
         return _annotation(error)
 
@@ -208,13 +210,13 @@ class Annotator:
             del self._latest[key]
         return connection
 
-    def _register(self, connection: Connection) -> bool:
-        """Remember the ends of a new connection; return whether there was an earlier connection between them (rule A2)."""
+    def _register(self, connection: Connection) -> Connection | None:
+        """Remember the ends of a new connection; return the latest connection between them (rule A2)."""
         a, b = connection.a, connection.b
         key = _key(a.address, a.port, b.address, b.port)
-        known = key in self._latest
+        known = self._latest.get(key)
         self._latest[key] = connection.stream
-        return known
+        return None if known is None else self.connections.get(known)
 
 
 def _fingerprint(flags: int, seq: int, ack: int, length: int, identity: int) -> int:
@@ -261,7 +263,7 @@ def _annotation(judgement: Judgement) -> Annotation:
         server_state=server_state,
         retransmission=judgement.retransmission,
         responds_to=answers[0] if answers else None,
-        response_time=judgement.time - answers[1] if answers else None,
+        response_time=judgement.time - answers[1] if answers and answers[1] is not None else None,
         handshake_time=judgement.handshake_time,
         anomaly=joined(judgement.anomalies),
     )
@@ -277,7 +279,7 @@ def _count(judgement: Judgement, annotation: Annotation) -> None:
         connection.retransmissions = tuple(count + (name in judgement.anomalies) for count, name in counts)
     if connection.handshake_time is None:
         connection.handshake_time = annotation.handshake_time
-    if annotation.responds_to is not None:
+    if annotation.response_time is not None:
         by_client = annotation.sender == "client"
         if judgement.handshake_step == 2 and not by_client and connection.server_response_time is None:
             connection.server_response_time = annotation.response_time

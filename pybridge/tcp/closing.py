@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pybridge.tcp.numbers import follow_acknowledged, follow_sent, has_acknowledged, is_after, settle_early_ack
 from pybridge.tcp.state import MODULO, Fin, Judgement
-from pybridge.tcp.vocabulary import CLOSE_WAIT, FIN
+from pybridge.tcp.vocabulary import FIN
 
 
 def judge_closing(segment: Judgement) -> None:
@@ -29,7 +29,7 @@ def judge_closing(segment: Judgement) -> None:
             segment.roles.append("ACK-OF-FIN")
             segment.ack_step = 4 if connection.is_passive(peer) else 2
             if segment.answers is None and fin.frame:
-                segment.answers = (fin.frame, fin.frame_time)
+                segment.answers = (fin.frame, fin.frame_time if fin.sent == 1 else None)
         fin.acked, fin.was_acked, fin.missed = True, True, False
     _judge_data(segment, had_fin, new=new)
     if has_fin:
@@ -81,6 +81,7 @@ def _judge_another_fin(segment: Judgement, fin: Fin, seq: int) -> None:
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     if fin.seq == seq:
         segment.repeats("fin-retransmission")
+        fin.sent += 1
     fin.seq, fin.frame, fin.frame_time = seq, segment.frame, segment.time
     fin.missed = False
     peer_fin = peer.fin

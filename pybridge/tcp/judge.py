@@ -6,9 +6,19 @@ from __future__ import annotations
 from pybridge.tcp.aborting import judge_life, judge_rst
 from pybridge.tcp.closing import judge_closing
 from pybridge.tcp.numbers import LARGEST_WINDOW, is_after
-from pybridge.tcp.opening import begin_with_syn_ack, begins_attempt_with_syn_ack, judge_opening, judge_syn, judge_syn_ack
+from pybridge.tcp.opening import (
+    FIRST_WINDOW,
+    begin_with_syn_ack,
+    begins_attempt_with_syn_ack,
+    judge_opening,
+    judge_syn,
+    judge_syn_ack,
+)
 from pybridge.tcp.state import MODULO, Judgement, distance
 from pybridge.tcp.vocabulary import ACK, ESTABLISHED, FIN, RST, SYN, SYN_SENT
+
+NEAR = 1 << 20
+"""How close a number lies to those of an older connection (X7)."""
 
 
 def judge(segment: Judgement) -> None:
@@ -17,15 +27,22 @@ def judge(segment: Judgement) -> None:
     if connection.closed_by_error:  # N3
         connection.closed_by_error = False
         connection.client.phase = SYN_SENT
+        connection.update_states()
+    if not segment.kind & SYN and _is_of_old_connection(segment):  # X7
+        segment.anomalies.add("old-connection")
+        segment.judged = False
+        return
     if segment.kind & RST:
         if segment.kind & (SYN | FIN):
             segment.anomalies.add("invalid-flags")
         judge_rst(segment)
-    elif segment.kind & (SYN | FIN) == SYN | FIN or not segment.kind & (SYN | ACK):  # G7
+    elif segment.kind & (SYN | FIN | ACK) == SYN | FIN or not segment.kind & (SYN | ACK):  # G7
         segment.anomalies.add("invalid-flags")
         segment.judged = False
         return
     elif segment.kind & SYN:
+        if segment.kind & FIN:
+            segment.anomalies.add("invalid-flags")
         _settle_client(segment)
         if not segment.kind & ACK:
             judge_syn(segment)
@@ -40,7 +57,29 @@ def judge(segment: Judgement) -> None:
     if segment.sender.challenged and segment.judged:
         _judge_challenge(segment)
     connection.fresh = False
-    connection.update_opened()
+    connection.update_states()
+
+
+def _is_of_old_connection(segment: Judgement) -> bool:
+    """Whether a segment has the numbers of an older connection between the ends (rule X7)."""
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    if sender.former is None or peer.former is None or connection.opened:
+        return False
+    if not _is_near(segment.seq, sender.former):
+        return False
+    if segment.kind & ACK:
+        if not _is_near(segment.ack, peer.former) or (peer.isn is not None and peer.accepts(segment.ack, FIRST_WINDOW)):
+            return False
+    elif not segment.kind & RST:
+        return False
+    stop = (segment.seq + segment.length + bool(segment.kind & FIN)) % MODULO
+    if is_after(stop, sender.former):
+        sender.former = stop
+    return True
+
+
+def _is_near(a: int, b: int) -> bool:
+    return distance(a, b) < NEAR or distance(b, a) < NEAR
 
 
 def _judge_syn_ack(segment: Judgement) -> None:
@@ -60,7 +99,7 @@ def _judge_syn_ack(segment: Judgement) -> None:
 
 def _judge_other(segment: Judgement) -> None:
     """Judge a plain or FIN segment on a connection that is not fresh (rules H9, T, X4)."""
-    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    connection, peer = segment.connection, segment.peer
     if not judge_life(segment):
         segment.judged = False
     elif connection.over:

@@ -23,6 +23,8 @@ class Offer(NamedTuple):
         Option kinds 4 and 8 are there (`tcp.option_kind`).
     fast_open : str or None
         The Fast Open cookie in hexadecimal (`tcp.options.tfo.cookie`), or `request` (`tcp.options.tfo.request`).
+    tsval, tsecr : int or None
+        Timestamp and echoed timestamp (`tcp.options.timestamp.tsval`, `tcp.options.timestamp.tsecr`).
     """
 
     mss: int | None = None
@@ -30,6 +32,8 @@ class Offer(NamedTuple):
     sack_permitted: bool = False
     timestamps: bool = False
     fast_open: str | None = None
+    tsval: int | None = None
+    tsecr: int | None = None
 
 
 class Segment(NamedTuple):

@@ -44,7 +44,11 @@ def judge_syn(segment: Judgement) -> None:
     if not (sender.syn_seen and sender.isn == segment.seq):
         sender.syn_time = segment.time
         sender.syn_length = 0
+        sender.syn_sent = 0
+        sender.syns = ()
     _remember_isn(segment)
+    sender.syn_sent += 1
+    sender.syns = (*sender.syns[-7:], (segment.frame, segment.time, segment.offer.tsval if segment.offer else None))
     sender.isn, sender.syn_seen, sender.syn_length = segment.seq, True, max(sender.syn_length, segment.length)
     sender.syn_frame, sender.syn_frame_time = segment.frame, segment.time
     connection.syn_seen = True
@@ -57,7 +61,7 @@ def _begin_attempt(segment: Judgement, *, repeated: bool) -> None:
         segment.repeats("syn-retransmission")
     else:
         segment.anomalies.add("port-reuse")
-    syn_time = sender.syn_time
+    syn_time, syn_sent, syns = sender.syn_time, sender.syn_sent, sender.syns
     sender.forget()
     peer.forget()
     connection.begin_attempt()
@@ -65,6 +69,7 @@ def _begin_attempt(segment: Judgement, *, repeated: bool) -> None:
     if repeated:
         sender.syn_time = syn_time
         sender.isn, sender.syn_seen = segment.seq, True
+        sender.syn_sent, sender.syns = syn_sent, syns
 
 
 def _is_late_syn(segment: Judgement) -> bool:
@@ -126,7 +131,7 @@ def judge_syn_ack(segment: Judgement) -> None:
     connection.syn_ack_matched = True
     follow_acknowledged(sender, peer, segment.ack)
     if peer.syn_seen:
-        segment.answers = (peer.syn_frame, peer.syn_frame_time)
+        segment.answers = peer.syn_answered_by(segment.offer.tsecr if segment.offer else None)
 
 
 def begin_with_syn_ack(segment: Judgement) -> None:
@@ -151,6 +156,8 @@ def _remember_isn(segment: Judgement) -> None:
     if sender.isn != segment.seq and not sender.spoke:
         sender.next_sent = sender.in_order = sender.gap = None
     sender.first_seq = segment.seq
+    if sender.fin is not None and not is_after(sender.fin.seq, segment.seq):
+        sender.fin = None  # no FIN can come before its SYN
     follow_sent(sender, segment.seq, segment.length + 1)
 
 
@@ -161,8 +168,9 @@ def _note_syn_ack(segment: Judgement) -> None:
 
 def _remember_syn_ack(segment: Judgement, *, awaiting: bool) -> None:
     _note_syn_ack(segment)
-    _remember_isn(segment)
     sender = segment.sender
+    sender.syn_ack_sent = sender.syn_ack_sent + 1 if sender.syn_ack_seen and sender.isn == segment.seq else 1
+    _remember_isn(segment)
     sender.isn, sender.syn_ack_seen, sender.syn_ack_number, sender.awaiting = segment.seq, True, segment.ack, awaiting
     sender.syn_ack_frame, sender.syn_ack_frame_time = segment.frame, segment.time
 
@@ -196,7 +204,7 @@ def judge_opening(segment: Judgement) -> bool:
     if peer.awaiting:  # H9.2; more than once if the SYN-ACK comes again (note H11)
         if acceptable:
             _note_third_step(segment)
-            segment.answers = (peer.syn_ack_frame, peer.syn_ack_frame_time)
+            segment.answers = (peer.syn_ack_frame, peer.syn_ack_frame_time if peer.syn_ack_sent == 1 else None)
             peer.awaiting = False
             if peer.phase == SYN_RECEIVED:
                 peer.phase = ESTABLISHED

@@ -83,15 +83,15 @@ class Fin:
         What its sender had acknowledged before.
     frame, frame_time : int
         Its latest transmission; frame 0 if the FIN was not captured yet, but acknowledged.
-    first_time : int
-        Time of its first transmission.
+    first_time, sent : int
+        Time of its first transmission; number of transmissions.
     acked, was_acked : bool
         It is acknowledged, which a repetition takes back (T5); it was acknowledged at some time.
     missed : bool
         Its receiver shows that it did not arrive (T5).
     """
 
-    __slots__ = ("ack", "acked", "acked_before", "first_time", "frame", "frame_time", "missed", "seq", "was_acked")
+    __slots__ = ("ack", "acked", "acked_before", "first_time", "frame", "frame_time", "missed", "seq", "sent", "was_acked")
 
     def __init__(self, seq: int, ack: int, acked_before: int | None, frame: int, time: int) -> None:
         self.seq = seq
@@ -99,6 +99,7 @@ class Fin:
         self.acked_before = acked_before
         self.frame = frame
         self.frame_time = self.first_time = time
+        self.sent = 1
         self.acked = self.was_acked = self.missed = False
 
     @property
@@ -111,10 +112,10 @@ class End:
     """One end of a connection (rules X)."""
 
     __slots__ = (
-        "acknowledged", "address", "awaiting", "challenged", "early_ack", "fin", "first_seq", "gap", "gone", "heard", "in_order",
+        "acknowledged", "address", "awaiting", "challenged", "early_ack", "fin", "first_seq", "former", "gap", "gone", "heard", "in_order",
         "isn", "last_time", "next_sent", "offer", "offered_isn", "offers_ecn", "payload", "phase", "port", "recent", "rejected",
-        "segments", "sent_syn", "spoke", "syn_ack_frame", "syn_ack_frame_time", "syn_ack_number", "syn_ack_seen",
-        "syn_frame", "syn_frame_time", "syn_length", "syn_seen", "syn_time", "was_reset",
+        "segments", "sent_syn", "spoke", "syn_ack_frame", "syn_ack_sent", "syns", "syn_ack_frame_time", "syn_ack_number", "syn_ack_seen",
+        "syn_frame", "syn_frame_time", "syn_length", "syn_seen", "syn_sent", "syn_time", "was_reset",
     )  # fmt: skip
 
     def __init__(self, address: str, port: int) -> None:
@@ -127,6 +128,7 @@ class End:
         self.offer: Offer | None = None
         self.offers_ecn = 0
         self.sent_syn = False  # Z2: a SYN or SYN-ACK with a role, in this attempt
+        self.former: int | None = None  # X7
         self.recent: tuple[tuple[int, int], ...] = ()  # G8: fingerprint (-1 without identity) and time
         self.forget()
 
@@ -137,6 +139,8 @@ class End:
         self.syn_length = 0
         self.syn_seen = self.syn_ack_seen = False
         self.syn_time = self.syn_frame = self.syn_frame_time = 0
+        self.syns: tuple[tuple[int, int, int | None], ...] = ()  # H10: frame, time and timestamp of the last eight SYNs
+        self.syn_sent = self.syn_ack_sent = 0
         self.syn_ack_number = self.syn_ack_frame = self.syn_ack_frame_time = 0
         self.awaiting = self.spoke = False
         self.rejected: int | None = None
@@ -154,6 +158,13 @@ class End:
         """Whether `ack` is an acceptable acknowledgement of this end's SYN (rule X2)."""
         return self.isn is None or distance(ack, self.isn + 1) <= limit
 
+    def syn_answered_by(self, echo: int | None) -> tuple[int, int | None]:
+        """Return frame and time of the SYN that an answer with this echoed timestamp answers (rule H10)."""
+        if self.syn_sent == 1:
+            return self.syn_frame, self.syn_frame_time
+        found = next(((frame, time) for frame, time, stamp in reversed(self.syns) if stamp is not None and stamp == echo), None)
+        return found or (self.syn_frame, None)
+
     def is_passive_opener(self) -> bool:
         """Whether a SYN-ACK but no SYN of this end was seen (rule X5)."""
         return self.syn_ack_seen and not self.syn_seen
@@ -166,7 +177,8 @@ class Connection:
         "a", "aborted", "anomalies", "b", "client", "client_from", "client_response_time", "close_complete",
         "closed_by_error", "completeness", "first_time", "fresh", "handshake_time", "history_letters", "idle_before_end",
         "invalid_answer", "last_time", "opened", "quiet", "refused", "reset_by", "retransmissions", "rst_by", "rst_time",
-        "server_response_time", "simultaneous_open", "stream", "syn_ack_matched", "syn_seen", "teardown_time",
+        "server_response_time", "simultaneous_open", "state_a", "state_b", "stream",
+        "syn_ack_matched", "syn_seen", "teardown_time",
         "third_step_seen", "unreachable",
     )  # fmt: skip
 
@@ -189,6 +201,7 @@ class Connection:
         self.closed_by_error = False  # N3
         # Of segments that change nothing: from A, from B without payload, from A, from B with payload
         self.quiet: tuple[Annotation | None, ...] = NOT_QUIET
+        self.state_a = self.state_b = CLOSED
         self.begin_attempt()
 
     def begin_attempt(self) -> None:
@@ -209,8 +222,18 @@ class Connection:
 
     @property
     def over(self) -> bool:
-        """Whether no end is live any more (rules X)."""
-        return not self.fresh and self.state_of(self.a) in OVER and self.state_of(self.b) in OVER
+        """Whether no end was live any more after the segment before (rules X)."""
+        return not self.fresh and self.state_a in OVER and self.state_b in OVER
+
+    def update_states(self) -> None:
+        """Derive the states of both ends from what is known of them (rules X3, X6)."""
+        a, b = self.a, self.b
+        if a.fin is None and b.fin is None and not (a.gone or b.gone or a.was_reset or b.was_reset):
+            self.state_a, self.state_b = a.phase, b.phase
+        else:
+            self.state_a, self.state_b = self.state_of(a), self.state_of(b)
+        if not self.opened and self.state_a in SYNCHRONISED and self.state_b in SYNCHRONISED:
+            self.opened = True
 
     def other(self, end: End) -> End:
         """Return the end that is not this one."""
@@ -266,16 +289,20 @@ class Connection:
         """Return the states of client and server (rule X1)."""
         if self.fresh:
             return CLOSED, LISTEN
-        return self.state_of(self.client), self.state_of(self.server)
+        return (self.state_a, self.state_b) if self.client is self.a else (self.state_b, self.state_a)
 
     def name(self, end: End) -> str:
         """Return `client` or `server` (rule E3)."""
         return "client" if end is self.client else "server"
 
-    def update_opened(self) -> None:
-        """Note that the attempt is opened once both ends are synchronised (rule X3)."""
-        if not self.opened and self.state_of(self.a) in SYNCHRONISED and self.state_of(self.b) in SYNCHRONISED:
-            self.opened = True
+    def remember_former(self, former: Connection) -> None:
+        """Keep how far the ends of an older connection, which is not over, have sent (rule X7)."""
+        ends = (
+            [former.a, former.b] if (former.a.address, former.a.port) == (self.a.address, self.a.port) else [former.b, former.a]
+        )
+        if former.over or ends[0].next_sent is None or ends[1].next_sent is None:
+            return
+        self.a.former, self.b.former = ends[0].next_sent, ends[1].next_sent
 
     def update_quiet(self) -> None:
         """Cache the annotations of plain segments while the connection is quiet: both ends ESTABLISHED, nothing outstanding.
@@ -284,12 +311,10 @@ class Connection:
         """
         a, b = self.a, self.b
         if (
-            a.phase == b.phase == ESTABLISHED
+            self.state_a == self.state_b == ESTABLISHED
             and a.spoke
             and b.spoke
-            and not (a.awaiting or b.awaiting or a.fin or b.fin or a.challenged or b.challenged)
-            and not (a.gone or b.gone or a.was_reset or b.was_reset)
-            and not (a.heard or b.heard)
+            and not (a.awaiting or b.awaiting or a.fin or b.fin or a.challenged or b.challenged or a.heard or b.heard)
         ):
             names = (self.name(a), self.name(b))
             self.quiet = interned(
@@ -319,8 +344,8 @@ class Judgement:
     ack_step, fin_step : int
         The teardown step of its acknowledgement of a FIN and of its own FIN; 0 for none.
     retransmission : bool
-    answers : tuple of int, or None
-        Frame and time of the segment that it answers.
+    answers : tuple, or None
+        Frame and time of the segment that it answers; the time is None if a repetition makes it ambiguous.
     handshake_time : int or None
         Nanoseconds.
     anomalies : set of str
@@ -328,11 +353,12 @@ class Judgement:
         False if the segment is invalid (G7) or came on a connection that is over (X4).
     silence : int
         Nanoseconds since the latest segment of the connection before.
+    offer : Offer or None
     """
 
     __slots__ = (
         "ack", "ack_step", "anomalies", "answers", "connection", "fin_step", "frame", "handshake_step", "handshake_time",
-        "judged", "kind", "length", "peer", "retransmission", "roles", "sender", "seq", "silence", "time",
+        "judged", "kind", "length", "offer", "peer", "retransmission", "roles", "sender", "seq", "silence", "time",
     )  # fmt: skip
 
     def __init__(
@@ -352,11 +378,12 @@ class Judgement:
         self.ack_step = 0
         self.fin_step = 0
         self.retransmission = False
-        self.answers: tuple[int, int] | None = None
+        self.answers: tuple[int, int | None] | None = None
         self.handshake_time: int | None = None
         self.anomalies: set[str] = set()
         self.judged = True
         self.silence = 0
+        self.offer: Offer | None = None
 
     def repeats(self, anomaly: str) -> None:
         """Mark the segment as a retransmission (rule A3)."""

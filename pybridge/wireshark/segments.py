@@ -17,11 +17,15 @@ HEADER = ("tcp.srcport", "tcp.dstport", "tcp.stream", "tcp.len", "tcp.flags", "t
 ADDRESSES = ("ip.src", "ip.dst", "ipv6.src", "ipv6.dst")
 OPTIONS = (
     "tcp.option_kind", "tcp.options.mss_val", "tcp.options.wscale.shift", "tcp.options.tfo.request", "tcp.options.tfo.cookie",
+    "tcp.options.timestamp.tsval", "tcp.options.timestamp.tsecr",
 )  # fmt: skip
 IDENTITY = ("ip.id", "tcp.options.timestamp.tsval")  # G8
 TIMESTAMP = 1 << 16  # added to tell a timestamp from an identification
 ICMP = ("icmp.type", "icmp.code", "icmpv6.type")
-FIELDS = ("frame.number", "frame.time_epoch", "%us", HEADER[0], "%ud", *HEADER[1:], *OPTIONS, *IDENTITY, *ICMP, *ADDRESSES)
+FIELDS = (
+    *("frame.number", "frame.time_epoch", "%us", HEADER[0], "%ud", *HEADER[1:]),
+    *(*OPTIONS, IDENTITY[0], *ICMP, *ADDRESSES),
+)
 """What to read of each packet (Wireshark field names). Side by side `%us` and `%ud` would get an arrow between them."""
 
 LONGEST_COOKIE = 16  # bytes
@@ -145,7 +149,15 @@ def _identification(texts: str) -> int:
     return int(texts.rpartition(",")[2], 16)
 
 
-def _offer(kinds: str | None, mss: str | None, window_scale: str | None, request: str | None, cookie: str | None) -> Offer:
+def _offer(
+    kinds: str | None,
+    mss: str | None,
+    window_scale: str | None,
+    request: str | None,
+    cookie: str | None,
+    tsval: str | None,
+    tsecr: str | None,
+) -> Offer:
     """C12, C13."""
     found = (kinds or "").split(",")
     return Offer(
@@ -154,6 +166,8 @@ def _offer(kinds: str | None, mss: str | None, window_scale: str | None, request
         sack_permitted=SACK_PERMITTED in found,
         timestamps=TIMESTAMPS in found,
         fast_open=_fast_open(request, cookie),
+        tsval=int(tsval.partition(",")[0]) if tsval else None,
+        tsecr=int(tsecr.partition(",")[0]) if tsecr else None,
     )
 
 
