@@ -321,8 +321,8 @@ def states(svg: str) -> tuple[list[str], list[str]]:
     found: tuple[list[str], list[str]] = ([], [])
     for element in ElementTree.fromstring(svg).iter(f"{SVG}text"):
         classes = (element.get("class") or "").split()
-        if "s" in classes:
-            found["e" not in classes].append(element.text or "")
+        if "state" in classes:
+            found["end" not in classes].append(element.text or "")
     return found
 
 
@@ -416,7 +416,7 @@ def test_refusal_is_marked_in_text_and_checked() -> None:
 def test_retransmissions_are_dashed_and_long_gaps_folded() -> None:
     svg, texts = draw(unanswered())
     assert texts.count("▲ syn-retransmission") == 3
-    assert len(re.findall(r'<path class="x d"', svg)) == 3
+    assert len(re.findall(r'<path class="problem retransmission"', svg)) == 3
     assert [text for text in texts if "without" in text] == [f"{gap} s without a segment" for gap in ("1.00", "2.00", "4.10")]
     assert "7.100000" in texts
 
@@ -424,7 +424,7 @@ def test_retransmissions_are_dashed_and_long_gaps_folded() -> None:
 def test_simultaneous_close_is_no_problem_and_numbers_wrap() -> None:
     svg, texts = draw(simultaneous_close())
     assert "△ simultaneous-close" in texts
-    assert 'class="x"' not in svg
+    assert 'class="problem"' not in svg
     assert "seq 101 · ack 0 = 4294967295 + 1" in texts
     assert "seq 102 · ack 11 = 10 + 1" in texts, "a FIN with payload occupies the number after it"
     assert "[FIN, ACK] Seq=1 Ack=1 Len=10" in texts
@@ -477,7 +477,7 @@ def test_what_never_came_is_drawn_where_the_connection_stopped() -> None:
     svg, texts = draw(unanswered())
     assert missing(*unanswered()) == ["no answer to the SYN"]
     assert texts.index("no answer to the SYN") > texts.index("7.100000")
-    assert len(re.findall(r'class="x n"', svg)) == 1
+    assert len(re.findall(r'class="problem missing"', svg)) == 1
     assert missing(*half_open()) == ["no third step"]
     assert missing(*four_way(1)) == missing(*four_way(3)) == ["no acknowledgement of the FIN"]
 
