@@ -338,9 +338,9 @@ class Acknowledgement(NamedTuple):
 
 
 class Transfer:
-    """A message on its way: slow start, delayed acknowledgements; now and then a loss, a duplicate, a segment overtaken.
+    """A message under way, with slow start and delayed acknowledgements; sometimes segments are lost, doubled or out of order.
 
-    Segments have numbers from 0 here. The sender may send as many as have left the network.
+    Segments are numbered from 0 here. For each segment that leaves the network, the sender may send another.
     """
 
     def __init__(self, flow: Flow, sender: End, pieces: Iterator[Piece]) -> None:

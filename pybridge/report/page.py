@@ -97,45 +97,39 @@ def render(
     """
     translate = translator(language)
     drawn = _choose(connections, max_ladders)
-    return (
-        _environment(translate)
-        .get_template("report.html.j2")
-        .render(
-            language=TAGS[language],
-            title=title,
-            versions=versions,
-            notes=notes,
-            facts=facts or summary(segments, connections),
-            charts=_charts(connections, translate),
-            ladders=_ladders(segments, connections, drawn, language, translate) if drawn else [],
-            drawn=frozenset(drawn),
-            open_ladders=len(drawn) <= OPEN_LADDERS,
-            several=are_several(connections),
-            examples_shown=EXAMPLES_SHOWN,
-            groups_per_failure=GROUPS_PER_FAILURE,
-            numbers_in_filter=NUMBERS_IN_FILTER,
-            establishment=ESTABLISHMENT,
-            termination=TERMINATION,
-            failed_values=FAILED,
-            **_table(connections, frozenset(drawn), translate),
-            **_styles_and_script(),
-        )
+    template = _environment(translate).get_template("report.html.j2")
+    return template.render(
+        language=TAGS[language],
+        title=title,
+        versions=versions,
+        notes=notes,
+        facts=facts or summary(segments, connections),
+        charts=_charts(connections, translate),
+        ladders=_ladders(segments, connections, drawn, language, translate) if drawn else [],
+        drawn=frozenset(drawn),
+        open_ladders=len(drawn) <= OPEN_LADDERS,
+        several=are_several(connections),
+        examples_shown=EXAMPLES_SHOWN,
+        groups_per_failure=GROUPS_PER_FAILURE,
+        numbers_in_filter=NUMBERS_IN_FILTER,
+        establishment=ESTABLISHMENT,
+        termination=TERMINATION,
+        failed_values=FAILED,
+        **_table(connections, frozenset(drawn), translate),
+        **_styles_and_script(),
     )
 
 
 def excerpt(segments: pd.DataFrame, connections: pd.DataFrame, *, title: str) -> str:
     """Return the verdict, the charts and the first failures as an element for another page."""
-    return (
-        _environment(str)
-        .get_template("excerpt.html.j2")
-        .render(
-            title=title,
-            facts=summary(segments, connections),
-            charts=_charts(connections, str, EXCERPT_CHARTS),
-            failures_shown=EXCERPT_FAILURES,
-            establishment=ESTABLISHMENT,
-            termination=TERMINATION,
-        )
+    template = _environment(str).get_template("excerpt.html.j2")
+    return template.render(
+        title=title,
+        facts=summary(segments, connections),
+        charts=_charts(connections, str, EXCERPT_CHARTS),
+        failures_shown=EXCERPT_FAILURES,
+        establishment=ESTABLISHMENT,
+        termination=TERMINATION,
     )
 
 

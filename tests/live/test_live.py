@@ -200,12 +200,11 @@ def test_the_iterator_ends_with_its_loop(peers: Peers) -> None:
     assert {"opened", "closed"} >= {event.what for event in found}
 
 
-def test_what_dumpcap_dropped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_dumpcap_dropped_is_told() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         receiver.bind(("127.0.0.1", 0))
         address = receiver.getsockname()
-        monkeypatch.setattr(dumpcap, "BUFFER", 1)
-        with dumpcap.Packets(LOOPBACK, bpf=f"udp port {address[1]}") as packets:
+        with dumpcap.Packets(LOOPBACK, bpf=f"udp port {address[1]}", kernel_buffer=1) as packets:
             sessions = packets.sessions(0.1)
             batches = next(sessions)
             deadline = time.monotonic() + READY
@@ -295,11 +294,11 @@ def test_a_source_that_is_cut_short_is_said_to_be(run: Run) -> None:
 # A file in fast motion
 
 
-def test_sessions_of_tshark_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_of_tshark_change_nothing() -> None:
     path = str(find("article-ssh.pcapng"))
     whole = list(live.events(path))
-    monkeypatch.setattr(dumpcap, "SESSION", 20)
-    assert whole == list(live.events(path))
+    with live.Live(path, session_packets=20) as capture:
+        assert whole == list(capture)
     assert ["opened", "closed"] == [event.what for event in whole]
 
 
