@@ -10,75 +10,100 @@ JOBS ?= auto
 SECONDS ?= 600
 SEED ?= 1
 FRAMES ?= 500000
+FAST := not (tshark or browser or gui or cluster)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report tools test compat fuzz cuts witness bench screenshots lint golden plugin notebook verify install-plugin uninstall-plugin clean
+.PHONY: help setup report verify notebook install-plugin uninstall-plugin check lint test test-tools test-versions test-splits \
+	test-wireshark-fields fuzz bench plugin goldens lab screenshots release tshark clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
-setup: $(READY) ## create .venv with the package, and install tshark where it is missing
+setup: $(READY) tshark ## create .venv with the package, and install tshark where it is missing
 
 $(READY): pyproject.toml .ci/system
-	@sh .ci/system tshark venv
+	@sh .ci/system venv
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV) (once) ..." >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-report: $(READY) ## PCAP=x.pcapng [OUT=report.html]: summary on the terminal, page in OUT
+tshark:
+	@sh .ci/system tshark
+
+# For users
+
+report: $(READY) tshark ## PCAP=x.pcapng [OUT=report.html]: print a summary, write a page
 	@test -n "$(PCAP)" || { echo "make report: name a capture, e.g. make report PCAP=pcaps/article-wget.pcapng" >&2; exit 2; }
 	@$(BIN)/pybridge report -o "$(OUT)" -- "$(PCAP)"
 
-tools: ## install what the tests need beside Python
-	@sh .ci/system chromium libatomic wireshark Xvfb xdotool
+verify: $(READY) tshark ## [PCAP=pcaps]: annotate with both engines and compare
+	@$(BIN)/pybridge verify -- "$(or $(PCAP),pcaps)"
 
-test: $(READY) tools ## run the tests
-	@$(BIN)/python -m pytest -q -n $(JOBS)
+notebook: $(READY) tshark ## explore a capture in JupyterLab
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook]'
+	@$(BIN)/jupyter lab pybridge/examples/explore.ipynb
 
-compat: ## [RELEASES="bookworm trixie sid"]: the tests on tshark 4.0, 4.4 and 4.6, each in a Debian of its own (as root)
-	@bash tools/test_versions.sh $(RELEASES)
+install-plugin: $(READY) tshark ## copy the plugin and its profile into Wireshark's personal folders
+	@$(BIN)/pybridge plugin install
 
-fuzz: $(READY) ## [SECONDS=600] [SEED=1]: both implementations on random conversations and damaged captures, for so long
-	@end=$$(($$(date +%s) + $(SECONDS))); seed=$(SEED); while [ $$(date +%s) -lt $$end ]; do \
-		echo "seed $$seed"; PYBRIDGE_FUZZ_EXAMPLES=500 $(BIN)/python -m pytest -q -n $(JOBS) --hypothesis-seed=$$seed \
-			tests/tcp tests/wireshark/test_engines_agree.py tests/wireshark/test_damaged_captures.py || exit 1; seed=$$((seed + 1)); done
+uninstall-plugin: $(READY) tshark ## remove them from there
+	@$(BIN)/pybridge plugin uninstall
 
-bench: $(READY) ## [FRAMES=500000] [BENCH="--quick"]: measure all that has a goal, beside docs/bench.json
-	@$(BIN)/python -m tools.bench --frames $(FRAMES) --compare tools/bench.json $(BENCH)
+# While you work
 
-screenshots: $(READY) ## make the pictures of docs/images anew, in Wireshark and a browser on a display of their own
-	@sh tools/screenshots.sh
+check: lint ## lint, then all tests that need no tshark, browser, window or cluster: under a minute
+	@$(BIN)/python -m pytest -q -n $(JOBS) -m "$(FAST)"
 
-lint: $(READY) ## ruff, mypy, luacheck
+lint: $(READY) ## ruff, mypy, luacheck; the built plugin is that of its parts
 	@sh .ci/system luacheck
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@luacheck --quiet plugin
+	@$(BIN)/python -m tools.build_plugin --check
 
-golden: $(READY) ## make the captures of pcaps/ and their expected tables anew
-	@$(BIN)/python -m tools.goldens.build && $(BIN)/python -m tools.goldens.expected
+test: $(READY) tshark test-tools ## all tests
+	@$(BIN)/python -m pytest -q -n $(JOBS)
+
+test-tools: ## install what the tests need beside Python and tshark
+	@sh .ci/system chromium libatomic wireshark Xvfb xdotool
 
 plugin: $(READY) ## build plugin/tcp_handshake.lua from its parts in plugin/src
 	@$(BIN)/python -m tools.build_plugin
 
-notebook: $(READY) ## explore a capture in JupyterLab
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook]' && $(BIN)/jupyter lab pybridge/examples/explore.ipynb
+goldens: $(READY) tshark ## make the captures of pcaps/golden and their expected tables anew
+	@$(BIN)/python -m tools.goldens.build && $(BIN)/python -m tools.goldens.expected
 
-verify: $(READY) ## [PCAP=...]: annotate with both engines and compare; default: pcaps
-	@$(BIN)/pybridge verify -- "$(or $(PCAP),pcaps)"
+# Now and then
 
-cuts: $(READY) ## [CAPTURES=pcaps]: every capture cut at every frame gives the tables of the whole
+test-versions: ## [RELEASES="bookworm trixie sid"]: the tests on tshark 4.0, 4.4 and 4.6, each in a Debian of its own (as root)
+	@bash tools/test_versions.sh $(RELEASES)
+
+test-splits: $(READY) tshark ## [CAPTURES=pcaps]: every capture split at every frame gives the tables of the whole
 	@$(BIN)/python -m tools.split_points "$(or $(CAPTURES),pcaps)"
 
-witness: $(READY) ## [CAPTURES=pcaps]: every connection against Wireshark's own completeness and initial RTT
+test-wireshark-fields: $(READY) tshark ## [CAPTURES=pcaps]: every connection against Wireshark's own completeness and initial RTT
 	@$(BIN)/python -m tools.wireshark_fields "$(or $(CAPTURES),pcaps)"
 
-install-plugin: $(READY) ## copy the plugin into Wireshark's personal plugin folder
-	@$(BIN)/pybridge plugin install
+fuzz: $(READY) tshark ## [SECONDS=600] [SEED=1]: both implementations on random conversations and damaged captures, for so long
+	@end=$$(($$(date +%s) + $(SECONDS))); seed=$(SEED); while [ $$(date +%s) -lt $$end ]; do \
+		echo "seed $$seed"; PYBRIDGE_FUZZ_EXAMPLES=500 $(BIN)/python -m pytest -q -n $(JOBS) --hypothesis-seed=$$seed \
+			tests/tcp tests/wireshark/test_engines_agree.py tests/wireshark/test_damaged_captures.py || exit 1; seed=$$((seed + 1)); done
 
-uninstall-plugin: $(READY) ## remove it from there
-	@$(BIN)/pybridge plugin uninstall
+bench: $(READY) tshark ## [FRAMES=500000] [BENCH="--quick"]: measure all that has a goal, beside tools/bench.json
+	@$(BIN)/python -m tools.bench --frames $(FRAMES) --compare tools/bench.json $(BENCH)
+
+lab: $(READY) tshark ## [SCENARIOS="fast-open ..."]: make the kernel captures of pcaps/real anew, in network namespaces (as root)
+	@$(BIN)/python -m tools.lab.scenarios $(SCENARIOS)
+
+screenshots: $(READY) tshark ## make the pictures of docs/images anew, in Wireshark and a browser on a display of their own
+	@sh tools/screenshots.sh
+
+release: $(READY) ## VERSION=x.y.z: set the version, build the plugin, and the wheel in dist/
+	@test -n "$(VERSION)" || { echo "make release: name a version, e.g. make release VERSION=0.2.0" >&2; exit 2; }
+	@$(BIN)/python -m hatchling version "$(VERSION)"
+	@$(BIN)/python -m tools.build_plugin
+	@$(BIN)/python -m hatchling build -d dist
 
 clean: ## remove everything that was made here, but not the captures
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist *.egg-info report.html

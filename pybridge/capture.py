@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
-from pybridge.engine import Engine, EngineName, open_run
+from pybridge.engine import Engine, EngineName, Run, open_run
 from pybridge.errors import CaptureError
 from pybridge.report.language import Language
 from pybridge.tables import batches, schema
@@ -201,11 +201,18 @@ def read(source: str | os.PathLike[str], engine: EngineName | Engine = "python",
     ['refused']
     """
     with open_run(os.fspath(source), engine, progress=progress) as run:
-        segments = list(run.segments())
-        from pybridge.tables import frames
+        capture = capture_of(run)
+    capture.source = os.fspath(source)
+    return capture
 
-        connections = frames.frame(run.connections(), run.connections_schema).set_index("stream")
-    return Capture(os.fspath(source), frames.frame(segments, run.segments_schema), connections)
+
+def capture_of(run: Run) -> Capture:
+    """Take a run to its end, and return both tables."""
+    segments = list(run.segments())
+    from pybridge.tables import frames
+
+    connections = frames.frame(run.connections(), run.connections_schema).set_index("stream")
+    return Capture(run.source.label, frames.frame(segments, run.segments_schema), connections)
 
 
 def read_all(

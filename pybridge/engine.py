@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -114,13 +114,15 @@ class Run:
 
 
 @contextmanager
-def open_run(source: str, engine: EngineName | Engine = "python", *, progress: bool | None = None) -> Iterator[Run]:
-    """Open a capture by its name, and annotate it with an engine.
+def open_run(
+    source: str | CaptureSource, engine: EngineName | Engine = "python", *, progress: bool | None = None
+) -> Iterator[Run]:
+    """Open a capture by its name, unless it is open already, and annotate it with an engine.
 
     Parameters
     ----------
-    source : str
-        As of `pybridge.read`.
+    source : str or CaptureSource
+        The name as of `pybridge.read`, or a capture that `open_source` opened.
     engine : {"python", "plugin"} or Engine
     progress : bool, optional
         Show the number of segments on standard error, or as a widget in Jupyter, when it takes longer than a second; by
@@ -135,7 +137,8 @@ def open_run(source: str, engine: EngineName | Engine = "python", *, progress: b
     CutShortWarning, LeftOutWarning, SameFileWarning
     """
     chosen = engine_by_name(engine) if isinstance(engine, str) else engine
-    with open_source(source) as opened, closing(_counted(chosen, opened, progress)) as blocks:
+    opening = nullcontext(source) if isinstance(source, CaptureSource) else open_source(source)
+    with opening as opened, closing(_counted(chosen, opened, progress)) as blocks:
         yield Run(opened, chosen, blocks)
 
 

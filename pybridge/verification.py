@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Checking the two implementations against each other."""
+"""Check the two implementations against each other."""
 
 from __future__ import annotations
 
@@ -11,45 +11,71 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
-from pybridge.capture import Capture, read
+from pybridge.capture import Capture, capture_of
+from pybridge.engine import EngineName, open_run
 from pybridge.errors import CaptureError, CutShortWarning
+from pybridge.tables.batches import HEADERS
+from pybridge.wireshark.capture_source import CaptureSource
+from pybridge.wireshark.plugin_engine import FROM_HEADERS
 from pybridge.wireshark.sources import open_source
 
 COLUMNS = ("table", "stream", "frame", "column", "python", "plugin")
 SUFFIXES = (".pcap", ".pcapng", ".cap", ".ntar", ".snoop", ".erf")
 COMPRESSED = (".gz", ".zst", ".lz4")
 
+SHARED = {
+    "segments": ("capture", "capture_frame", *(field.name for field in HEADERS)),
+    "connections": ("capture", *FROM_HEADERS),
+}
+"""Columns by table that `verify` does not compare: Python works them out from the raw headers in both engines."""
+
 
 def verify(source: str | os.PathLike[str], *, progress: bool | None = None) -> pd.DataFrame:
-    """Annotate a capture with both engines and compare every column.
+    """Annotate a capture with both engines, and compare every column that the plugin says itself.
+
+    Compared are the segments that each engine found, all annotations of each, and all columns of `connections` but those in
+    `SHARED`, which Python works out from the raw headers in both engines.
+
+    Parameters
+    ----------
+    source, progress
+        As of `pybridge.read`.
 
     Returns
     -------
     pandas.DataFrame
         A row per disagreement: `table` (`segments` or `connections`), `stream`, `frame` (missing for connections), `column`,
-        and what each engine says, as text. Empty if they agree.
+        and the value of each engine as text. Empty if they agree.
 
     Raises
     ------
     CaptureError, TSharkError, PluginError
+
+    Examples
+    --------
+    >>> import pybridge
+    >>> len(pybridge.verify("pcaps/refused.pcapng"))
+    0
     """
     with open_source(os.fspath(source)) as opened:
-        path = opened.path or opened.label
-        ours = read(path, progress=progress)
+        python = _read(opened, "python", progress=progress)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CutShortWarning)  # said once is enough
-            theirs = read(path, engine="plugin", progress=progress)
-    return compare(ours, theirs)
+            warnings.simplefilter("ignore", CutShortWarning)  # the first reading has warned
+            plugin = _read(opened, "plugin", progress=progress)
+    return compare(python, plugin)
 
 
 def compare(python: Capture, plugin: Capture) -> pd.DataFrame:
-    """The disagreements between two annotations of the same capture; see `verify`."""
-    found = [*_segments(python.segments, plugin.segments), *_connections(python.connections, plugin.connections)]
+    """Return the disagreements between two annotations of the same capture; see `verify`."""
+    found = [
+        *_disagreements("segments", _by_place(python.segments), _by_place(plugin.segments)),
+        *_disagreements("connections", python.connections, plugin.connections),
+    ]
     return pd.DataFrame(found, columns=list(COLUMNS)).astype({"stream": "Int64", "frame": "Int64"})
 
 
 def captures(source: str) -> list[str]:
-    """The capture files below a folder, by their names' endings, in order; of anything else, itself.
+    """Return the capture files below a folder, by the endings of their names, in order; of anything else, itself.
 
     Raises
     ------
@@ -65,6 +91,11 @@ def captures(source: str) -> list[str]:
     return found
 
 
+def _read(source: CaptureSource, engine: EngineName, *, progress: bool | None) -> Capture:
+    with open_run(source, engine, progress=progress) as run:
+        return capture_of(run)
+
+
 def _unreadable(error: OSError) -> NoReturn:
     raise CaptureError(f"{error.filename} cannot be read ({error.strerror}): check its permissions.")
 
@@ -76,44 +107,33 @@ def _is_capture(path: Path) -> bool:
     return name.endswith(SUFFIXES)
 
 
-def _segments(ours: pd.DataFrame, theirs: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    ours, theirs = _numbered(ours), _numbered(theirs)
-    yield from _unmatched("segments", ours, theirs)
-    common = ours.index.intersection(theirs.index)
-    ours, theirs = ours.loc[common], theirs.loc[common]
-    for column in ours.columns:
-        for place in _different(ours[column], theirs[column]):
-            yield (
-                "segments", ours["stream"].iloc[place], common[place][0], column,
-                _text(ours[column].iloc[place]), _text(theirs[column].iloc[place]),
-            )  # fmt: skip
+def _by_place(segments: pd.DataFrame) -> pd.DataFrame:
+    """Index segments by frame and place in the frame."""
+    return segments.set_index([segments["frame"], segments.groupby("frame").cumcount()], drop=False)
 
 
-def _numbered(segments: pd.DataFrame) -> pd.DataFrame:
-    """By frame and place in the frame."""
-    return segments.set_index([segments["frame"], segments.groupby("frame").cumcount()], drop=False).drop(columns="frame")
+def _disagreements(table: str, python: pd.DataFrame, plugin: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows that one engine lacks, then the values that differ."""
+    for one, other, values in ((python, plugin, ("present", "absent")), (plugin, python, ("absent", "present"))):
+        for label in one.index.difference(other.index):
+            yield (table, *_where(one, label), "", *values)
+    common = python.index.intersection(plugin.index)
+    python, plugin = python.loc[common], plugin.loc[common]
+    for column in python.columns.difference(SHARED[table], sort=False):
+        for place in _different(python[column], plugin[column]):
+            values = (_text(python[column].iloc[place]), _text(plugin[column].iloc[place]))
+            yield (table, *_where(python, common[place]), column, *values)
 
 
-def _connections(ours: pd.DataFrame, theirs: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    yield from _unmatched("connections", ours, theirs)
-    common = ours.index.intersection(theirs.index)
-    ours, theirs = ours.loc[common], theirs.loc[common]
-    for column in ours.columns:
-        for place in _different(ours[column], theirs[column]):
-            yield "connections", common[place], None, column, _text(ours[column].iloc[place]), _text(theirs[column].iloc[place])
+def _where(table: pd.DataFrame, label: Any) -> tuple[Any, Any]:
+    """Return stream and frame of a segment, or the stream of a connection."""
+    return (table.loc[label, "stream"], label[0]) if isinstance(label, tuple) else (label, None)
 
 
-def _unmatched(table: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    for mine, other, said in ((ours, theirs, ("present", "absent")), (theirs, ours, ("absent", "present"))):
-        for label in mine.index.difference(other.index):
-            row = mine.loc[label]
-            yield (table, row["stream"], label[0], "", *said) if table == "segments" else (table, label, None, "", *said)
-
-
-def _different(ours: pd.Series, theirs: pd.Series) -> list[int]:
-    if ours.dtype != theirs.dtype:
-        raise TypeError(f"{ours.name}: {ours.dtype} is not {theirs.dtype}")
-    same = (ours == theirs).fillna(False).astype(bool) | (ours.isna() & theirs.isna())
+def _different(python: pd.Series, plugin: pd.Series) -> list[int]:
+    if python.dtype != plugin.dtype:
+        raise TypeError(f"{python.name}: {python.dtype} is not {plugin.dtype}")
+    same = (python == plugin).fillna(False).astype(bool) | (python.isna() & plugin.isna())
     return [place for place, value in enumerate(same) if not value]
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Run the tests on other versions of tshark, Lua and Python, each in a Debian of its own: bash tests/compat.sh [RELEASE ...]
+# Run the tests on other versions of tshark, Lua and Python, each in a Debian of its own: bash tools/test_versions.sh [RELEASE ...]
 # The systems stay in COMPAT_DIR; remove one to get it anew. Nothing of yours is mounted into them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" != 0 ]; then
-    echo "tests/compat.sh makes Debian systems with debootstrap and chroot, which only root can: sudo make compat" >&2
+    echo "tools/test_versions.sh makes Debian systems with debootstrap and chroot, which only root can: sudo make test-versions" >&2
     exit 2
 fi
 if ! command -v debootstrap >/dev/null; then
@@ -82,7 +82,7 @@ for release in "$@"; do
     fi
     connect "$root"
     checkout "$root/home/compat/pybridge"
-    at_home "$root" make --silent --directory=/home/compat/pybridge tools
+    at_home "$root" make --silent --directory=/home/compat/pybridge tshark test-tools
     at_home "$root" sh -c 'command -v setcap || apt-get install -y -q --no-install-recommends libcap2-bin
         setcap cap_net_raw,cap_net_admin=eip "$(command -v dumpcap)"' >"$log" 2>&1 # its user is to capture
     echo "$release: make test" >&2

@@ -4,6 +4,6 @@
 This package may import every other; no other imports it. `pybridge.cli:main` is the entry point of the command `pybridge`.
 """
 
-from pybridge.cli.process import main
+from pybridge.cli.commands import main
 
 __all__ = ["main"]

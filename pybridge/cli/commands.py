@@ -14,13 +14,14 @@ from contextlib import nullcontext
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import pyarrow as pa
 from tqdm import tqdm
 
 from pybridge import atomic_file, examples
-from pybridge.cli.process import ERROR, FINDINGS, Diagnostics, say, show, stopping
+from pybridge.cli.process import ERROR, FINDINGS, Diagnostics, run, say, show, stopping
 from pybridge.engine import ENGINES, EngineName, Run, open_run
 from pybridge.errors import CaptureError, CutShortWarning, OutputError, PybridgeError
 from pybridge.live.monitor import Limits
@@ -59,6 +60,11 @@ def cli() -> None:
     FILE is any capture that Wireshark reads, or - for standard input. A folder or a quoted pattern ('ring/*.pcapng') is one
     capture made of many files.
     """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the `pybridge` command, and exit."""
+    run(cli, arguments)
 
 
 @cli.command("segments")
@@ -106,8 +112,8 @@ def _write_table(
     progress = False if out is None and form != "table" and sys.stdout.isatty() else None
 
     def blocks(source: str) -> Blocks:
-        with open_run(source, engine, progress=progress) as run:
-            yield from choose(run)
+        with open_run(source, engine, progress=progress) as opened:
+            yield from choose(opened)
 
     failed = []
 

@@ -53,10 +53,8 @@ class Diagnostics:
         return ERROR if self._categories & {LeftOutWarning, CutShortWarning} else 0
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the `pybridge` command, and exit."""
-    from pybridge.cli.commands import cli
-
+def run(command: click.Command, arguments: Sequence[str] | None) -> NoReturn:
+    """Run a command with the arguments of the process, or with these, and exit."""
     diagnostics = Diagnostics()
     warnings.showwarning = diagnostics.show
     # Segments make no reference cycles; with Python's default threshold the search for cycles takes a quarter of the time.
@@ -64,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     _catch_signals()
     _keep_standard_streams()
     try:
-        context = cli.make_context("pybridge", list(sys.argv[1:] if arguments is None else arguments), obj=diagnostics)
+        context = command.make_context("pybridge", list(sys.argv[1:] if arguments is None else arguments), obj=diagnostics)
         with context:
-            status = cli.invoke(context)
+            status = command.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as end:  # --help, --version
         status = end.exit_code

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The `plugin` engine: what the Lua plugin said of each segment, read from its fields.
+"""The `plugin` engine: read the annotations of the Lua plugin from its fields.
 
-Nothing is judged here. Annotations are the plugin's; the connection's row is gathered from them and from the raw headers,
-by the rules C of the specification.
+The plugin judges; this engine does not. The row of a connection comes from three sources:
+
+- fields of the plugin that say it directly (`ON_CONNECTIONS`, and the states);
+- sums of the plugin's annotations of segments: handshake and response times, retransmissions, anomalies;
+- raw headers, summed in Python as the `python` engine does: the columns `FROM_HEADERS`. The plugin has no such fields.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ import pyarrow as pa
 from pyshark.packet.packet import Packet
 
 from pybridge.errors import PluginError
+from pybridge.tcp.annotator import KIND
+from pybridge.tcp.connection_row import completeness_of
 from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
-from pybridge.tcp.vocabulary import ACK, ANOMALIES, FIN, RETRANSMISSIONS, RST, SYN
+from pybridge.tcp.vocabulary import ANOMALIES, RETRANSMISSIONS
 from pybridge.wireshark import segments
 from pybridge.wireshark.capture_source import CaptureSource
 from pybridge.wireshark.columns import read_columns
@@ -24,6 +29,8 @@ from pybridge.wireshark.packets import read_packets
 from pybridge.wireshark.process import PLUGIN_PROTOCOL
 
 ON_SEGMENTS = Annotation._fields
+"""Fields of the plugin that annotate a segment."""
+
 ON_CONNECTIONS = (
     "stream",
     "establishment",
@@ -42,29 +49,37 @@ ON_CONNECTIONS = (
     "timestamps",
     "ecn",
 )
+"""Fields of the plugin that describe the connection so far."""
+
+FROM_HEADERS = (
+    *("start", "duration", "client_segments", "server_segments", "client_bytes", "server_bytes"),
+    *("client_isn", "server_isn", "completeness"),
+)
+"""Columns of `connections` that both engines work out from the raw headers in Python (rules C2, C3, C11, C15)."""
+
 _PREFIX = f"{PLUGIN_PROTOCOL}."
 _ERROR = "_ws.lua.error"
 FIELDS = (*segments.FIELDS, *(_PREFIX + name for name in (*ON_SEGMENTS, *ON_CONNECTIONS)), _ERROR)
 
 
 class PluginEngine:
-    """Reads annotations from tshark with the plugin loaded; `rows` is complete once `annotate` is exhausted.
+    """Reads annotations from tshark with the plugin loaded.
 
     Parameters
     ----------
     plugin : Path
         The Lua file.
     two_passes : bool
-        Dissect twice, as Wireshark does when a packet is looked at again.
+        Dissect twice, as Wireshark does when a packet is selected.
     """
 
     def __init__(self, plugin: Path, *, two_passes: bool = False) -> None:
         self._plugin = plugin
         self._two_passes = two_passes
-        self._gathered: dict[int, _Gathered] = {}
+        self._totals: dict[int, _StreamTotals] = {}
 
     def annotate(self, source: CaptureSource) -> Generator[list[tuple[Segment, Annotation]]]:
-        """Blocks of segments with their annotations, in order.
+        """Yield blocks of segments with their annotations, in order, as tshark delivers them.
 
         Raises
         ------
@@ -75,21 +90,21 @@ class PluginEngine:
             yield list(self._block(source, batch))
 
     def rows(self) -> list[ConnectionRow]:
-        """The rows of all connections, by stream."""
-        return [self._gathered[stream].row() for stream in sorted(self._gathered) if self._gathered[stream].ends]
+        """Return the rows of the connections that were annotated so far, by stream."""
+        return [self._totals[stream].row() for stream in sorted(self._totals) if self._totals[stream].ends]
 
     def _block(self, source: CaptureSource, batch: pa.RecordBatch) -> Iterator[tuple[Segment, Annotation]]:
         for error, frame in zip(batch.column(_ERROR).to_pylist(), batch.column("frame.number").to_pylist(), strict=True):
             if error:
                 raise PluginError(f"The plugin failed on frame {frame}: {error}")
-        said = {int(row["frame.number"] or 0): row for row in _rows(batch)}
+        fields = {int(row["frame.number"] or 0): row for row in _rows(batch)}
         events: dict[int, list[Segment | NetworkError]] = {}
         for event in segments.events(batch):
             events.setdefault(event.frame, []).append(event)
         several = [frame for frame, found in events.items() if len(found) > 1]
         layers = self._layers(source, several) if several else {}
         for frame, found in events.items():
-            values = layers[frame] if frame in layers else [said[frame]]
+            values = layers[frame] if frame in layers else [fields[frame]]
             if len(values) != len(found):
                 raise PluginError(f"The plugin annotated {len(values)} of {len(found)} segments of frame {frame}.")
             for event, value in zip(found, values, strict=True):
@@ -97,16 +112,16 @@ class PluginEngine:
                     self._network_error(event, value)
                     continue
                 annotation = _annotation(value)
-                self._gathered.setdefault(event.stream, _Gathered(event.stream)).add(event, annotation, value)
+                self._totals.setdefault(event.stream, _StreamTotals(event.stream)).add(event, annotation, value)
                 yield event, annotation
 
     def _network_error(self, event: NetworkError, value: Mapping[str, str | None]) -> None:
         stream = value.get("stream")
         if value.get("anomaly") and stream:
-            self._gathered.setdefault(int(stream), _Gathered(int(stream))).note(value)
+            self._totals.setdefault(int(stream), _StreamTotals(int(stream))).note_latest(value)
 
     def _layers(self, source: CaptureSource, frames: list[int]) -> dict[int, list[dict[str, str | None]]]:
-        """Of frames with several segments, what was said of each: columns cannot keep them apart, the tree can."""
+        """Return the plugin's fields for each segment of frames with several: columns join them, the protocol tree does not."""
         chosen = ", ".join(map(str, frames))
         packets = read_packets(source, f"frame.number in {{{chosen}}}", plugin=self._plugin, last=max(frames))
         return {int(packet.number): _trees(packet) for packet in packets}
@@ -167,8 +182,8 @@ def _duration(text: str | None) -> int | None:
 
 
 @dataclass(slots=True)
-class _Gathered:
-    """What the segments of one stream add up to."""
+class _StreamTotals:
+    """Sums over the segments of one stream."""
 
     stream: int
     ends: list[tuple[str, int]] = field(default_factory=list)  # A and B (G5); what follows goes by their index
@@ -184,7 +199,7 @@ class _Gathered:
     server_response_time: int | None = None
     client_response_time: int | None = None
     teardown_time: int | None = None
-    flags: int = 0
+    completeness: int = 0
     anomalies: list[str] = field(default_factory=list)
 
     def add(self, segment: Segment, annotation: Annotation, value: Mapping[str, str | None]) -> None:
@@ -198,7 +213,7 @@ class _Gathered:
         self.first, self.last = min(self.first, segment.time), max(self.last, segment.time)
         self.sent[end][0] += 1
         self.sent[end][1] += segment.length
-        self.flags |= _completeness(segment)
+        self.completeness |= completeness_of(segment.flags & KIND, segment.length)  # C15
         roles = (annotation.role or "").split("+")
         if "SYN" in roles or "SYN-ACK" in roles:
             self.isn[end] = segment.seq
@@ -215,14 +230,15 @@ class _Gathered:
                 self.handshake_time = annotation.handshake_time
         if value["teardown_time"]:
             self.teardown_time = _duration(value["teardown_time"])
-        self.note(value)
+        self.note_latest(value)
 
-    def note(self, value: Mapping[str, str | None]) -> None:
-        """The latest word on the connection."""
+    def note_latest(self, value: Mapping[str, str | None]) -> None:
+        """Keep the plugin's latest fields about the connection, and add an anomaly."""
         self.latest = value
         self.anomalies += (value["anomaly"] or "").split(",")
 
     def row(self) -> ConnectionRow:
+        """Return the connection's row (rules C1 to C16)."""
         client, server = self.client, 1 - self.client
         unknown = (None, None, None)
         client_mss, client_window_scale, client_fast_open = self.offers.get(client, unknown)
@@ -263,21 +279,8 @@ class _Gathered:
             syn_retransmissions=self.anomalies.count(RETRANSMISSIONS[0]),
             syn_ack_retransmissions=self.anomalies.count(RETRANSMISSIONS[1]),
             fin_retransmissions=self.anomalies.count(RETRANSMISSIONS[2]),
-            completeness=self.flags,
+            completeness=self.completeness,
             conn_state=latest["conn_state"] or "",
             history=latest["history"],
             anomalies="+".join(name for name in ANOMALIES if name in self.anomalies) or None,
         )
-
-
-def _completeness(segment: Segment) -> int:
-    """C15."""
-    syn, ack = bool(segment.flags & SYN), bool(segment.flags & ACK)
-    return (
-        1 * (syn and not ack)
-        + 2 * (syn and ack)
-        + 4 * (ack and not syn and not segment.length)
-        + 8 * (syn != ack and bool(segment.length))
-        + 16 * (ack and bool(segment.flags & FIN))
-        + 32 * bool(segment.flags & RST)
-    )
