@@ -56,8 +56,8 @@ def _schema(*fields: pa.Field) -> pa.Schema:
         for field in fields
         if (kind := pandas_dtype(field))
     ]
-    about = {"index_columns": [], "column_indexes": [], "columns": columns, "pandas_version": "2.2.0"}
-    return pa.schema(fields, metadata={"pandas": json.dumps(about), "pybridge.schema": SCHEMA_VERSION})
+    metadata = {"index_columns": [], "column_indexes": [], "columns": columns, "pandas_version": "2.2.0"}
+    return pa.schema(fields, metadata={"pandas": json.dumps(metadata), "pybridge.schema": SCHEMA_VERSION})
 
 
 def pandas_dtype(field: pa.Field) -> str | None:
