@@ -82,7 +82,7 @@ class Capture:
         Examples
         --------
         >>> import pybridge
-        >>> capture = pybridge.read("pcaps/article-wget.pcapng")
+        >>> capture = pybridge.read(pybridge.examples.capture("article-wget"))
         >>> capture.filter("tcp.flags.syn == 1").segments.role.tolist()
         ['SYN', 'SYN-ACK']
         """
@@ -195,7 +195,7 @@ def read(source: str | os.PathLike[str], engine: EngineName | Engine = "python",
     Examples
     --------
     >>> import pybridge
-    >>> capture = pybridge.read("pcaps/refused.pcapng")
+    >>> capture = pybridge.read(pybridge.examples.capture("refused"))
     >>> capture.connections.establishment.tolist()
     ['refused']
     """

@@ -3,8 +3,8 @@
 
 `monitor` is pure: segments in, events out. This package may import `tcp`, `wireshark` and `errors`; `cli` shows its events.
 
->>> from pybridge import live
->>> [event.what for event in live.events("pcaps/refused.pcapng")]  # a file is played as fast as it can be read
+>>> from pybridge import examples, live
+>>> [event.what for event in live.events(str(examples.capture("refused")))]  # a file is replayed as fast as it can be read
 ['failed']
 """
 

@@ -65,7 +65,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """When the monitor gives up waiting, and what it forgets.
+    """Limits after which the monitor stops waiting for an answer, or forgets a connection.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class Server:
 
 @dataclass(slots=True)
 class _Tracked:
-    """What the monitor knows of a connection beside the annotator's record."""
+    """The monitor's state of a connection, beside the annotator's record."""
 
     last: int  # time of its last segment
     queue: str = ""
@@ -174,7 +174,7 @@ class Monitor:
                 ("over", limits.close_timeout),
             )
         }
-        # Each in the order in which its connections were last heard of.
+        # Each queue is in the order of the latest segments of its connections.
         self._queues: dict[str, OrderedDict[int, _Tracked]] = {name: OrderedDict() for name in self._wait}
 
     def begin_session(self) -> None:
@@ -298,7 +298,7 @@ def _event(connection: Connection, what: str, reason: str, time: int) -> Event:
 class _Sessions:
     """Continues the numbers of streams when another tshark takes over.
 
-    A new tshark counts streams from 0 and knows of no connection. A stream between the ends of a tracked connection belongs
+    A new tshark counts streams from 0 and knows no earlier connection. A stream between the ends of a tracked connection belongs
     to that connection, unless it begins with a SYN of another number (rule G4).
     """
 

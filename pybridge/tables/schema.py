@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The columns of both tables: names, Arrow types, categories, and which of them can be missing.
 
-A column that cannot be missing is not nullable. `docs/schema.md` says the same for readers, and a test compares the two.
+A column that cannot be missing is not nullable. `docs/schema.md` describes the columns for users, and a test compares the two.
 """
 
 from __future__ import annotations

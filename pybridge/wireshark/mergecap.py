@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Read many files as one capture: capinfos checks each file, mergecap merges them.
 
-mergecap writes the merged capture to a pipe that tshark reads. Thus order and numbers are Wireshark's, and no copy is on the disk.
-mergecap stops at the first packet that it cannot read: hence the check by capinfos.
+mergecap writes the merged capture to a pipe that tshark reads. Thus order and numbers are Wireshark's, and there is no copy on
+the disk. mergecap stops at the first packet that it cannot read: hence the check by capinfos.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run one tshark: its options, its pipes, its end, and what its complaints mean.
+"""Run one tshark: its options, its pipes, its end, and the meaning of its messages.
 
 pyshark builds the parameters and supervises the process. The event loop that pyshark needs runs in a worker thread, so that
 it does not matter whether the caller has one running (Jupyter) or none.
@@ -185,7 +185,7 @@ class TSharkProcess(PysharkCapture):
         label = self._source.label
         complaints = "".join(self._errors)
         if self._source.path is not None:
-            complaints = complaints.replace(os.path.realpath(self._source.path), "")  # a file's name says nothing of its state
+            complaints = complaints.replace(os.path.realpath(self._source.path), "")  # a file's name may contain such words, too
         lines = [line.strip() for line in complaints.splitlines() if line.strip() and "This could be dangerous" not in line]
         if self._writer:
             self._check_writer(self.wait(self._writer.wait()))
