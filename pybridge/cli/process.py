@@ -137,7 +137,7 @@ def _catch_signals() -> None:
 
 
 def _keep_standard_streams() -> None:
-    """Replace standard streams that the caller closed by the null device; escape characters that standard output cannot encode."""
+    """Replace standard streams that the caller closed by the null device; escape characters that the output cannot encode."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream = getattr(sys, name)
         if stream is None:

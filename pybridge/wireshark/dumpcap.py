@@ -94,7 +94,7 @@ class Packets:
         self._kind = kind_of(source)
         self._interface = self._kind in (SourceKind.ABSENT, SourceKind.PATTERN)
         if bpf and not self._interface:
-            raise CaptureError(f"A capture filter is for an interface: {label_of(source)} is read as it comes.")
+            raise CaptureError(f"A capture filter works only on an interface: leave it out for {label_of(source)}.")
         if self._kind is SourceKind.STANDARD_INPUT:
             check_standard_input()
         elif self._kind in (SourceKind.FILE, SourceKind.FOLDER):

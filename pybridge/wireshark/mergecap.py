@@ -55,7 +55,7 @@ def _merged(source: str, copies: Path) -> CaptureSource:
         raise CaptureError(f"{source} cannot be read ({error.strerror}): check its name and permissions.") from None
     names = sorted(name for name in names if not os.path.basename(name).startswith(".") and not os.path.isdir(name))
     if not names:
-        raise CaptureError(f"{source} stands for no file: check the folder's or the pattern's name.")
+        raise CaptureError(f"{source} names no file: check the folder's or the pattern's name.")
     files = []
     for name, found in _checked(names, copies).items():
         if isinstance(found, CaptureError):

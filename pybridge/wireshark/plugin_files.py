@@ -146,7 +146,7 @@ def _copy(source: Path, target: Path) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{target.parent} cannot be made ({error.strerror}): check its permissions.") from None
+        raise OutputError(f"{target.parent} cannot be created ({error.strerror}): check its permissions.") from None
     with replacing(target) as temporary:
         temporary.write_bytes(source.read_bytes())
     return target

@@ -238,7 +238,7 @@ def test_rows_of_connections_are_printed_when_they_are_released(peers: Peers) ->
     [
         (["no-such-interface"], "no-such-interface cannot be captured ("),
         ([LOOPBACK, "--filter", "tcp port port"], f"{LOOPBACK} cannot be captured (Invalid capture filter"),
-        (["-", "--filter", "tcp"], "A capture filter is for an interface: standard input is read as it comes."),
+        (["-", "--filter", "tcp"], "A capture filter works only on an interface: leave it out for standard input."),
     ],
 )
 def test_what_cannot_be_captured_is_said(run: Run, arguments: list[str], said: str) -> None:

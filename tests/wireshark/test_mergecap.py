@@ -235,7 +235,7 @@ def test_a_file_that_is_there_twice_is_read_once(run: Run, tmp_path: Path) -> No
 def test_nothing_to_read_is_said(run: Run, name: str) -> None:
     done = run("connections", name)
     assert (2, "") == (done.returncode, done.stdout)
-    assert f"pybridge: {name} stands for no file" in done.stderr
+    assert f"pybridge: {name} names no file" in done.stderr
 
 
 def test_a_folder_of_no_captures_is_said_to_be_one(run: Run, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Device:
         unit: int = 10 ** (9 - self.digits)
         ticks, rest = divmod(time_ns, unit)
         if rest:
-            raise ValueError(f"{time_ns} ns is finer than the capture's resolution")
+            raise ValueError(f"{time_ns} ns is finer than the capture's resolution.")
         return ticks
 
 
