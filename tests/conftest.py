@@ -16,6 +16,16 @@ hypothesis.settings.load_profile("busy")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+READ_CAPTURES = {"pybridge", "pybridge.capture", "pybridge.live"}
+"""Modules whose docstrings have examples that read captures."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the examples in docstrings that start tshark; tests carry their marks themselves."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and item.dtest and item.dtest.globs["__name__"] in READ_CAPTURES:
+            item.add_marker(pytest.mark.tshark)
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:

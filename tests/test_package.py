@@ -37,6 +37,12 @@ def test_plugin_and_package_have_the_same_version() -> None:
     assert pybridge.__version__ == machine.VERSION
 
 
+def test_pybridge_does_without_dask() -> None:
+    script = "import sys; sys.modules['dask'] = None; import pybridge.cli, pybridge.capture, pybridge.distributed"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "ImportError: pybridge.distributed needs Dask: pip install 'pybridge-tcp[distributed]'." in done.stderr
+
+
 def cited(text: str) -> set[str]:
     """The rules that a text names; `H1 to H7` names all between."""
     ranges = re.findall(r"\b([GEXHTRNACZ])(\d{1,2}) to \1(\d{1,2})\b", text)

@@ -22,6 +22,8 @@ import pytest
 from tests.conftest import Run
 from tools.goldens.listing import find
 
+pytestmark = pytest.mark.tshark
+
 ENGINES = ["python", "plugin"]
 COMMAND = [sys.executable, "-m", "pybridge"]
 ODD_NAMES = [

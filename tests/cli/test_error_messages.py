@@ -23,6 +23,8 @@ from pybridge.wireshark.plugin_engine import PluginEngine
 from tests.conftest import Run
 from tools.goldens.listing import GOLDEN, find
 
+pytestmark = pytest.mark.tshark
+
 ENGINES = ["python", "plugin"]
 DISSECTOR = 'p = Proto("tcp_handshake", "x") function p.dissector(_, _, tree) {} end register_postdissector(p, true)'
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -15,6 +15,8 @@ import pybridge
 from tests.conftest import Run
 from tools.goldens.listing import REAL, find
 
+pytestmark = pytest.mark.tshark
+
 ENGINES = ["python", "plugin"]
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,8 @@ from packaging.version import Version
 import pybridge
 import pybridge.distributed
 from pybridge.examples import traffic
+
+pytestmark = [pytest.mark.cluster, pytest.mark.tshark]
 
 FRAMES = 6000
 PIECES = 50
@@ -197,9 +198,3 @@ def test_a_worker_with_another_tshark_is_named(client: distributed.Client, whole
 def test_no_path_is_said_so(client: distributed.Client) -> None:
     with pytest.raises(ValueError, match="name at least one"):
         pybridge.distributed.read([], client)
-
-
-def test_pybridge_does_without_dask() -> None:
-    script = "import sys; sys.modules['dask'] = None; import pybridge.cli, pybridge.capture, pybridge.distributed"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert "ImportError: pybridge.distributed needs Dask: pip install 'pybridge-tcp[distributed]'." in done.stderr

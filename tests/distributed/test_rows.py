@@ -15,6 +15,8 @@ from pybridge.wireshark.capture_source import CaptureSource
 from pybridge.wireshark.columns import read_columns
 from tools.goldens.listing import REAL, find
 
+pytestmark = pytest.mark.tshark
+
 
 def packets(path: Path) -> list[pa.RecordBatch]:
     return list(read_columns(CaptureSource(str(path), str(path)), segments.FIELDS, every_packet=True))

@@ -42,12 +42,14 @@ def assert_wireshark_agrees(path: Path) -> None:
     assert len(pairs) == len({stream for stream, _ in pairs}) == len({connection for _, connection in pairs})
 
 
+@pytest.mark.tshark
 def test_all_goldens_one_after_the_other(tmp_path: Path) -> None:
     goldens = [str(path) for path in (*listing.GOLDEN.glob("*/*.pcapng"), *listing.REAL.glob("*.pcapng"))]
     subprocess.run(["mergecap", "-a", "-w", tmp_path / "all.pcapng", *goldens], check=True)
     assert_wireshark_agrees(tmp_path / "all.pcapng")
 
 
+@pytest.mark.tshark
 def test_conversations_that_nobody_thought_of(tmp_path: Path) -> None:
     many: list[differential.Conversation] = []
 

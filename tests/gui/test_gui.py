@@ -21,12 +21,14 @@ import pytest
 from pybridge.wireshark import plugin_files
 from tools.goldens.listing import find
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="xdotool presses keys in windows of X11, which Wireshark has on Linux"
-)
+pytestmark = [
+    pytest.mark.gui,
+    pytest.mark.tshark,
+    pytest.mark.skipif(sys.platform != "linux", reason="xdotool presses keys in windows of X11, which Wireshark has on Linux"),
+]
 
 PATIENCE = 60  # seconds, for anything on a busy machine
-PROBE = Path(__file__).with_name("probe.lua")
+PROBE = Path(__file__).parent.parent / "support" / "probe.lua"
 PLUGIN = ("-X", f"lua_script:{plugin_files.path()}")
 SCRIPTS = ("-X", f"lua_script:{PROBE}", *PLUGIN)
 SETTINGS = ("-o", "gui.update.enabled:FALSE", "-o", "gui.ask_unsaved:FALSE")

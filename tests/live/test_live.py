@@ -29,6 +29,8 @@ from tests.conftest import Run
 from tools.goldens.listing import REAL, find
 from tools.split_points import tool
 
+pytestmark = pytest.mark.tshark
+
 COMMAND = [sys.executable, "-m", "pybridge", "live"]
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER

@@ -17,6 +17,8 @@ from pybridge.examples.traffic import write
 from pybridge.report import page
 from tests.report.test_ladder import tables
 
+pytestmark = [pytest.mark.browser, pytest.mark.tshark]
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 Open = Callable[..., Page]
 

@@ -671,6 +671,7 @@ def test_in_chinese_only_names_stay() -> None:
         assert 'lang="zh-Hans"' in svg
 
 
+@pytest.mark.tshark
 def test_a_capture_draws_in_either_language() -> None:
     capture = pybridge.read(find("article-wget.pcapng"))
     assert "three-way handshake" in capture.ladder(0)

@@ -29,6 +29,7 @@ def pieces(frame: pd.DataFrame, columns: pa.Schema) -> list[pa.RecordBatch]:
     return pa.Table.from_pandas(frame, columns, preserve_index=False).to_batches(max_chunksize=3)
 
 
+@pytest.mark.tshark
 def test_a_parquet_file_gives_pandas_the_types_of_the_tables(whole: pybridge.Capture, tmp_path: Path) -> None:
     for frame, columns_of in (
         (whole.segments, schema.SEGMENTS),
@@ -39,6 +40,7 @@ def test_a_parquet_file_gives_pandas_the_types_of_the_tables(whole: pybridge.Cap
         pd.testing.assert_frame_equal(frame, pd.read_parquet(path))
 
 
+@pytest.mark.tshark
 def test_a_block_of_tshark_s_output_may_end_anywhere(whole: pybridge.Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "BLOCK", 1024)
     cut = pybridge.read(CAPTURE)
@@ -46,6 +48,7 @@ def test_a_block_of_tshark_s_output_may_end_anywhere(whole: pybridge.Capture, mo
     pd.testing.assert_frame_equal(whole.connections, cut.connections)
 
 
+@pytest.mark.tshark
 @pytest.mark.parametrize("form", ["csv", "json", "table"])
 def test_text_written_in_blocks_is_the_text_written_at_once(whole: pybridge.Capture, form: str, tmp_path: Path) -> None:
     blocks = pieces(whole.segments, schema.SEGMENTS)

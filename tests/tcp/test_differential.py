@@ -617,6 +617,7 @@ def test_each_move_by_a_rule_is_made_by_its_example_and_is_not_in_the_diagram(ro
 # ------------------------------------------------------------------------------------------------- Both engines
 
 
+@pytest.mark.tshark
 def test_both_engines_say_the_same_of_whole_captures(tmp_path: Path) -> None:
     many: list[Conversation] = []
 

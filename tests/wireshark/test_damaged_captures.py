@@ -28,6 +28,8 @@ from pybridge.verification import compare
 from tools.goldens import listing
 from tools.goldens.listing import find
 
+pytestmark = pytest.mark.tshark
+
 OWN = [
     golden.name + ".pcapng"
     for golden in listing.load_all()

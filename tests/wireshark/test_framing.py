@@ -100,6 +100,7 @@ def test_a_stream_that_is_cut_short_keeps_its_last_bytes() -> None:
     assert [header + packets[0][:-3]] == pieces(header + packets[0][:-3], [10], 5)
 
 
+@pytest.mark.tshark
 def test_a_capture_of_wiresharks_is_cut_at_its_packets(tmp_path: Path) -> None:
     for form in ("pcap", "nsecpcap", "pcapng"):
         tool("editcap", "-F", form, find("article-wget.pcapng"), tmp_path / "capture")

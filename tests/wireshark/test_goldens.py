@@ -28,6 +28,7 @@ def make(engine: str) -> Engine:
     return PluginEngine(plugin_files.path(), two_passes=engine != "plugin")
 
 
+@pytest.mark.tshark
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: golden.name)
 def test_both_engines_give_the_expected_tables(golden: listing.Listing, engine: str) -> None:
@@ -44,11 +45,11 @@ def test_every_capture_has_a_listing() -> None:
     assert sorted(golden.path for golden in GOLDENS) == sorted(listing.GOLDEN.glob("*/*.pcap*"))
 
 
-# A listing numbers the streams as Wireshark 4.0 does.
-@pytest.mark.parametrize(
-    "golden", [one for one in GOLDENS if expected_file(one).suffix == ".expected"], ids=lambda golden: golden.name
-)
+@pytest.mark.tshark
+@pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: golden.name)
 def test_the_expected_tables_say_what_the_listing_says(golden: listing.Listing) -> None:
+    if expected_file(golden).suffix != ".expected":
+        pytest.skip("a listing numbers the streams as Wireshark 4.0 does, and this version begins others (G4)")
     capture = pybridge.read(golden.path, progress=False)
     assert [event.frame for event in golden.segments] == capture.segments["frame"].tolist()
     for event, (_, row) in zip(golden.segments, capture.segments.iterrows(), strict=True):
@@ -67,6 +68,7 @@ def test_the_expected_tables_say_what_the_listing_says(golden: listing.Listing) 
                 assert text == str(value), name
 
 
+@pytest.mark.tshark
 def test_the_wget_trace_has_the_checksums_that_tcpdump_printed() -> None:
     printed = ["0xdc83", "0xe96e", "0x8874", "0x0f76", "0x87df", "0xc019", "0x86cc", "0x86cb", "0x86cb", "0x86c8"]
     command = ["tshark", "-n", "-r", str(find("article-wget.pcapng")), "-o", "tcp.check_checksum:TRUE"]
@@ -75,6 +77,7 @@ def test_the_wget_trace_has_the_checksums_that_tcpdump_printed() -> None:
     assert [f"{checksum}\t1" for checksum in printed] == lines
 
 
+@pytest.mark.tshark
 def test_the_plugin_leaves_no_trace_of_a_lua_error_on_any_golden(tmp_path: Path) -> None:
     environment = os.environ | {"HOME": str(tmp_path)}
     for golden in GOLDENS:

@@ -81,6 +81,7 @@ def flood(count: int, target: tuple[str, int], first: int = 0) -> list[bytes]:
 # --------------------------------------------------------------------------------------------------------- Options
 
 
+@pytest.mark.tshark
 def test_both_engines_say_the_same_of_absurd_options(tmp_path: Path) -> None:
     chance = random.Random(1)  # noqa: S311 - the same again
     options = ABSURD + [
@@ -94,6 +95,7 @@ def test_both_engines_say_the_same_of_absurd_options(tmp_path: Path) -> None:
     assert [] == pybridge.verify(path, progress=False).to_dict(orient="records")
 
 
+@pytest.mark.tshark
 def test_both_engines_say_the_same_of_headers_that_claim_another_length(tmp_path: Path) -> None:
     frames = []
     for number in range(16 * 3):
@@ -155,6 +157,7 @@ def named(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.tshark
 @pytest.mark.parametrize("engine", ENGINES)
 def test_names_and_comments_in_a_capture_change_no_table(named: Path, engine: EngineName) -> None:
     found, usual = pybridge.read(named, engine, progress=False), pybridge.read(find("article-wget.pcapng"), progress=False)
@@ -162,6 +165,7 @@ def test_names_and_comments_in_a_capture_change_no_table(named: Path, engine: En
     pd.testing.assert_frame_equal(usual.connections, found.connections)
 
 
+@pytest.mark.tshark
 def test_names_and_comments_in_a_capture_reach_no_terminal_and_no_page(run: Run, tmp_path: Path, named: Path) -> None:
     shown = [run(command, named) for command in ("segments", "report")]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -186,6 +190,7 @@ def hostile(place: int, target: tuple[str, int]) -> list[bytes]:
     return frames + flood(250, target, first=250 * place)
 
 
+@pytest.mark.tshark
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["article-wget", "icmp-eight-bytes", "port-reuse", "simultaneous-open-one-syn-ack"])
 def test_a_golden_among_hostile_traffic_keeps_its_rows(tmp_path: Path, name: str, engine: EngineName) -> None:

@@ -66,18 +66,21 @@ def deal(whole: Path, folder: Path, hands: int) -> list[Path]:
 # The same as the whole
 
 
+@pytest.mark.tshark
 def test_a_capture_cut_at_every_frame_gives_the_tables_of_the_whole(whole: Path, tmp_path: Path) -> None:
     parts = cut(whole, tmp_path / "parts", 1)
     assert len(packets(whole)) == len(list(parts.iterdir())) > 100
     assert [] == differences(read(whole), read(parts))
 
 
+@pytest.mark.tshark
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_capture_cut_into_fifty_files_gives_the_tables_of_the_whole(whole: Path, tmp_path: Path, engine: str) -> None:
     parts = cut(whole, tmp_path / "parts", len(packets(whole)) // 50 + 1)
     assert [] == differences(read(whole, engine), read(parts, engine))
 
 
+@pytest.mark.tshark
 def test_files_that_overlap_in_time_are_merged_and_each_row_says_where_it_came_from(whole: Path, tmp_path: Path) -> None:
     paths = deal(whole, tmp_path / "parts", 3)
     single = tmp_path / "merged.pcapng"
@@ -90,6 +93,7 @@ def test_files_that_overlap_in_time_are_merged_and_each_row_says_where_it_came_f
     assert all(frames[frame - 1] == here[capture][number - 1] for capture, number, frame in rows)
 
 
+@pytest.mark.tshark
 def test_a_connection_has_the_file_of_its_first_segment(whole: Path, tmp_path: Path) -> None:
     many = read(cut(whole, tmp_path / "parts", 7))
     first = many.segments.groupby("stream")["capture"].first()
@@ -97,6 +101,7 @@ def test_a_connection_has_the_file_of_its_first_segment(whole: Path, tmp_path: P
     assert len(set(first)) > 3
 
 
+@pytest.mark.tshark
 def test_a_clock_that_stepped_back_gives_what_mergecap_gives(tmp_path: Path) -> None:
     parts = cut(find("clock-steps-back.pcapng"), tmp_path / "parts", 2)
     single = tmp_path / "merged.pcapng"
@@ -104,6 +109,7 @@ def test_a_clock_that_stepped_back_gives_what_mergecap_gives(tmp_path: Path) -> 
     assert [] == differences(read(single), read(parts))
 
 
+@pytest.mark.tshark
 def test_a_whole_packet_is_that_of_the_merged_capture(whole: Path, tmp_path: Path) -> None:
     many = read(cut(whole, tmp_path / "parts", 9))
     row = many.segments[many.segments["stream"] > 0].iloc[-1]
@@ -138,6 +144,7 @@ def test_the_order_is_that_of_taking_the_earliest_next_packet(clocks: list[list[
 # What is one capture
 
 
+@pytest.mark.tshark
 def test_a_pattern_is_one_capture_and_a_file_of_that_name_comes_first(run: Run, tmp_path: Path) -> None:
     for name in ("1.pcapng", "2.pcapng", "[12].pcapng"):
         shutil.copy(find("refused.pcapng" if name == "1.pcapng" else "half-open.pcapng"), tmp_path / name)
@@ -151,6 +158,7 @@ def test_a_pattern_is_one_capture_and_a_file_of_that_name_comes_first(run: Run, 
     assert {"1.pcapng", "2.pcapng"} == {row["capture"] for row in csv.DictReader(io.StringIO(matched.stdout))}
 
 
+@pytest.mark.tshark
 @pytest.mark.parametrize("command", ["segments", "connections"])
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_the_commands_write_the_tables_of_read(run: Run, whole: Path, tmp_path: Path, command: str, form: str) -> None:
@@ -178,6 +186,7 @@ def test_a_folder_is_named_alone(run: Run, tmp_path: Path) -> None:
     assert "A folder or a pattern is one capture made of many files: name it alone." in done.stderr
 
 
+@pytest.mark.tshark
 def test_the_report_is_about_all_files(run: Run, whole: Path, tmp_path: Path) -> None:
     cut(whole, tmp_path / "parts", 40)
     done = run("report", "parts/", "-o", "page.html")
@@ -186,6 +195,7 @@ def test_the_report_is_about_all_files(run: Run, whole: Path, tmp_path: Path) ->
     assert "parts" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.tshark
 def test_files_without_packets_give_typed_tables(tmp_path: Path) -> None:
     tool("editcap", "-r", find("refused.pcapng"), tmp_path / "empty.pcapng", "9")
     many = read(tmp_path)
@@ -196,6 +206,7 @@ def test_files_without_packets_give_typed_tables(tmp_path: Path) -> None:
 # Bad files
 
 
+@pytest.mark.tshark
 def test_bad_files_are_named_and_the_rest_is_done(run: Run, whole: Path, tmp_path: Path) -> None:
     parts = cut(whole, tmp_path / "parts", len(packets(whole)) // 4 + 1)
     names = sorted(path.name for path in parts.iterdir())
@@ -223,6 +234,7 @@ def test_bad_files_are_named_and_the_rest_is_done(run: Run, whole: Path, tmp_pat
     assert run("segments", "expected", "--format", "csv").stdout.replace("expected/", "parts/") == done.stdout
 
 
+@pytest.mark.tshark
 def test_a_file_that_is_there_twice_is_read_once(run: Run, tmp_path: Path) -> None:
     for name in ("a.pcapng", "b.pcapng"):
         shutil.copy(find("refused.pcapng"), tmp_path / name)
@@ -238,6 +250,7 @@ def test_nothing_to_read_is_said(run: Run, name: str) -> None:
     assert f"pybridge: {name} stands for no file" in done.stderr
 
 
+@pytest.mark.tshark
 def test_a_folder_of_no_captures_is_said_to_be_one(run: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("Not a capture.\n")
     done = run("connections", ".")
@@ -245,12 +258,14 @@ def test_a_folder_of_no_captures_is_said_to_be_one(run: Run, tmp_path: Path) -> 
     assert "None of the files of . could be read" in done.stderr
 
 
+@pytest.mark.tshark
 def test_a_missing_one_of_several_captures_is_named_and_the_rest_is_done(run: Run) -> None:
     done = run("connections", find("refused.pcapng"), "missing.pcapng", find("half-open.pcapng"), "--format", "csv")
     assert (2, "pybridge: missing.pcapng does not exist: check the file's name.\n") == (done.returncode, done.stderr)
     assert ["refused", "half-open"] == [row["establishment"] for row in csv.DictReader(io.StringIO(done.stdout))]
 
 
+@pytest.mark.tshark
 def test_a_file_that_grows_meanwhile_is_said_so(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deal(whole, tmp_path / "parts", 2)
     counted = mergecap._file

@@ -19,6 +19,8 @@ from pybridge.wireshark import plugin_files
 from tests.conftest import Run
 from tools.goldens.listing import find
 
+pytestmark = pytest.mark.tshark
+
 Tshark = Callable[..., str]
 
 

@@ -19,6 +19,8 @@ from tools import wireshark_fields
 from tools.goldens import build, listing
 from tools.goldens.listing import find
 
+pytestmark = pytest.mark.tshark
+
 CAPTURES = wireshark_fields.captures([str(listing.PCAPS)])
 CHUNKS = 8  # for as many workers
 HEAD = """# What Wireshark says otherwise.
