@@ -19,7 +19,8 @@ from pybridge.wireshark import segments
 from pybridge.wireshark.capture_source import CaptureSource
 from pybridge.wireshark.columns import read_columns
 from pybridge.wireshark.installation import tshark_version
-from tests.tcp import test_differential as differential
+from tests.support.conversations import Conversation as RandomConversation
+from tests.support.conversations import conversations, golden_of
 from tools.goldens import build, listing
 
 
@@ -50,16 +51,16 @@ def test_all_goldens_one_after_the_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.tshark
-def test_conversations_that_nobody_thought_of(tmp_path: Path) -> None:
-    many: list[differential.Conversation] = []
+def test_random_conversations(tmp_path: Path) -> None:
+    many: list[RandomConversation] = []
 
     @settings(max_examples=200, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck))
-    @given(differential.conversations)
-    def make(conversation: differential.Conversation) -> None:
+    @given(conversations)
+    def make(conversation: RandomConversation) -> None:
         many.append(conversation)
 
     make()
-    (tmp_path / "many.pcapng").write_bytes(build.capture(differential.golden_of(many)))
+    (tmp_path / "many.pcapng").write_bytes(build.capture(golden_of(many)))
     assert_wireshark_agrees(tmp_path / "many.pcapng")
 
 

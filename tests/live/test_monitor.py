@@ -13,8 +13,8 @@ import pytest
 from pybridge.live.monitor import OTHERS, OUTRIGHT, SECOND, WAITING, Event, Limits, Monitor
 from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
 from pybridge.tcp.vocabulary import ACK, FIN, OPENED, RST, SYN
+from tests.support.listings import LISTINGS, expectations
 from tests.support.machines import PythonMachine
-from tests.tcp.test_listings import LISTINGS, expectations
 
 PATIENT = Limits(answer_timeout=1e6, close_timeout=1e6, idle_timeout=1e6)
 HOUR = 3600

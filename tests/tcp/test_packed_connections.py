@@ -6,11 +6,14 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pybridge.tcp.annotator import Annotator
 from pybridge.tcp.vocabulary import SYN
+from tests.support.conversations import THOROUGH, Conversation, conversations, golden_of, printed
+from tests.support.listings import LISTINGS, events, expectations
 from tests.support.machines import PythonMachine
-from tests.tcp.test_listings import LISTINGS, expectations
 
 STRANGERS = count(1_000_000)
 
@@ -38,3 +41,14 @@ def test_connections_are_listed_in_the_order_of_their_first_segments_whoever_is_
     assert [3, 1, 2] == [connection.stream for connection in annotator.connections.values()]
     assert [1, 2, 3] == [connection.stream for connection in annotator.connections.each()]
     assert annotator.connections.get(4) is None
+
+
+@settings(THOROUGH, max_examples=THOROUGH.max_examples // 4)
+@given(st.lists(conversations, min_size=3, max_size=3))
+def test_a_connection_that_was_packed_meanwhile_is_the_same(many: list[Conversation]) -> None:
+    with printed(golden_of(many)) as golden:
+        usual, packing = PythonMachine(), PythonMachine(live_objects=1)
+        for event in events(golden):
+            said = packing.take(event)
+            assert usual.take(event) == said
+        assert usual.rows() == packing.rows()
