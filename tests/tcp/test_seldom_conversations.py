@@ -12,7 +12,6 @@ from tests.support.listings import CHECKED, expectations
 from tests.support.machines import PLUGIN, LuaMachine, PythonMachine
 from tools.goldens import listing
 
-
 SELDOM = {
     "a rejection on an opened connection aborts nothing (R3)": """
         C SYN 100                ; SYN 1/3  SYN-SENT LISTEN
