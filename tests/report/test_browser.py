@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 import pybridge
 from pybridge.examples.traffic import write
 from pybridge.report import page
-from tests.report.test_ladder import tables
+from tests.support.scenarios import tables
 
 pytestmark = [pytest.mark.browser, pytest.mark.tshark]
 
