@@ -13,6 +13,7 @@ import pytest
 from lupa import lua54
 
 import pybridge
+from pybridge.wireshark import plugin_files
 from tools.goldens import listing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +31,10 @@ def test_the_wheel_carries_the_plugin_and_the_page(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         assert (ROOT / "plugin" / "tcp_handshake.lua").read_bytes() == archive.read("pybridge/tcp_handshake.lua")
         assert "pybridge/report/templates/report.html.j2" in archive.namelist()
+
+
+def test_the_plugin_comes_with_the_package() -> None:
+    assert plugin_files.NAME == plugin_files.path().name
 
 
 def test_plugin_and_package_have_the_same_version() -> None:
