@@ -29,12 +29,12 @@ def test_the_wheel_carries_the_plugin_and_the_page(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        assert (ROOT / "plugin" / "tcp_handshake.lua").read_bytes() == archive.read("pybridge/tcp_handshake.lua")
+        assert archive.read("pybridge/tcp_handshake.lua") == (ROOT / "plugin" / "tcp_handshake.lua").read_bytes()
         assert "pybridge/report/templates/report.html.j2" in archive.namelist()
 
 
 def test_the_plugin_comes_with_the_package() -> None:
-    assert plugin_files.NAME == plugin_files.path().name
+    assert plugin_files.path().name == plugin_files.NAME
 
 
 def test_plugin_and_package_have_the_same_version() -> None:
@@ -80,12 +80,12 @@ UNCITED = {
 
 @pytest.mark.parametrize("where", CITED)
 def test_every_rule_is_cited_or_stands_on_a_short_list_with_the_reason(where: str) -> None:
-    assert set(UNCITED[where]) == RULES - CITED[where]
+    assert RULES - CITED[where] == set(UNCITED[where])
 
 
 @pytest.mark.parametrize("where", CITED)
 def test_every_rule_that_is_cited_is_in_the_specification(where: str) -> None:
-    assert set() == CITED[where] - RULES
+    assert CITED[where] - RULES == set()
 
 
 @pytest.mark.parametrize("script", [".ci/run", ".ci/system", "tools/screenshots.sh", "tools/test_versions.sh"])

@@ -61,7 +61,7 @@ def test_a_part_of_the_state_machine_uses_nothing_of_wireshark(name: str, wiresh
 @LUAS
 def test_the_built_plugin_returns_its_state_machine_without_wireshark(lua: Any) -> None:
     machine = lua.LuaRuntime().execute(build_plugin.build())
-    assert machine.VERSION == __version__
+    assert __version__ == machine.VERSION
     assert machine.new().connection is not None
 
 

@@ -24,7 +24,7 @@ def test_reading_works_inside_a_running_event_loop() -> None:
     async def inside() -> int:
         return len(pybridge.read(find("refused.pcapng")).segments)
 
-    assert 2 == asyncio.run(inside())
+    assert asyncio.run(inside()) == 2
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="pyshark 0.6 by itself does not run on Python 3.14")
@@ -38,13 +38,13 @@ def test_reading_works_beside_a_pyshark_of_the_application(tmp_path: Path) -> No
         "print(first, len(pybridge.read(path).segments), pybridge.read(path).packet(2).tcp.dstport)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert ("2 2 50000\n", "") == (done.stdout, done.stderr)
+    assert (done.stdout, done.stderr) == ("2 2 50000\n", "")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_capture_without_tcp_gives_empty_tables_with_all_types(engine: EngineName) -> None:
     empty, full = pybridge.read(find("no-tcp.pcapng"), engine), pybridge.read(find("article-wget.pcapng"), engine)
-    assert (0, 0) == (len(empty.segments), len(empty.connections))
+    assert (len(empty.segments), len(empty.connections)) == (0, 0)
     pd.testing.assert_series_equal(full.segments.dtypes, empty.segments.dtypes)
     pd.testing.assert_series_equal(full.connections.dtypes, empty.connections.dtypes)
-    assert full.connections.index.dtype == empty.connections.index.dtype
+    assert empty.connections.index.dtype == full.connections.index.dtype

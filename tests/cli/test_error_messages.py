@@ -77,7 +77,7 @@ def test_a_capture_without_read_permission_is_named_with_the_reason(tmp_path: Pa
         script, capture_output=True, text=True, check=True, env=environment, preexec_fn=lambda: os.fchdir(descriptor)
     )
     os.close(descriptor)
-    assert "secret.pcapng cannot be read (Permission denied): check its name and permissions.\n" == done.stdout
+    assert done.stdout == "secret.pcapng cannot be read (Permission denied): check its name and permissions.\n"
 
 
 @pytest.mark.tshark
@@ -85,8 +85,8 @@ def test_a_capture_without_read_permission_is_named_with_the_reason(tmp_path: Pa
 def test_of_a_capture_cut_short_all_whole_packets_are_annotated(run: Run, tmp_path: Path, engine: str) -> None:
     (tmp_path / "cut.pcapng").write_bytes((find("article-wget.pcapng")).read_bytes()[:-40])
     done = run("segments", "cut.pcapng", "--format", "csv", "--engine", engine)
-    assert (0, 10) == (done.returncode, len(done.stdout.splitlines()))  # the head and nine of ten
-    assert "pybridge: cut.pcapng ends in the middle of a packet: all whole packets before that were annotated.\n" == done.stderr
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 10)  # the head and nine of ten
+    assert done.stderr == "pybridge: cut.pcapng ends in the middle of a packet: all whole packets before that were annotated.\n"
 
 
 @pytest.mark.tshark
@@ -135,7 +135,7 @@ def test_a_tshark_that_ignores_the_plugin_is_an_error_and_no_agreement(run: Run,
             run, "segments", find(f"{name}.pcapng"), "--engine", "plugin", PATH=deaf
         )
     done = run("verify", find("refused.pcapng"), PATH=deaf)
-    assert (2, "0 agree, 0 differ, 1 could not be read.\n") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, "0 agree, 0 differ, 1 could not be read.\n")
 
 
 DISSECTOR = 'p = Proto("tcp_handshake", "x") function p.dissector(_, _, tree) {} end register_postdissector(p, true)'
@@ -164,15 +164,15 @@ def test_a_stale_plugin_in_the_personal_folder_changes_nothing(run: Run, tmp_pat
     installed = Path(run("plugin", "install").stdout.splitlines()[0])
     installed.write_text('local p = Proto("tcp_handshake", "stale")\nregister_postdissector(p)')
     done = run("verify", find("article-wget.pcapng"))
-    assert (0, "1 agree, 0 differ, 0 could not be read.\n") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (0, "1 agree, 0 differ, 0 could not be read.\n")
 
 
 @pytest.mark.tshark
 def test_a_config_ini_in_the_working_directory_is_ignored(run: Run, tmp_path: Path) -> None:
     (tmp_path / "config.ini").write_text("[someone else]\nkey = value\n")
-    assert 0 == run("verify", find("refused.pcapng")).returncode
+    assert run("verify", find("refused.pcapng")).returncode == 0
     (tmp_path / "config.ini").write_text("no section at all")
-    assert 0 == run("verify", find("refused.pcapng")).returncode
+    assert run("verify", find("refused.pcapng")).returncode == 0
 
 
 @pytest.mark.parametrize("out", ["missing/x.csv", "folder"])
@@ -183,7 +183,7 @@ def test_an_output_that_cannot_be_written_is_reported_before_the_work_and_leaves
     before = sorted(tmp_path.rglob("*"))
     for command in ("segments", "report"):
         assert f"{out} cannot be written" in sentence(run, command, find("refused.pcapng"), "-o", out)
-    assert before == sorted(tmp_path.rglob("*"))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.tshark
@@ -191,9 +191,9 @@ def test_a_full_disk_is_reported_in_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pybridge", "segments", str(find("refused.pcapng"))]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
-    assert 2 == done.returncode
+    assert done.returncode == 2
     assert done.stderr.startswith("pybridge: The output cannot be written (No space left on device): free some space")
-    assert 1 == len(done.stderr.splitlines())
+    assert len(done.stderr.splitlines()) == 1
 
 
 def long_capture(folder: Path) -> Path:
@@ -237,7 +237,7 @@ def test_ctrl_c_leaves_no_tshark_and_no_file(tmp_path: Path, signalled: str) -> 
     time.sleep(0.5)
     (os.kill if signalled == "the process" else os.killpg)(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=30)
-    assert (130, "pybridge: Interrupted.\n") == (process.returncode, said)
-    assert [] == children(path)
-    assert [] == list(scratch.iterdir())
-    assert ["long.pcapng", "scratch"] == sorted(entry.name for entry in tmp_path.iterdir())
+    assert (process.returncode, said) == (130, "pybridge: Interrupted.\n")
+    assert children(path) == []
+    assert list(scratch.iterdir()) == []
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["long.pcapng", "scratch"]

@@ -39,7 +39,7 @@ def test_the_ending_chooses_the_format_if_no_option_does(
     run: Run, tmp_path: Path, out: str, options: list[str], begins: bytes
 ) -> None:
     done = run("connections", find("refused.pcapng"), "-o", out, *options)
-    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (tmp_path / out).read_bytes().startswith(begins)
 
 
@@ -47,12 +47,15 @@ def test_the_ending_chooses_the_format_if_no_option_does(
 def test_segments_as_csv_keep_nanoseconds_and_raw_numbers(run: Run, engine: str) -> None:
     done = run("segments", find("article-wget.pcapng"), "--engine", engine, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert (0, "") == (done.returncode, done.stderr)
-    assert "2020-06-15T14:49:10.094140000Z" == rows[1]["time"]
-    assert ("SYN-ACK", "1", "0.000115000", "2336326088") == tuple(
-        rows[1][name] for name in ("role", "responds_to", "response_time", "seq_raw")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows[1]["time"] == "2020-06-15T14:49:10.094140000Z"
+    assert tuple(rows[1][name] for name in ("role", "responds_to", "response_time", "seq_raw")) == (
+        "SYN-ACK",
+        "1",
+        "0.000115000",
+        "2336326088",
     )
-    assert ("ACK-OF-FIN+FIN", "2+3") == (rows[8]["role"], rows[8]["teardown_step"])
+    assert (rows[8]["role"], rows[8]["teardown_step"]) == ("ACK-OF-FIN+FIN", "2+3")
 
 
 def test_csv_and_json_keep_every_nanosecond(run: Run) -> None:
@@ -64,14 +67,17 @@ def test_csv_and_json_keep_every_nanosecond(run: Run) -> None:
     objects = json.loads(run("segments", path, "--format", "json").stdout)
     fractions = [time.partition(".")[2] for time in listed]
     assert len({int(fraction) % 1000 for fraction in fractions}) > 1
-    assert fractions == [row["time"].partition(".")[2].removesuffix("Z") for row in rows]
-    assert [row["time"] for row in rows] == [item["time"] for item in objects]
+    assert [row["time"].partition(".")[2].removesuffix("Z") for row in rows] == fractions
+    assert [item["time"] for item in objects] == [row["time"] for row in rows]
 
 
 def test_connections_as_json_are_one_document_with_seconds_as_numbers(run: Run) -> None:
     (row,) = json.loads(run("connections", find("article-wget.pcapng"), "--format", "json").stdout)
-    assert (0.000147, "three-way", True, None) == tuple(
-        row[name] for name in ("handshake_time", "termination", "sack_permitted", "anomalies")
+    assert tuple(row[name] for name in ("handshake_time", "termination", "sack_permitted", "anomalies")) == (
+        0.000147,
+        "three-way",
+        True,
+        None,
     )
 
 
@@ -84,22 +90,22 @@ def test_json_is_strict_and_says_null_for_what_is_missing(run: Run) -> None:
         rows = json.loads(done.stdout, parse_constant=refuse)
         assert rows
         assert any(value is None for row in rows for value in row.values())
-    assert [] == json.loads(run("segments", find("no-tcp.pcapng"), "--format", "json").stdout)
+    assert json.loads(run("segments", find("no-tcp.pcapng"), "--format", "json").stdout) == []
 
 
 def test_parquet_keeps_the_types(run: Run, tmp_path: Path) -> None:
     done = run("connections", find("refused.pcapng"), "-o", "x.parquet")
     table = pd.read_parquet(tmp_path / "x.parquet")
     expected = pybridge.read(find("refused.pcapng")).connections.reset_index()
-    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
-    assert expected.dtypes.astype(str).to_dict() == table.dtypes.astype(str).to_dict()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert table.dtypes.astype(str).to_dict() == expected.dtypes.astype(str).to_dict()
 
 
 def test_parquet_is_written_to_a_pipe(tmp_path: Path) -> None:
     command = [*COMMAND, "segments", str(find("nanoseconds.pcapng")), "--format", "parquet"]
     table = pd.read_parquet(io.BytesIO(subprocess.run(command, capture_output=True, check=True, cwd=tmp_path).stdout))
     assert isinstance(table["time"].dtype, pd.DatetimeTZDtype)
-    assert "timedelta64[ns]" == str(table["response_time"].dtype)
+    assert str(table["response_time"].dtype) == "timedelta64[ns]"
     assert any(time.nanosecond for time in table["time"])
 
 
@@ -107,13 +113,13 @@ def test_an_empty_table_still_has_its_columns(run: Run) -> None:
     for command in ("segments", "connections"):
         empty = run(command, find("no-tcp.pcapng"), "--format", "csv").stdout
         full = run(command, find("refused.pcapng"), "--format", "csv").stdout
-        assert full.splitlines()[:1] == empty.splitlines()
+        assert empty.splitlines() == full.splitlines()[:1]
 
 
 def test_into_a_pipe_a_table_has_a_line_per_row(run: Run) -> None:
     lines = run("segments", find("article-ssh.pcapng")).stdout.splitlines()
     rows = run("segments", find("article-ssh.pcapng"), "--format", "csv").stdout.splitlines()
-    assert len(rows) == len(lines)
+    assert len(lines) == len(rows)
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json", "parquet"])
@@ -121,7 +127,7 @@ def test_a_name_that_is_not_utf_8_goes_into_every_format(run: Run, tmp_path: Pat
     name = os.fsdecode(b"\xff.pcapng")
     shutil.copy(find("refused.pcapng"), tmp_path / name)
     done = run("connections", name, find("half-open.pcapng"), "--format", form, "-o", "out")
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, "")
     content = (tmp_path / "out").read_bytes()
     assert b"udcff.pcapng" in content
     if form != "parquet":
@@ -132,20 +138,20 @@ def test_what_the_output_cannot_encode_is_escaped(run: Run, tmp_path: Path) -> N
     shutil.copy(find("refused.pcapng"), tmp_path / "żółć.pcapng")
     for form in ("table", "csv"):
         done = run("connections", "żółć.pcapng", find("half-open.pcapng"), "--format", form, PYTHONIOENCODING="ascii")
-        assert (0, "") == (done.returncode, done.stderr)
+        assert (done.returncode, done.stderr) == (0, "")
         assert "\\u017c\\xf3\\u0142\\u0107.pcapng" in done.stdout
-    assert 0 == run("report", "żółć.pcapng", PYTHONIOENCODING="ascii").returncode
+    assert run("report", "żółć.pcapng", PYTHONIOENCODING="ascii").returncode == 0
 
 
 def test_a_file_that_is_replaced_keeps_its_mode_and_a_link_stays_one(run: Run, tmp_path: Path) -> None:
     (tmp_path / "real.csv").write_text("old")
     (tmp_path / "real.csv").chmod(0o600)
     (tmp_path / "link.csv").symlink_to("real.csv")
-    assert 0 == run("segments", find("refused.pcapng"), "-o", "link.csv").returncode
+    assert run("segments", find("refused.pcapng"), "-o", "link.csv").returncode == 0
     assert (tmp_path / "link.csv").is_symlink()
     assert (tmp_path / "real.csv").read_text().startswith("frame,time")
-    assert 0o600 == (tmp_path / "real.csv").stat().st_mode & 0o777
-    assert ["link.csv", "real.csv"] == sorted(entry.name for entry in tmp_path.iterdir())
+    assert (tmp_path / "real.csv").stat().st_mode & 0o777 == 0o600
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link.csv", "real.csv"]
 
 
 def test_a_pipe_as_output_is_written_to_and_not_replaced(run: Run, tmp_path: Path) -> None:
@@ -155,9 +161,9 @@ def test_a_pipe_as_output_is_written_to_and_not_replaced(run: Run, tmp_path: Pat
     reader.start()
     done = run("segments", find("refused.pcapng"), "--format", "csv", "-o", "pipe")
     reader.join(timeout=10)
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "pipe").is_fifo()
-    assert [run("segments", find("refused.pcapng"), "--format", "csv").stdout] == read
+    assert read == [run("segments", find("refused.pcapng"), "--format", "csv").stdout]
 
 
 def test_a_reader_that_closes_the_pipe_early_is_no_error(tmp_path: Path) -> None:
@@ -165,5 +171,5 @@ def test_a_reader_that_closes_the_pipe_early_is_no_error(tmp_path: Path) -> None
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=True)
     head, status = done.stdout.splitlines()
     assert head.startswith("capture,frame,time")
-    assert "0" == status
-    assert "" == (tmp_path / "err").read_text()
+    assert status == "0"
+    assert (tmp_path / "err").read_text() == ""

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.tshark
 def test_the_report_is_a_page_and_a_summary(run: Run, tmp_path: Path) -> None:
     done = run("report", find("refused.pcapng"), "-o", "out.html")
     page = (tmp_path / "out.html").read_text(encoding="utf-8")
-    assert 0 == done.returncode
+    assert done.returncode == 0
     assert "refused" in done.stdout
     assert "connection-refused" in done.stdout
     assert "<svg" in page
@@ -25,7 +25,7 @@ def test_the_report_is_a_page_and_a_summary(run: Run, tmp_path: Path) -> None:
 
 def test_a_report_of_standard_input_is_written(run: Run, tmp_path: Path) -> None:
     done = run("report", "-", "-o", "page.html", stdin=(find("refused.pcapng")).read_bytes())
-    assert 0 == done.returncode
+    assert done.returncode == 0
     assert "connection-refused" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
@@ -39,5 +39,5 @@ def test_an_existing_report_is_replaced_after_a_notice(run: Run, tmp_path: Path)
     assert "refused" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["report.html"]
     (tmp_path / "report.html").write_text("old")
-    assert 2 == run("report", "missing.pcapng").returncode
+    assert run("report", "missing.pcapng").returncode == 2
     assert (tmp_path / "report.html").read_text() == "old"

@@ -27,7 +27,7 @@ COMMAND = [sys.executable, "-m", "pybridge"]
 def test_a_capture_is_read_from_standard_input(run: Run, engine: str) -> None:
     content = (find("refused.pcapng")).read_bytes()
     done = run("connections", "-", "--engine", engine, "--format", "csv", stdin=content)
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, "")
     assert ",refused,reset,server," in done.stdout
 
 
@@ -43,7 +43,7 @@ def test_standard_input_gives_what_the_file_gives(run: Run, name: str, engine: s
         )
     assert by_name.stdout.count("\n") > 2
     assert (by_name.stdout, "") == (piped.stdout, piped.stderr)
-    assert by_name.stdout == redirected.stdout.decode()
+    assert redirected.stdout.decode() == by_name.stdout
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -54,22 +54,22 @@ def test_a_named_pipe_is_read_like_a_file(run: Run, tmp_path: Path, engine: str)
     writer.start()
     done = run("connections", "pipe", "--engine", engine, "--format", "csv")
     writer.join(timeout=10)
-    assert (0, "") == (done.returncode, done.stderr)
-    assert run("connections", find("amsdu.pcapng"), "--format", "csv").stdout == done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == run("connections", find("amsdu.pcapng"), "--format", "csv").stdout
 
 
 def test_several_captures_become_one_table_with_the_column_capture(run: Run) -> None:
     names = [str(find("refused.pcapng")), str(find("half-open.pcapng"))]
     rows = list(csv.DictReader(io.StringIO(run("connections", *names, "--format", "csv").stdout)))
-    assert list(zip(names, ["refused", "half-open"], strict=True)) == [(row["capture"], row["establishment"]) for row in rows]
+    assert [(row["capture"], row["establishment"]) for row in rows] == list(zip(names, ["refused", "half-open"], strict=True))
 
 
 def test_several_captures_may_include_standard_input_once(run: Run) -> None:
     content = (find("refused.pcapng")).read_bytes()
     once = run("connections", find("half-open.pcapng"), "-", "--format", "csv", stdin=content)
     twice = run("connections", "-", "-", "--format", "csv", stdin=content)
-    assert ["half-open", "refused"] == [row["establishment"] for row in csv.DictReader(io.StringIO(once.stdout))]
-    assert (2, "") == (twice.returncode, twice.stdout)
+    assert [row["establishment"] for row in csv.DictReader(io.StringIO(once.stdout))] == ["half-open", "refused"]
+    assert (twice.returncode, twice.stdout) == (2, "")
     assert "Standard input can be read only once" in twice.stderr
 
 
@@ -90,9 +90,9 @@ def test_file_names_with_any_bytes_are_read(run: Run, tmp_path: Path, engine: st
     one = run("connections", find("amsdu.pcapng"), "--format", "csv").stdout.splitlines()[1:]
     done = run("connections", "--engine", engine, "--format", "csv", "--", *ODD_NAMES)
     rows = list(csv.reader(io.StringIO(done.stdout, newline="")))[1:]
-    assert (0, "") == (done.returncode, done.stderr)
-    assert [row for _ in ODD_NAMES for row in csv.reader(one)] == [row[1:] for row in rows]
-    assert len(set(ODD_NAMES)) == len({row[0] for row in rows})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row[1:] for row in rows] == [row for _ in ODD_NAMES for row in csv.reader(one)]
+    assert len({row[0] for row in rows}) == len(set(ODD_NAMES))
 
 
 @pytest.mark.parametrize(
@@ -102,4 +102,4 @@ def test_file_names_with_spaces_quotes_and_dashes_are_read(run: Run, tmp_path: P
     shutil.copy(find("refused.pcapng"), tmp_path / name)
     for engine in ENGINES:
         assert ",refused,reset," in run("connections", "--format", "csv", "--engine", engine, "--", name).stdout
-    assert 0 == run("report", "--", name).returncode
+    assert run("report", "--", name).returncode == 0

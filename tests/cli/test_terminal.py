@@ -51,13 +51,13 @@ def slow_tshark(folder: Path) -> str:
 
 def test_a_terminal_as_standard_input_is_refused_at_once(tmp_path: Path) -> None:
     status, seen = in_terminal(tmp_path, "connections", "-")
-    assert 2 == status
+    assert status == 2
     assert "pybridge: Nothing comes from standard input: pipe a capture into it, or name a file." in seen
 
 
 def test_parquet_is_refused_on_a_terminal(tmp_path: Path) -> None:
     status, seen = in_terminal(tmp_path, "segments", str(find("refused.pcapng")), "--format", "parquet")
-    assert 2 == status
+    assert status == 2
     assert "PAR1" not in seen
     assert "pybridge: Parquet is not for a terminal: add -o FILE.parquet." in seen
 
@@ -76,6 +76,6 @@ def test_text_from_a_file_name_is_escaped_on_the_terminal(tmp_path: Path) -> Non
 @pytest.mark.tshark
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(run: Run, tmp_path: Path) -> None:
     path = slow_tshark(tmp_path / "slow")
-    assert "" == run("segments", find("refused.pcapng"), PATH=path).stderr
+    assert run("segments", find("refused.pcapng"), PATH=path).stderr == ""
     _, seen = in_terminal(tmp_path, "segments", str(find("refused.pcapng")), "-o", "x.csv", PATH=path)
     assert "refused.pcapng: 2.00 segments" in seen

@@ -18,18 +18,18 @@ pytestmark = pytest.mark.tshark
 
 def test_verify_says_how_many_agree(run: Run) -> None:
     done = run("verify", find("refused.pcapng"), find("article-wget.pcapng"))
-    assert (0, "2 agree, 0 differ, 0 could not be read.\n") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (0, "2 agree, 0 differ, 0 could not be read.\n")
 
 
 def test_verify_goes_on_after_a_file_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
     (tmp_path / "text.pcap").write_text("hello, this is no capture at all")
     done = run("verify", "text.pcap", find("refused.pcapng"))
-    assert (2, "1 agree, 0 differ, 1 could not be read.\n") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, "1 agree, 0 differ, 1 could not be read.\n")
 
 
 def test_verify_compares_what_comes_from_standard_input(run: Run) -> None:
     done = run("verify", "-", stdin=(find("amsdu.pcapng")).read_bytes())
-    assert (0, "1 agree, 0 differ, 0 could not be read.\n", "") == (done.returncode, done.stdout, done.stderr)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 agree, 0 differ, 0 could not be read.\n", "")
 
 
 def test_verify_finds_captures_in_folders_by_their_endings(run: Run, tmp_path: Path) -> None:
@@ -38,10 +38,10 @@ def test_verify_finds_captures_in_folders_by_their_endings(run: Run, tmp_path: P
     shutil.copy(find("refused.pcapng"), tmp_path / "in" / "deep" / "b.CAP")
     (tmp_path / "in" / "notes.txt").write_text("not looked at")
     done = run("verify", "in", find("half-open.pcapng"))
-    assert (0, "3 agree, 0 differ, 0 could not be read.\n") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (0, "3 agree, 0 differ, 0 could not be read.\n")
     (tmp_path / "empty").mkdir()
     nothing = run("verify", "empty")
-    assert (2, "pybridge: empty holds no capture files: name a file or another folder.\n") == (nothing.returncode, nothing.stderr)
+    assert (nothing.returncode, nothing.stderr) == (2, "pybridge: empty holds no capture files: name a file or another folder.\n")
 
 
 def test_a_disagreement_is_printed_and_exit_status_1(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_disagreement_is_printed_and_exit_status_1(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, "verify", str(unanswered), str(find("no-tcp.pcapng"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
-    assert (1, "") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (1, "")
     assert f"{unanswered}: segments: frame 1: client_state: python 'SYN-SENT', plugin 'SYN-RECEIVED'" in lines
     assert f"{unanswered}: connections: connection 0: client_state: python 'SYN-SENT', plugin 'SYN-RECEIVED'" in lines
-    assert "1 agree, 1 differ, 0 could not be read." == lines[-1]
+    assert lines[-1] == "1 agree, 1 differ, 0 could not be read."

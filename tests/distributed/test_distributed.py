@@ -101,7 +101,7 @@ def test_a_capture_cut_into_fifty_files_gives_the_tables_of_the_whole_though_a_w
     paths[20] = str(Path(paths[20]).rename(tmp_path / "pieces" / "fatal.pcapng"))
     found = pybridge.distributed.read(paths, client)
     assert (folder / "killed").exists()
-    assert (PIECES, 0) == (len(found.files), len(found.problems))
+    assert (len(found.files), len(found.problems)) == (PIECES, 0)
     assert_same(found, whole)
 
 
@@ -126,7 +126,7 @@ def test_tables_go_to_parquet_by_partition_and_name_connections_alike_however_ma
     pd.testing.assert_frame_equal(connections, pd.read_parquet(tmp_path / "connections"))
     (again,) = dask.compute(pybridge.distributed.read([whole], client, npartitions=2).connections)
     pd.testing.assert_frame_equal(connections.sort_index(), again.sort_index())
-    assert [3, 3] == [len(list((tmp_path / name).glob("*.parquet"))) for name in ("segments", "connections")]
+    assert [len(list((tmp_path / name).glob("*.parquet"))) for name in ("segments", "connections")] == [3, 3]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_bad_files_are_named_and_the_rest_is_done(client: distributed.Client, wh
         strict=True,
     ):
         assert f"{path} {reason}" in problem
-    assert [300, 0, 0, 0, 0, 99] == found.files["frames"].tolist()
+    assert found.files["frames"].tolist() == [300, 0, 0, 0, 0, 99]
     subprocess.run(["editcap", "-r", whole, tmp_path / "readable.pcapng", "1-399"], check=True)
     assert_same(found, tmp_path / "readable.pcapng")
 
@@ -179,7 +179,7 @@ def test_a_file_is_dissected_where_it_lies(client: distributed.Client, whole: Pa
     pybridge.distributed.read(where, client)
     log = (folder / "log").read_text().splitlines()
     ran = {path: int(line.split()[0]) for line in log for path in paths if line.endswith(path)}
-    assert {path: workers[worker] for path, worker in where.items()} == ran
+    assert ran == {path: workers[worker] for path, worker in where.items()}
 
 
 def test_a_worker_without_tshark_is_named(whole: Path, tmp_path: Path) -> None:

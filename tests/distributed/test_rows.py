@@ -30,14 +30,14 @@ def packets(path: Path) -> list[pa.RecordBatch]:
 def test_events_are_the_same_afterwards(path: Path) -> None:
     (batch,) = packets(path)
     table = pa.Table.from_batches([rows.FileRows(0).rows(batch)])
-    assert list(segments.events(batch)) == [row.event for block in rows.in_order(table) for row in block]
+    assert [row.event for block in rows.in_order(table) for row in block] == list(segments.events(batch))
 
 
 def test_both_directions_and_an_error_about_them_are_one_flow() -> None:
     (batch,) = packets(find("icmp-host-unreachable.pcapng"))
     (block,) = rows.in_order(pa.Table.from_batches([rows.FileRows(0).rows(batch)]))
-    assert {"Segment", "NetworkError"} == {type(row.event).__name__ for row in block}
-    assert 1 == len({row.flow for row in block})
+    assert {type(row.event).__name__ for row in block} == {"Segment", "NetworkError"}
+    assert len({row.flow for row in block}) == 1
 
 
 def test_a_time_that_no_table_can_hold_is_the_nearest() -> None:
@@ -45,4 +45,4 @@ def test_a_time_that_no_table_can_hold_is_the_nearest() -> None:
     place = batch.schema.names.index("frame.time_epoch")
     far = batch.set_column(place, "frame.time_epoch", pa.array(["-99999999999.5", "99999999999.5"]))
     columns = rows.FileRows(0).rows(far).to_pydict()
-    assert [schema.EARLIEST, schema.LATEST] == columns["time"] == columns["order"]
+    assert columns["time"] == columns["order"] == [schema.EARLIEST, schema.LATEST]

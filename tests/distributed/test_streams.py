@@ -88,4 +88,4 @@ def segment(port: int, flags: int, seq: int, ack: int = 0) -> Segment:
 def test_versions_of_wireshark_differ(events: list[Segment], usual: list[bool], later: list[bool]) -> None:
     for version, expected in (("4.0.17", usual), ("4.4.0", later)):
         conversation = Conversation(Version(version))
-        assert expected == [conversation.begins(event) for event in events]
+        assert [conversation.begins(event) for event in events] == expected

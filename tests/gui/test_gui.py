@@ -121,7 +121,7 @@ class Wireshark:
         heading, *rows = csv.reader(StringIO(self.tells("clipboard")))
         connections = [dict(zip(heading, row, strict=True)) for row in rows]
         expected = ["stream {stream}, frame {frame}: {client} → {server}".format(**row) for row in connections]
-        assert expected == [line for line in text.splitlines() if line.startswith("stream")]
+        assert [line for line in text.splitlines() if line.startswith("stream")] == expected
         return [heading, *rows]
 
     @contextmanager
@@ -230,16 +230,16 @@ def test_the_tools_show_and_filter_what_tshark_prints(
     again = annotated(capture, *TWO_PASSES)
     table = gui.table()
     printed = tshark("-q", *PLUGIN, "-z", "tcp_handshake,connections", "-r", capture)
-    assert printed.split() == [cell for row in table for cell in row if cell]
+    assert [cell for row in table for cell in row if cell] == printed.split()
     for item, streams in (("failed opens", {"0"}), ("slowest handshakes", {"1", "2"})):
         gui.choose(item)
         display_filter = gui.tells("filter")
         gui.shows(again)
         found = tshark(*TWO_PASSES, *PLUGIN, "-Y", display_filter, "-T", "fields", "-e", "tcp.stream", "-r", capture)
-        assert streams == set(found.split())
+        assert set(found.split()) == streams
         gui.press(capture.name, *CLEAR_FILTER)
         gui.shows(again)
-    assert table == gui.table()
+    assert gui.table() == table
 
 
 def test_whatever_is_done_to_an_open_capture_the_annotations_stay_right(
@@ -262,14 +262,14 @@ def test_whatever_is_done_to_an_open_capture_the_annotations_stay_right(
     gui.shows(annotated(shifted))
     gui.press("Time Shift", "Escape")
     gui.until("end of the dialog", lambda: not any("Time Shift" in title for title in gui.windows()))
-    assert table == gui.table()
+    assert gui.table() == table
     gui.press(capture.name, "ctrl+g", "1", "8", "Return", "ctrl+d")
     gui.shows(annotated(ignored))
-    assert table[:-1] == gui.table()[:-1]
+    assert gui.table()[:-1] == table[:-1]
     for keys in ("ctrl+r", "ctrl+shift+l", "ctrl+r", "ctrl+shift+l"):
         gui.press(capture.name, keys)
         gui.shows(expected)
-        assert table == gui.table()
+        assert gui.table() == table
 
 
 def test_a_live_capture_that_starts_midway_is_annotated_as_it_comes(
@@ -289,4 +289,4 @@ def test_a_live_capture_that_starts_midway_is_annotated_as_it_comes(
         table = gui.table()
     gui.press("pipe", "ctrl+shift+l")
     gui.shows(annotated(whole))
-    assert table == gui.table()
+    assert gui.table() == table

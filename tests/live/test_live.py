@@ -164,7 +164,7 @@ def test_handshakes_failures_and_closes_are_printed_as_they_happen_and_nothing_i
         lines = [lines[-1], command.line()]
         peers.talk(reset=True)
         lines += [command.line(), command.line()]
-        assert ["opened", "closed", "opened", "reset"] == [line.split()[1] for line in lines]
+        assert [line.split()[1] for line in lines] == ["opened", "closed", "opened", "reset"]
         assert lines[1].rstrip().endswith("by client")
         assert lines[3].rstrip().endswith("by server")
         assert all(f"\u2192 127.0.0.1:{peers.port}" in line for line in lines)
@@ -173,11 +173,11 @@ def test_handshakes_failures_and_closes_are_printed_as_they_happen_and_nothing_i
         status, said = command.end(number)
     assert not any(alive(child) for child in children)
     if number == signal.SIGTERM:
-        assert 128 + signal.SIGTERM == status
+        assert status == 128 + signal.SIGTERM
         return
-    assert 0 == status
+    assert status == 0
     server = next(line for line in said.splitlines() if line.startswith(f"127.0.0.1:{peers.port} "))
-    assert ["2", "0", "0", "0"] == server.split()[1:5]
+    assert server.split()[1:5] == ["2", "0", "0", "0"]
     assert " captured, 0 dropped." in said
 
 
@@ -197,9 +197,9 @@ def test_the_iterator_ends_with_its_loop(peers: Peers) -> None:
         stop.set()
         thread.join()
         events.close()  # type: ignore[attr-defined]
-    assert {"127.0.0.1"} == {event.client for event in found}
-    assert {peers.port} == {event.server_port for event in found}
-    assert {"opened", "closed"} >= {event.what for event in found}
+    assert {event.client for event in found} == {"127.0.0.1"}
+    assert {event.server_port for event in found} == {peers.port}
+    assert {event.what for event in found} <= {"opened", "closed"}
 
 
 def test_what_dumpcap_dropped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +233,7 @@ def test_rows_of_connections_are_printed_when_they_are_released(peers: Peers) ->
         row = next(csv.DictReader(io.StringIO(head + first)))
         assert ("refused", "reset", str(peers.closed)) == (row["establishment"], row["termination"], row["server_port"])
         status, said = command.end(signal.SIGINT)
-        assert 0 == status, said
+        assert status == 0, said
 
 
 @pytest.mark.parametrize(
@@ -246,9 +246,9 @@ def test_rows_of_connections_are_printed_when_they_are_released(peers: Peers) ->
 )
 def test_what_cannot_be_captured_is_said(run: Run, arguments: list[str], said: str) -> None:
     done = run("live", *arguments)
-    assert (2, "") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"pybridge: {said}")
-    assert 1 == done.stderr.count("\n")
+    assert done.stderr.count("\n") == 1
 
 
 # Sources that grow
@@ -269,11 +269,11 @@ def test_a_source_that_grows_is_followed(tmp_path: Path, kind: str, form: str) -
         command = Running(str(tmp_path / "pipe"))
         writing = os.open(tmp_path / "pipe", os.O_WRONLY)
     os.write(writing, data[: len(data) // 2])
-    assert "opened" == command.line().split()[1]
+    assert command.line().split()[1] == "opened"
     os.write(writing, data[len(data) // 2 :])
-    assert "closed" == command.line().split()[1]  # the source is still open
+    assert command.line().split()[1] == "closed"  # the source is still open
     os.close(writing)
-    assert 0 == command.process.wait(timeout=READY)
+    assert command.process.wait(timeout=READY) == 0
     command.process.communicate()
 
 
@@ -283,13 +283,13 @@ def test_silence_lets_time_pass(tmp_path: Path) -> None:
         os.close(reading)
         tool("editcap", "-r", "-F", "pcap", find("refused.pcapng"), tmp_path / "syn.pcap", "1")
         os.write(writing, (tmp_path / "syn.pcap").read_bytes())
-        assert "unanswered" == command.line().split()[-1]
+        assert command.line().split()[-1] == "unanswered"
         os.close(writing)
 
 
 def test_a_source_that_is_cut_short_is_said_to_be(run: Run) -> None:
     done = run("live", "-", stdin=(find("article-wget.pcapng")).read_bytes()[:-10])
-    assert 0 == done.returncode
+    assert done.returncode == 0
     assert "standard input ends in the middle of a packet" in done.stderr
     assert "opened" in done.stdout
 
@@ -301,8 +301,8 @@ def test_sessions_of_tshark_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     path = str(find("article-ssh.pcapng"))
     whole = list(live.events(path))
     monkeypatch.setattr(dumpcap, "SESSION", 20)
-    assert whole == list(live.events(path))
-    assert ["opened", "closed"] == [event.what for event in whole]
+    assert list(live.events(path)) == whole
+    assert [event.what for event in whole] == ["opened", "closed"]
 
 
 def test_a_signal_that_somebody_handles_is_no_end(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_a_signal_that_somebody_handles_is_no_end(tmp_path: Path) -> None:
     thread = threading.Thread(target=press)
     thread.start()
     try:
-        assert expected == list(live.events(str(path)))
+        assert list(live.events(str(path))) == expected
     finally:
         stop.set()
         thread.join()

@@ -61,12 +61,12 @@ def test_text_written_in_blocks_is_the_text_written_at_once(whole: pybridge.Capt
 
 
 def test_a_block_without_segments_has_all_columns() -> None:
-    assert schema.SEGMENTS == batches.segments([]).schema
-    assert 0 == len(batches.segments([]))
+    assert batches.segments([]).schema == schema.SEGMENTS
+    assert len(batches.segments([])) == 0
 
 
 def test_nothing_is_one_valid_json_document(tmp_path: Path) -> None:
     write(iter([]), schema.SEGMENTS, "json", tmp_path / "x")
-    assert [] == json.loads((tmp_path / "x").read_text(encoding="utf-8"))
+    assert json.loads((tmp_path / "x").read_text(encoding="utf-8")) == []
     write(iter([]), schema.SEGMENTS, "csv", tmp_path / "x")
-    assert schema.SEGMENTS.names == list(pd.read_csv(io.StringIO((tmp_path / "x").read_text(encoding="utf-8"))))
+    assert list(pd.read_csv(io.StringIO((tmp_path / "x").read_text(encoding="utf-8")))) == schema.SEGMENTS.names

@@ -22,4 +22,4 @@ def test_what_is_printed_of_a_failure_is_a_listing_of_the_same_events(conversati
     golden = golden_of([conversation])
     for some in (golden, golden_with(golden.events[::2])):
         read = listing.parse("printed", as_listing(some))
-        assert list(map(bare, some.events)) == list(map(bare, read.events))
+        assert list(map(bare, read.events)) == list(map(bare, some.events))

@@ -33,7 +33,7 @@ def test_the_plugin_says_the_same_again_when_a_segment_is_dissected_again(conver
         for event, first in segments:
             for stream, frame in begins.items():  # Wireshark itself can give a later stream of the same ends
                 if stream == event.stream or event.frame < frame:
-                    assert first == lua.recall(event, stream)
+                    assert lua.recall(event, stream) == first
 
 
 class UnwatchedMachine(RecallingMachine):
@@ -59,7 +59,7 @@ def test_the_plugin_says_the_same_when_somebody_looks_only_later(conversation: C
         for event in events(golden):
             said = python.take(event)
             if isinstance(event, NetworkError):
-                assert said == lua.take(event)
+                assert lua.take(event) == said
                 continue
             assert said is not None
             expected.append((event, said))
@@ -69,7 +69,7 @@ def test_the_plugin_says_the_same_when_somebody_looks_only_later(conversation: C
                 for name in ("role", "handshake_step", "teardown_step", "anomaly"):
                     assert glimpsed[name] == said[name]
             if len(expected) == looks_at:  # as in a live capture
-                assert said == lua.recall(event, event.stream)
+                assert lua.recall(event, event.stream) == said
         assert python.told() == lua.told()
         for event, said in expected:
-            assert said == lua.recall(event, event.stream)
+            assert lua.recall(event, event.stream) == said

@@ -20,9 +20,9 @@ def test_the_state_machine_says_what_the_listing_expects(name: str, make: Any) -
     for event, expected in expectations(golden):
         said = machine.take(event)
         assert said is not None
-        assert {"frame": event.frame} | expected == {"frame": event.frame} | {column: said[column] for column in CHECKED}
+        assert {"frame": event.frame} | {column: said[column] for column in CHECKED} == {"frame": event.frame} | expected
     told = machine.told()
     for stream, expected_row in golden.connections.items():
         wanted = {column: None if text == "-" else text for column, text in expected_row.items() if column in ON_ROWS}
         found = told[stream]
-        assert wanted == {column: None if found[column] is None else str(found[column]) for column in wanted}
+        assert {column: None if found[column] is None else str(found[column]) for column in wanted} == wanted

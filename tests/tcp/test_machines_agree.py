@@ -35,7 +35,7 @@ def test_annotations_keep_what_the_specification_promises(conversation: Conversa
             said = machine.take(event)
             if said is None:
                 continue
-            assert [] == [name for name in CATEGORIES.keys() & said.keys() if said[name] not in {None, *CATEGORIES[name]}]
+            assert [name for name in CATEGORIES.keys() & said.keys() if said[name] not in {None, *CATEGORIES[name]}] == []
             if said["responds_to"] is not None:
                 answered, _ = annotated[said["responds_to"]]
                 back = (
@@ -55,11 +55,11 @@ def test_annotations_keep_what_the_specification_promises(conversation: Conversa
                 assert (said["handshake_step"] is not None) == bool(roles & {"SYN", "SYN-ACK", "HANDSHAKE-ACK"})
                 assert (said["teardown_step"] is not None) == bool(roles & {"FIN", "ACK-OF-FIN"})
         for stream, row in machine.rows().items():
-            assert [] == [name for name in CATEGORIES if getattr(row, name, None) not in {None, *CATEGORIES[name]}]
+            assert [name for name in CATEGORIES if getattr(row, name, None) not in {None, *CATEGORIES[name]}] == []
             ours = [event for event, _ in annotated.values() if event.stream == stream]
-            assert len(ours) == row.client_segments + row.server_segments
-            assert sum(event.length for event in ours) == row.client_bytes + row.server_bytes
-            assert set(anomalies[stream]) - {""} == set((row.anomalies or "").split("+")) - {""}
-            assert anomalies[stream]["syn-retransmission"] == row.syn_retransmissions
-            assert anomalies[stream]["syn-ack-retransmission"] == row.syn_ack_retransmissions
-            assert anomalies[stream]["fin-retransmission"] == row.fin_retransmissions
+            assert row.client_segments + row.server_segments == len(ours)
+            assert row.client_bytes + row.server_bytes == sum(event.length for event in ours)
+            assert set((row.anomalies or "").split("+")) - {""} == set(anomalies[stream]) - {""}
+            assert row.syn_retransmissions == anomalies[stream]["syn-retransmission"]
+            assert row.syn_ack_retransmissions == anomalies[stream]["syn-ack-retransmission"]
+            assert row.fin_retransmissions == anomalies[stream]["fin-retransmission"]

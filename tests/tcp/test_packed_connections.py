@@ -28,7 +28,7 @@ def test_a_crowd_between_any_two_segments_changes_nothing(name: str) -> None:
     alone, crowded = PythonMachine(), PythonMachine(live_objects=1)
     for event, _ in expectations(LISTINGS[name]):
         crowd(crowded.annotator)
-        assert alone.take(event) == crowded.take(event)
+        assert crowded.take(event) == alone.take(event)
     rows = alone.rows()
     assert rows == {stream: row for stream, row in crowded.rows().items() if stream in rows}
 
@@ -37,9 +37,9 @@ def test_connections_are_listed_in_the_order_of_their_first_segments_whoever_is_
     annotator = Annotator(live_objects=1)
     for stream in (3, 1, 2, 3, 1):
         annotator.segment(0, 0, stream, "192.0.2.1", stream, "192.0.2.2", 80, SYN, 1, 0, 0)
-    assert [3, 1, 2] == list(annotator.connections)
-    assert [3, 1, 2] == [connection.stream for connection in annotator.connections.values()]
-    assert [1, 2, 3] == [connection.stream for connection in annotator.connections.each()]
+    assert list(annotator.connections) == [3, 1, 2]
+    assert [connection.stream for connection in annotator.connections.values()] == [3, 1, 2]
+    assert [connection.stream for connection in annotator.connections.each()] == [1, 2, 3]
     assert annotator.connections.get(4) is None
 
 
@@ -51,4 +51,4 @@ def test_a_connection_that_was_packed_meanwhile_is_the_same(many: list[Conversat
         for event in events(golden):
             said = packing.take(event)
             assert usual.take(event) == said
-        assert usual.rows() == packing.rows()
+        assert packing.rows() == usual.rows()

@@ -67,9 +67,9 @@ def test_what_is_seldom_is_said_too(name: str, make: type[PythonMachine | LuaMac
     for event, expected in expectations(golden):
         said = machine.take(event)
         assert said is not None
-        assert {"frame": event.frame} | expected == {"frame": event.frame} | {column: said[column] for column in CHECKED}
+        assert {"frame": event.frame} | {column: said[column] for column in CHECKED} == {"frame": event.frame} | expected
     expected_row = {column: None if value == "-" else value for column, value in golden.connections[0].items()}
-    assert expected_row == {column: machine.told()[0][column] for column in expected_row}
+    assert {column: machine.told()[0][column] for column in expected_row} == expected_row
 
 
 def test_addresses_with_one_name_are_told_apart() -> None:

@@ -134,10 +134,10 @@ def same_of_both(path: Path) -> None:
     with time_limit():
         (ours, our_words), (theirs, their_words) = (outcome(path, engine) for engine in ENGINES)
     assert our_words == their_words
-    assert [] == [words for words in our_words if "\n" in words or not words.endswith(".")]
+    assert [words for words in our_words if "\n" in words or not words.endswith(".")] == []
     assert (ours is None) == (theirs is None)
     if ours and theirs:
-        assert [] == compare(ours, theirs).to_dict(orient="records")
+        assert compare(ours, theirs).to_dict(orient="records") == []
 
 
 @contextmanager
@@ -186,6 +186,6 @@ def test_the_command_line_says_what_is_wrong_line_by_line_and_ends(tmp_path: Pat
         (folder / f"{damage.__name__}.pcapng").write_bytes(damage(chance, tmp_path / "scratch", chance.choice(CAPTURES)))
     command = [sys.executable, "-m", "pybridge", "verify", folder]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=SECONDS, check=False)
-    assert [] == [line for line in done.stderr.splitlines() if not (line.startswith("pybridge: ") and line.endswith("."))]
+    assert [line for line in done.stderr.splitlines() if not (line.startswith("pybridge: ") and line.endswith("."))] == []
     agree, differ, unread = map(int, re.findall(r"\d+", done.stdout))
     assert (3, 0, 2 if unread else 0) == (agree + unread, differ, done.returncode)

@@ -33,16 +33,16 @@ def make(engine: str) -> Engine:
 @pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: golden.name)
 def test_both_engines_give_the_expected_tables(golden: listing.Listing, engine: str) -> None:
     found = expected_text(pybridge.read(golden.path, make(engine), progress=False))
-    assert expected_file(golden).read_text(encoding="utf-8") == found
+    assert found == expected_file(golden).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: golden.name)
 def test_every_listing_builds_its_capture_to_the_byte(golden: listing.Listing) -> None:
-    assert (golden.path).read_bytes() == build.capture(golden)
+    assert build.capture(golden) == (golden.path).read_bytes()
 
 
 def test_every_capture_has_a_listing() -> None:
-    assert sorted(golden.path for golden in GOLDENS) == sorted(listing.GOLDEN.glob("*/*.pcap*"))
+    assert sorted(listing.GOLDEN.glob("*/*.pcap*")) == sorted(golden.path for golden in GOLDENS)
 
 
 @pytest.mark.tshark
@@ -51,11 +51,11 @@ def test_the_expected_tables_say_what_the_listing_says(golden: listing.Listing) 
     if expected_file(golden).suffix != ".expected":
         pytest.skip("a listing numbers the streams as Wireshark 4.0 does, and this version begins others (G4)")
     capture = pybridge.read(golden.path, progress=False)
-    assert [event.frame for event in golden.segments] == capture.segments["frame"].tolist()
+    assert capture.segments["frame"].tolist() == [event.frame for event in golden.segments]
     for event, (_, row) in zip(golden.segments, capture.segments.iterrows(), strict=True):
         assert event.expected is not None
         if event.expected.handshake_time_ns is not None:
-            assert pd.Timedelta(event.expected.handshake_time_ns) == row["handshake_time"]
+            assert row["handshake_time"] == pd.Timedelta(event.expected.handshake_time_ns)
     for stream, expected in golden.connections.items():
         row = capture.connections.loc[stream]
         for name, text in expected.items():
@@ -63,9 +63,9 @@ def test_the_expected_tables_say_what_the_listing_says(golden: listing.Listing) 
             if text == "-":
                 assert pd.isna(value), name
             elif isinstance(value, pd.Timedelta):
-                assert pd.Timedelta(listing.nanoseconds(text)) == value, name
+                assert value == pd.Timedelta(listing.nanoseconds(text)), name
             else:
-                assert text == str(value), name
+                assert str(value) == text, name
 
 
 @pytest.mark.tshark
@@ -74,7 +74,7 @@ def test_the_wget_trace_has_the_checksums_that_tcpdump_printed() -> None:
     command = ["tshark", "-n", "-r", str(find("article-wget.pcapng")), "-o", "tcp.check_checksum:TRUE"]
     command += ["-T", "fields", "-e", "tcp.checksum", "-e", "tcp.checksum.status"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [f"{checksum}\t1" for checksum in printed] == lines
+    assert lines == [f"{checksum}\t1" for checksum in printed]
 
 
 @pytest.mark.tshark

@@ -118,14 +118,14 @@ def end(address: str, port: int) -> str:
 
 def test_every_scenario_is_captured_and_nothing_else() -> None:
     for ending in ("pcapng", "states"):
-        assert sorted(NAMES) == sorted(found.stem for found in scenarios.REAL.glob(f"*.{ending}"))
+        assert sorted(found.stem for found in scenarios.REAL.glob(f"*.{ending}")) == sorted(NAMES)
 
 
 @pytest.mark.tshark
 @pytest.mark.parametrize(("name", "moment"), MOMENTS, ids=[f"{name}-{moment.frame}-{moment.note}" for name, moment in MOMENTS])
 def test_the_annotated_states_are_the_kernels(name: str, moment: Moment, tmp_path: Path) -> None:
     expected = EXCEPTIONS.get((name, moment.frame), (moment.client_state, moment.server_state))
-    assert expected == states(name, moment, tmp_path)
+    assert states(name, moment, tmp_path) == expected
 
 
 @pytest.mark.tshark

@@ -92,7 +92,7 @@ def test_both_engines_say_the_same_of_absurd_options(tmp_path: Path) -> None:
         client, server = (f"10.1.{number >> 8}.{number & 255}", 50000), ("10.0.0.2", 80)
         frames += [tcp_frame(client, server, SYN, options=content), tcp_frame(server, client, SYN | ACK, options=content)]
     path = capture(tmp_path / "options.pcapng", frames)
-    assert [] == pybridge.verify(path, progress=False).to_dict(orient="records")
+    assert pybridge.verify(path, progress=False).to_dict(orient="records") == []
 
 
 @pytest.mark.tshark
@@ -104,7 +104,7 @@ def test_both_engines_say_the_same_of_headers_that_claim_another_length(tmp_path
             content = [b"", bytes([2, 4, 5, 180]), bytes(40)][number // 16]
             frames.append(tcp_frame(client, server, flags, options=content, data_offset=number % 16))
     path = capture(tmp_path / "lengths.pcapng", frames)
-    assert [] == pybridge.verify(path, progress=False).to_dict(orient="records")
+    assert pybridge.verify(path, progress=False).to_dict(orient="records") == []
 
 
 # ----------------------------------------------------------------------------------------------------------- Names
@@ -170,7 +170,7 @@ def test_names_and_comments_in_a_capture_reach_no_terminal_and_no_page(run: Run,
     shown = [run(command, named) for command in ("segments", "report")]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     for text in [page, *(done.stdout + done.stderr for done in shown)]:
-        assert [] == [part for part in ("\x1b", "\x07", "\u202e", "<script>alert", "gone") if part in text]
+        assert [part for part in ("\x1b", "\x07", "\u202e", "<script>alert", "gone") if part in text] == []
 
 
 # ------------------------------------------------------------------------------------------------- Nothing but their own
@@ -241,7 +241,7 @@ def test_a_flood_costs_the_annotator_a_bounded_amount_per_connection() -> None:
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert used / CONNECTIONS < BYTES_OF_ANNOTATOR
-    assert CONNECTIONS == len(annotator.connections)
+    assert len(annotator.connections) == CONNECTIONS
 
 
 @pytest.mark.parametrize("lua", [lua52, lua54], ids=["Lua 5.2", "Lua 5.4"])

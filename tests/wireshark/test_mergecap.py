@@ -70,14 +70,14 @@ def deal(whole: Path, folder: Path, hands: int) -> list[Path]:
 def test_a_capture_cut_at_every_frame_gives_the_tables_of_the_whole(whole: Path, tmp_path: Path) -> None:
     parts = cut(whole, tmp_path / "parts", 1)
     assert len(packets(whole)) == len(list(parts.iterdir())) > 100
-    assert [] == differences(read(whole), read(parts))
+    assert differences(read(whole), read(parts)) == []
 
 
 @pytest.mark.tshark
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_capture_cut_into_fifty_files_gives_the_tables_of_the_whole(whole: Path, tmp_path: Path, engine: str) -> None:
     parts = cut(whole, tmp_path / "parts", len(packets(whole)) // 50 + 1)
-    assert [] == differences(read(whole, engine), read(parts, engine))
+    assert differences(read(whole, engine), read(parts, engine)) == []
 
 
 @pytest.mark.tshark
@@ -86,10 +86,10 @@ def test_files_that_overlap_in_time_are_merged_and_each_row_says_where_it_came_f
     single = tmp_path / "merged.pcapng"
     tool("mergecap", "-w", single, *reversed(paths))
     many = read(tmp_path / "parts")
-    assert [] == differences(read(single), many)
+    assert differences(read(single), many) == []
     frames, here = packets(single), {str(path): packets(path) for path in paths}
     rows = many.segments[["capture", "capture_frame", "frame"]].itertuples(index=False)
-    assert set(here) == set(many.segments["capture"])
+    assert set(many.segments["capture"]) == set(here)
     assert all(frames[frame - 1] == here[capture][number - 1] for capture, number, frame in rows)
 
 
@@ -97,7 +97,7 @@ def test_files_that_overlap_in_time_are_merged_and_each_row_says_where_it_came_f
 def test_a_connection_has_the_file_of_its_first_segment(whole: Path, tmp_path: Path) -> None:
     many = read(cut(whole, tmp_path / "parts", 7))
     first = many.segments.groupby("stream")["capture"].first()
-    assert first.to_dict() == many.connections["capture"].to_dict()
+    assert many.connections["capture"].to_dict() == first.to_dict()
     assert len(set(first)) > 3
 
 
@@ -106,7 +106,7 @@ def test_a_clock_that_stepped_back_gives_what_mergecap_gives(tmp_path: Path) -> 
     parts = cut(find("clock-steps-back.pcapng"), tmp_path / "parts", 2)
     single = tmp_path / "merged.pcapng"
     tool("mergecap", "-w", single, *sorted(parts.iterdir(), reverse=True))
-    assert [] == differences(read(single), read(parts))
+    assert differences(read(single), read(parts)) == []
 
 
 @pytest.mark.tshark
@@ -138,7 +138,7 @@ def test_the_order_is_that_of_taking_the_earliest_next_packet(clocks: list[list[
     found = [
         tuple(batch.to_pylist()[0][name] for name in ("capture", "capture_frame")) for batch in map(origins.segments, blocks)
     ]
-    assert expected == found
+    assert found == expected
 
 
 # What is one capture
@@ -152,10 +152,10 @@ def test_a_pattern_is_one_capture_and_a_file_of_that_name_comes_first(run: Run, 
     (tmp_path / ".hidden.pcapng").write_text("no capture")
     named = run("connections", "[12].pcapng", "--format", "csv")
     matched = run("segments", "?.pcapng", "--format", "csv")
-    assert (0, "") == (named.returncode, named.stderr)
-    assert ["half-open"] == [row["establishment"] for row in csv.DictReader(io.StringIO(named.stdout))]
-    assert (0, "") == (matched.returncode, matched.stderr)
-    assert {"1.pcapng", "2.pcapng"} == {row["capture"] for row in csv.DictReader(io.StringIO(matched.stdout))}
+    assert (named.returncode, named.stderr) == (0, "")
+    assert [row["establishment"] for row in csv.DictReader(io.StringIO(named.stdout))] == ["half-open"]
+    assert (matched.returncode, matched.stderr) == (0, "")
+    assert {row["capture"] for row in csv.DictReader(io.StringIO(matched.stdout))} == {"1.pcapng", "2.pcapng"}
 
 
 @pytest.mark.tshark
@@ -164,7 +164,7 @@ def test_a_pattern_is_one_capture_and_a_file_of_that_name_comes_first(run: Run, 
 def test_the_commands_write_the_tables_of_read(run: Run, whole: Path, tmp_path: Path, command: str, form: str) -> None:
     cut(whole, tmp_path / "parts", 40)
     done = run(command, "parts", "-o", f"out.{form}")
-    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     table = getattr(read(tmp_path / "parts"), command)
     table = (
         table.reset_index()[["capture", *(name for name in table.reset_index() if name != "capture")]]
@@ -176,13 +176,13 @@ def test_the_commands_write_the_tables_of_read(run: Run, whole: Path, tmp_path: 
         pd.testing.assert_frame_equal(table, pd.read_parquet(tmp_path / "out.parquet"))
     else:
         written = pd.read_csv(tmp_path / "out.csv")
-        assert list(table.columns) == list(written.columns)
-        assert table["capture"].tolist() == written["capture"].tolist()
+        assert list(written.columns) == list(table.columns)
+        assert written["capture"].tolist() == table["capture"].tolist()
 
 
 def test_a_folder_is_named_alone(run: Run, tmp_path: Path) -> None:
     done = run("connections", tmp_path, find("refused.pcapng"))
-    assert (2, "") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, "")
     assert "A folder or a pattern is one capture made of many files: name it alone." in done.stderr
 
 
@@ -190,7 +190,7 @@ def test_a_folder_is_named_alone(run: Run, tmp_path: Path) -> None:
 def test_the_report_is_about_all_files(run: Run, whole: Path, tmp_path: Path) -> None:
     cut(whole, tmp_path / "parts", 40)
     done = run("report", "parts/", "-o", "page.html")
-    assert 0 == done.returncode
+    assert done.returncode == 0
     assert f"{len(read(whole).connections)} TCP connections" in done.stdout
     assert "parts" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
@@ -199,8 +199,8 @@ def test_the_report_is_about_all_files(run: Run, whole: Path, tmp_path: Path) ->
 def test_files_without_packets_give_typed_tables(tmp_path: Path) -> None:
     tool("editcap", "-r", find("refused.pcapng"), tmp_path / "empty.pcapng", "9")
     many = read(tmp_path)
-    assert (0, 0) == (len(many.segments), len(many.connections))
-    assert "datetime64[ns, UTC]" == str(many.segments["time"].dtype)
+    assert (len(many.segments), len(many.connections)) == (0, 0)
+    assert str(many.segments["time"].dtype) == "datetime64[ns, UTC]"
 
 
 # Bad files
@@ -222,16 +222,16 @@ def test_bad_files_are_named_and_the_rest_is_done(run: Run, whole: Path, tmp_pat
     (parts / "notes.md").write_text("Not a capture.\n")
     (parts / "gone.pcapng").symlink_to("nowhere")
     done = run("segments", "parts", "--format", "csv")
-    assert 2 == done.returncode
-    assert [
+    assert done.returncode == 2
+    assert sorted(done.stderr.splitlines()) == [
         "pybridge: parts/gone.pcapng does not exist: check the file's name. It was left out.",
         "pybridge: parts/notes.md is not a capture that tshark understands, or is cut short before its first packet. "
         "It was left out.",
         f"pybridge: parts/{names[1]} is empty: not a capture. It was left out.",
         f"pybridge: parts/{names[2]} ends in the middle of a packet, or is damaged: "
         "all whole packets before that were annotated.",
-    ] == sorted(done.stderr.splitlines())
-    assert run("segments", "expected", "--format", "csv").stdout.replace("expected/", "parts/") == done.stdout
+    ]
+    assert done.stdout == run("segments", "expected", "--format", "csv").stdout.replace("expected/", "parts/")
 
 
 @pytest.mark.tshark
@@ -239,14 +239,14 @@ def test_a_file_that_is_there_twice_is_read_once(run: Run, tmp_path: Path) -> No
     for name in ("a.pcapng", "b.pcapng"):
         shutil.copy(find("refused.pcapng"), tmp_path / name)
     done = run("segments", "*.pcapng", "--format", "csv")
-    assert (0, "pybridge: b.pcapng holds the same as a.pcapng: read once.\n") == (done.returncode, done.stderr)
-    assert 3 == done.stdout.count("\n")
+    assert (done.returncode, done.stderr) == (0, "pybridge: b.pcapng holds the same as a.pcapng: read once.\n")
+    assert done.stdout.count("\n") == 3
 
 
 @pytest.mark.parametrize("name", ["*.pcapng", "."])
 def test_nothing_to_read_is_said(run: Run, name: str) -> None:
     done = run("connections", name)
-    assert (2, "") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, "")
     assert f"pybridge: {name} stands for no file" in done.stderr
 
 
@@ -254,15 +254,15 @@ def test_nothing_to_read_is_said(run: Run, name: str) -> None:
 def test_a_folder_of_no_captures_is_said_to_be_one(run: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("Not a capture.\n")
     done = run("connections", ".")
-    assert (2, "") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, "")
     assert "None of the files of . could be read" in done.stderr
 
 
 @pytest.mark.tshark
 def test_a_missing_one_of_several_captures_is_named_and_the_rest_is_done(run: Run) -> None:
     done = run("connections", find("refused.pcapng"), "missing.pcapng", find("half-open.pcapng"), "--format", "csv")
-    assert (2, "pybridge: missing.pcapng does not exist: check the file's name.\n") == (done.returncode, done.stderr)
-    assert ["refused", "half-open"] == [row["establishment"] for row in csv.DictReader(io.StringIO(done.stdout))]
+    assert (done.returncode, done.stderr) == (2, "pybridge: missing.pcapng does not exist: check the file's name.\n")
+    assert [row["establishment"] for row in csv.DictReader(io.StringIO(done.stdout))] == ["refused", "half-open"]
 
 
 @pytest.mark.tshark

@@ -95,7 +95,7 @@ def examine(path: Path) -> wireshark_fields.Verdict:
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_wireshark_agrees_or_the_difference_has_a_reason(chunk: int) -> None:
     verdict = sum(map(examine, CAPTURES[chunk::CHUNKS]), wireshark_fields.Verdict())
-    assert [] == verdict.unexplained
+    assert verdict.unexplained == []
     assert 2 * verdict.connections == verdict.counts.total() > 0
 
 
@@ -105,8 +105,8 @@ def test_a_difference_has_its_own_reason(name: str, tmp_path: Path) -> None:
     expected = set() if name in LIKE_US_SINCE_4_4 and tshark_version() >= Version("4.4") else {reason}
     path = made(tmp_path, port, text)
     verdict = (wireshark_fields.examine if reason == wireshark_fields.MOVED else examine)(path)
-    assert [] == verdict.unexplained
-    assert expected == {found for _, found in verdict.counts} - {wireshark_fields.EQUAL, wireshark_fields.NOT_GIVEN}
+    assert verdict.unexplained == []
+    assert {found for _, found in verdict.counts} - {wireshark_fields.EQUAL, wireshark_fields.NOT_GIVEN} == expected
 
 
 @pytest.mark.parametrize("name", ["ipv6", "late-syn-midstream", "syn-retransmission", "refused"])
@@ -116,7 +116,7 @@ def test_what_is_wrong_has_none(name: str) -> None:
     for column, change in CHANGES:
         capture = read(path, heard)
         capture.connections[column] = change(capture.connections[column])
-        assert 1 == len(wireshark_fields.compare(path, heard, capture).unexplained)
+        assert len(wireshark_fields.compare(path, heard, capture).unexplained) == 1
 
 
 @pytest.mark.parametrize("name", ["ipv6", "syn-retransmission"])
@@ -126,7 +126,7 @@ def test_a_third_step_that_was_overlooked_has_none(name: str) -> None:
     capture = read(path, heard)
     for table in (capture.connections, capture.segments):
         table["handshake_time"] = pd.Timedelta("NaT")
-    assert 1 == len(wireshark_fields.compare(path, heard, capture).unexplained)
+    assert len(wireshark_fields.compare(path, heard, capture).unexplained) == 1
 
 
 @pytest.mark.parametrize("name", ["amsdu-one-connection", "icmp-then-syn-ack"])
