@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Looking into a capture: what a `Capture` offers beside its tables."""
+"""The methods of a `Capture` beside its tables."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def curl() -> Capture:
 
 
 @pytest.mark.tshark
-def test_failed(curl: Capture) -> None:
+def test_failed_gives_the_connections_that_did_not_open(curl: Capture) -> None:
     assert pybridge.read(find(REFUSED), progress=False).failed["establishment"].tolist() == ["refused"]
     assert curl.failed.empty
 
 
 @pytest.mark.tshark
-def test_slowest() -> None:
+def test_slowest_sorts_by_handshake_time() -> None:
     capture = pybridge.read(find("article-ssh.pcapng"), progress=False)
     assert capture.slowest(5)["handshake_time"].is_monotonic_decreasing
     assert len(capture.slowest(0)) == 0
@@ -50,7 +50,7 @@ def test_a_display_filter_can_use_the_plugins_fields(curl: Capture) -> None:
 
 @pytest.mark.tshark
 @pytest.mark.parametrize("wrong", ["tcp.prt == 1", "tcp.port ==", "(", 'tcp.port == "x"'])
-def test_a_wrong_display_filter_is_said_to_be_one(curl: Capture, wrong: str) -> None:
+def test_a_wrong_display_filter_raises_a_filter_error(curl: Capture, wrong: str) -> None:
     with pytest.raises(pybridge.FilterError, match=r"is not a display filter \(.+\): try it in Wireshark"):
         curl.filter(wrong)
 
@@ -66,14 +66,14 @@ def test_follow_gives_what_both_ends_sent(curl: Capture) -> None:
 
 
 @pytest.mark.tshark
-def test_follow_of_what_carried_nothing() -> None:
+def test_follow_gives_an_empty_table_without_payload() -> None:
     turns = pybridge.read(find(REFUSED), progress=False).follow(0)
     assert turns.empty
     assert list(turns.columns) == ["sender", "data"]
 
 
 @pytest.mark.tshark
-def test_what_is_not_there(curl: Capture) -> None:
+def test_an_unknown_connection_raises_an_error_with_its_number(curl: Capture) -> None:
     for look in (curl.follow, curl.ladder):
         with pytest.raises(KeyError, match="has no connection 7"):
             look(7)
@@ -88,7 +88,7 @@ def test_standard_input_cannot_be_read_again(curl: Capture) -> None:
 
 
 @pytest.mark.tshark
-def test_it_shows_itself(curl: Capture) -> None:
+def test_the_notebook_shows_a_capture_as_a_short_summary(curl: Capture) -> None:
     assert "The only connection opened." in curl._repr_html_()
     nasty = Capture("<script>", curl.segments, curl.connections)
     assert "<script>" not in nasty._repr_html_()
@@ -99,12 +99,12 @@ def test_it_shows_itself(curl: Capture) -> None:
     assert "There is no TCP connection" in empty._repr_html_()
 
 
-def test_failed_is_what_did_not_open() -> None:
+def test_the_outcomes_that_count_as_failed() -> None:
     assert set(FAILED) == {"refused", "unreachable", "unanswered", "aborted", "half-open"}
 
 
 @pytest.mark.tshark
-def test_agreement_is_asserted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_assert_agreement_lists_disagreements(monkeypatch: pytest.MonkeyPatch) -> None:
     testing.assert_agreement(find(RETRIED))
     disagreements = verify(find(REFUSED), progress=False)
     disagreements.loc[0] = ["segments", 0, 2, "role", "RST", "SYN"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The notebook, from start to end, in a kernel: there an event loop runs already."""
+"""The notebook runs from start to end in a kernel, where an event loop runs already."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a user gets: the wheel, the versions, the set-up scripts, and a specification that code and goldens cite rightly."""
+"""The wheel, the versions, the set-up scripts, and the rules of the specification that code and goldens cite."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_pybridge_does_without_dask() -> None:
 
 
 def cited(text: str) -> set[str]:
-    """The rules that a text names; `H1 to H7` names all between."""
+    """Return the rules that a text names; `H1 to H7` names all between."""
     ranges = re.findall(r"\b([GEXHTRNACZ])(\d{1,2}) to \1(\d{1,2})\b", text)
     return set(CITATION.findall(text)) | {
         f"{chapter}{number}" for chapter, first, last in ranges for number in range(int(first), int(last) + 1)
@@ -57,7 +57,7 @@ def cited(text: str) -> set[str]:
 
 
 def cited_in(folder: str, pattern: str) -> set[str]:
-    """The rules that comments and docstrings of source files name."""
+    """Return the rules that comments and docstrings of source files name."""
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / folder).rglob(pattern)]
     assert texts
     return {rule for text in texts for part in re.findall(COMMENT, text) for rule in cited(part)}

@@ -43,7 +43,7 @@ def test_a_stale_plugin_is_reported_and_built(
 
 @pytest.fixture(scope="module")
 def wireshark_names() -> set[str]:
-    """What Wireshark gives to the plugin, as luacheck is told."""
+    """Return the global names that Wireshark gives to the plugin, from luacheck's configuration."""
     runtime = lua54.LuaRuntime()
     runtime.execute("stds, files = {}, {}")
     runtime.execute((build_plugin.ROOT / ".luacheckrc").read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # ruff: noqa: RUF001 - texts have dashes
-"""Durations, amounts, ends and foreign text in words for people."""
+"""Durations, amounts, endpoints and untrusted text as words for people."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the command line answers without a capture."""
+"""Answers of the command line that need no capture."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_a_capture_without_read_permission_is_named_with_the_reason(tmp_path: Pa
     shutil.copy(find("refused.pcapng"), path)
     path.chmod(0)
     tmp_path.chmod(0o755)
-    # As root everything is readable: the check runs in a child that has given up its rights after importing.
+    # Root can read everything, so the check runs in a child that drops its rights after importing.
     program = (
         "import os; from pybridge.errors import CaptureError; from pybridge.wireshark.capture_source import check_file\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setegid(65534); os.seteuid(65534)\n"
@@ -85,7 +85,7 @@ def test_a_capture_without_read_permission_is_named_with_the_reason(tmp_path: Pa
 def test_of_a_capture_cut_short_all_whole_packets_are_annotated(run: Run, tmp_path: Path, engine: str) -> None:
     (tmp_path / "cut.pcapng").write_bytes((find("article-wget.pcapng")).read_bytes()[:-40])
     done = run("segments", "cut.pcapng", "--format", "csv", "--engine", engine)
-    assert (done.returncode, len(done.stdout.splitlines())) == (0, 10)  # the head and nine of ten
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 10)  # the heading and nine of ten segments
     assert done.stderr == "pybridge: cut.pcapng ends in the middle of a packet: all whole packets before that were annotated.\n"
 
 
@@ -102,7 +102,7 @@ def test_a_connection_that_does_not_exist_raises_an_error_with_its_number() -> N
 
 
 def script(folder: Path, text: str) -> str:
-    """A `tshark` of this content; the PATH on which only it is found."""
+    """Write a `tshark` with this content; return a PATH with nothing else."""
     folder.mkdir()
     path = folder / "tshark"
     path.write_text(f"#!/bin/sh\n{text}\n")
@@ -200,12 +200,12 @@ def long_capture(folder: Path) -> Path:
     path = folder / "long.pcapng"
     subprocess.run(["mergecap", "-a", "-F", "pcapng", "-w", str(path), *[str(find("article-ssh.pcapng"))] * 400], check=True)
     content = path.read_bytes()
-    path.write_bytes(content * 60)  # pcapng files one after the other are one pcapng file
+    path.write_bytes(content * 60)  # concatenated pcapng files are a pcapng file
     return path
 
 
 def children(path: Path) -> list[str]:
-    """Every tshark that reads this capture."""
+    """Return the commands of all tshark processes that read this capture."""
     commands = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -227,7 +227,7 @@ def test_ctrl_c_leaves_no_tshark_and_no_file(tmp_path: Path, signalled: str) -> 
         text=True,
         start_new_session=True,
         env=os.environ | {"TMPDIR": str(scratch)},
-        # Where the tests run in the background, Ctrl-C is ignored, and pybridge would rightly honour that.
+        # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread
     )
     deadline = time.monotonic() + 30

@@ -32,7 +32,7 @@ def test_a_capture_is_read_from_standard_input(run: Run, engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", ["amsdu", "article-ssh"])  # the first needs a second look at its packets
+@pytest.mark.parametrize("name", ["amsdu", "article-ssh"])  # `amsdu` needs a second run of tshark
 def test_standard_input_gives_what_the_file_gives(run: Run, name: str, engine: str) -> None:
     path = find(f"{name}.pcapng")
     by_name = run("segments", path, "--engine", engine, "--format", "csv")

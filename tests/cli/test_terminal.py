@@ -20,7 +20,7 @@ COMMAND = [sys.executable, "-m", "pybridge"]
 
 
 def in_terminal(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Run with a terminal as all three standard streams: the exit status, and what is seen there."""
+    """Run with a terminal as all three standard streams; return the exit status and what the terminal shows."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 2000))
     process = subprocess.Popen(
@@ -31,7 +31,7 @@ def in_terminal(folder: Path, *arguments: str, **environment: str) -> tuple[int,
     while True:
         try:
             data = os.read(ours, 4096)
-        except OSError:  # Linux: the other side is closed
+        except OSError:  # Linux reports so that the other side is closed
             data = b""
         if not data:
             break
@@ -41,7 +41,7 @@ def in_terminal(folder: Path, *arguments: str, **environment: str) -> tuple[int,
 
 
 def slow_tshark(folder: Path) -> str:
-    """A PATH on which tshark takes longer than the progress bar waits before it shows itself."""
+    """Return a PATH with a tshark that takes longer than the delay of the progress bar."""
     folder.mkdir()
     script = folder / "tshark"
     script.write_text(f'#!/bin/sh\n[ "$1" = -v ] || sleep 1.2\nexec {shutil.which("tshark")} "$@"\n')

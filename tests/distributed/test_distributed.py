@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A cluster of real worker processes gives what one machine gives, whatever happens to a worker or a file."""
+"""A cluster of real worker processes gives the tables of one machine, also when a worker is killed or a file is damaged."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def whole(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[distributed.Client]:
-    """Two worker processes; their tshark tells who runs it, and kills the first that opens a file with `fatal` in its name."""
+    """Start two workers; their tshark logs its worker, and kills the first one that opens a file with `fatal` in its name."""
     wrapper = folder / "bin" / "tshark"
     wrapper.parent.mkdir()
     wrapper.write_text(TSHARK.format(folder=folder, tshark=shutil.which("tshark")))
@@ -62,14 +62,16 @@ def cluster(workers: int, path: str) -> Iterator[distributed.Client]:
         processes=True,
         dashboard_address=":0",
         env={"PATH": path},
-        preload=["pybridge.distributed"],  # else a new worker's threads import it at the same time, which Python 3.14 can refuse
+        preload=[
+            "pybridge.distributed"
+        ],  # else two threads of a new worker import it at the same time, which Python 3.14 can refuse
     )
     with local, distributed.Client(local) as client:
         yield client
 
 
 def cut(whole: Path, folder: Path, *frames: str) -> list[str]:
-    """A file for each of these ranges of frames, in the order of the list."""
+    """Write a file for each of these ranges of frames, in the order of the list."""
     folder.mkdir()
     paths = []
     for number, some in enumerate(frames):
@@ -79,18 +81,18 @@ def cut(whole: Path, folder: Path, *frames: str) -> list[str]:
 
 
 def assert_same(found: pybridge.distributed.Captures, whole: Path, *, other_frames: bool = False) -> None:
-    """The tables are those of the whole capture, read on this machine, but for the connections' names."""
+    """Assert that the tables are those of the whole capture read on this machine, apart from the names of connections."""
     expected = pybridge.read(whole, progress=False)
     segments, connections = dask.compute(found.segments, found.connections)
-    if other_frames:  # the order of the one partition says which is which
+    if other_frames:  # one partition: the order tells which frame is which
         numbers = dict(zip(segments["frame"], expected.segments["frame"], strict=True))
         for name in ("frame", "responds_to"):
             segments[name] = segments[name].map(numbers).astype(segments[name].dtype)
     segments = segments.sort_values("frame", ignore_index=True)
     streams = dict(zip(segments.pop("connection"), expected.segments.pop("stream"), strict=True))
-    pd.testing.assert_frame_equal(expected.segments, segments)
+    pd.testing.assert_frame_equal(segments, expected.segments)
     connections.index = connections.index.map(streams).rename("stream")
-    pd.testing.assert_frame_equal(expected.connections, connections.sort_index())
+    pd.testing.assert_frame_equal(connections.sort_index(), expected.connections)
 
 
 def test_a_capture_cut_into_fifty_files_gives_the_tables_of_the_whole_though_a_worker_is_killed(
@@ -122,10 +124,10 @@ def test_tables_go_to_parquet_by_partition_and_name_connections_alike_however_ma
         found.segments.to_parquet(tmp_path / "segments", write_index=False, compute=False),
         found.connections.to_parquet(tmp_path / "connections", compute=False),
     )
-    pd.testing.assert_frame_equal(segments.reset_index(drop=True), pd.read_parquet(tmp_path / "segments"))
-    pd.testing.assert_frame_equal(connections, pd.read_parquet(tmp_path / "connections"))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "segments"), segments.reset_index(drop=True))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "connections"), connections)
     (again,) = dask.compute(pybridge.distributed.read([whole], client, npartitions=2).connections)
-    pd.testing.assert_frame_equal(connections.sort_index(), again.sort_index())
+    pd.testing.assert_frame_equal(again.sort_index(), connections.sort_index())
     assert [len(list((tmp_path / name).glob("*.parquet"))) for name in ("segments", "connections")] == [3, 3]
 
 
@@ -146,7 +148,7 @@ def test_files_are_put_in_order_as_mergecap_does(
     for number, ranges in enumerate(frames):
         parts = cut(whole, tmp_path / f"parts{number}", *ranges.split())
         paths.append(str(tmp_path / f"{number}.pcapng"))
-        subprocess.run(["mergecap", "-a", "-w", paths[-1], *parts], check=True)  # one after the other: editcap would keep order
+        subprocess.run(["mergecap", "-a", "-w", paths[-1], *parts], check=True)  # concatenated: editcap would sort the frames
     subprocess.run(["mergecap", "-w", tmp_path / "merged.pcapng", *paths], check=True)
     found = pybridge.distributed.read(paths, client, npartitions=1)
     assert_same(found, tmp_path / "merged.pcapng", other_frames=True)
@@ -195,6 +197,6 @@ def test_a_worker_with_another_tshark_is_named(client: distributed.Client, whole
         future.result()
 
 
-def test_no_path_is_said_so(client: distributed.Client) -> None:
+def test_an_empty_list_of_paths_is_an_error(client: distributed.Client) -> None:
     with pytest.raises(ValueError, match="name at least one"):
         pybridge.distributed.read([], client)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Over the borders of files, connections begin where Wireshark begins a stream within one (G4)."""
+"""Across files, a connection begins where Wireshark would begin a stream in one file (G4)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tools.goldens import build, listing
 
 
 def assert_wireshark_agrees(path: Path) -> None:
-    """Every segment of the capture as if it had come in a file of its own.
+    """Number the streams as if every segment were in a file of its own, and compare with Wireshark.
 
-    But for the flows in which a header quoted by an ICMP error begins a stream: what else it says is not kept.
+    Flows are left out in which a header quoted by an ICMP error begins a stream: rows do not keep the rest of that header.
     """
     file = rows.FileRows(0)
     table = pa.Table.from_batches(
@@ -44,14 +44,14 @@ def assert_wireshark_agrees(path: Path) -> None:
 
 
 @pytest.mark.tshark
-def test_all_goldens_one_after_the_other(tmp_path: Path) -> None:
+def test_all_goldens_in_one_capture_are_numbered_as_wireshark_does(tmp_path: Path) -> None:
     goldens = [str(path) for path in (*listing.GOLDEN.glob("*/*.pcapng"), *listing.REAL.glob("*.pcapng"))]
     subprocess.run(["mergecap", "-a", "-w", tmp_path / "all.pcapng", *goldens], check=True)
     assert_wireshark_agrees(tmp_path / "all.pcapng")
 
 
 @pytest.mark.tshark
-def test_random_conversations(tmp_path: Path) -> None:
+def test_random_conversations_are_numbered_as_wireshark_does(tmp_path: Path) -> None:
     many: list[RandomConversation] = []
 
     @settings(max_examples=200, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck))
@@ -85,7 +85,7 @@ def segment(port: int, flags: int, seq: int, ack: int = 0) -> Segment:
         "a SYN-ACK after a FIN", "numbers wrap", "a SYN after an RST without ACK",
     ],
 )  # fmt: skip
-def test_versions_of_wireshark_differ(events: list[Segment], usual: list[bool], later: list[bool]) -> None:
+def test_streams_begin_as_in_the_given_version_of_wireshark(events: list[Segment], usual: list[bool], later: list[bool]) -> None:
     for version, expected in (("4.0.17", usual), ("4.4.0", later)):
         conversation = Conversation(Version(version))
         assert [conversation.begins(event) for event in events] == expected

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is told of connections as they happen, and what is forgotten of them, without tshark."""
+"""The monitor's events, its counts by server, and the release of connections; no tshark is needed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def follow(monitor: Monitor, segments: Iterable[Segment | NetworkError]) -> list
 
 
 def conversation(stream: int, start: float, *, port: int = 0, server: str = "192.0.2.2") -> Iterator[Segment]:
-    """A handshake, a request and a close, a millisecond each."""
+    """Yield a handshake, a request and a close, a millisecond apart."""
     client, web = ("192.0.2.1", port or 1024 + stream % 60_000), (server, 80)
     sent = [
         (client, web, SYN, 100, 0, 0),
@@ -140,7 +140,7 @@ def test_servers_beyond_the_limit_are_counted_together() -> None:
 # Release
 
 
-def test_a_closed_connection_is_released_after_its_linger_and_an_open_one_after_its_idle_time() -> None:
+def test_a_closed_connection_is_released_after_the_close_timeout_and_an_open_one_after_the_idle_timeout() -> None:
     rows: list[ConnectionRow] = []
     monitor = Monitor(Limits(close_timeout=100, idle_timeout=1000), rows.append)
     follow(monitor, [*conversation(0, 0), *list(conversation(1, 0))[:4]])
@@ -152,7 +152,7 @@ def test_a_closed_connection_is_released_after_its_linger_and_an_open_one_after_
     assert (monitor.tracked_connections, dict(monitor.released)) == (0, {"over": 1, "idle": 1})
 
 
-def test_a_repeated_fin_within_the_linger_still_belongs_to_its_connection() -> None:
+def test_a_repeated_fin_within_the_close_timeout_belongs_to_its_connection() -> None:
     rows: list[ConnectionRow] = []
     monitor = Monitor(Limits(close_timeout=100), rows.append)
     segments = list(conversation(0, 0))
@@ -172,7 +172,7 @@ def test_a_connection_that_goes_on_after_its_release_is_joined_midway() -> None:
     assert told(events) == ["closed three-way"]
 
 
-def test_the_one_that_was_silent_for_longest_makes_room() -> None:
+def test_the_connection_idle_for_longest_is_released_first() -> None:
     rows: list[ConnectionRow] = []
     monitor = Monitor(Limits(max_connections=2), rows.append)
     opened = [list(conversation(stream, stream))[:4] for stream in range(3)]
@@ -180,7 +180,7 @@ def test_the_one_that_was_silent_for_longest_makes_room() -> None:
     assert ([row.stream for row in rows], monitor.tracked_connections, dict(monitor.released)) == ([1], 2, {"crowded": 1})
 
 
-def test_a_day_in_fast_motion_keeps_its_memory() -> None:
+def test_memory_stays_constant_over_a_day_of_traffic() -> None:
     monitor = Monitor(Limits(idle_timeout=600, max_servers=100))
     tracemalloc.start()
     try:
@@ -189,7 +189,7 @@ def test_a_day_in_fast_motion_keeps_its_memory() -> None:
             for number in range(120):
                 stream, start = hour * 120 + number, hour * HOUR + number * 30
                 segments = list(conversation(stream, start, server=f"198.51.{number % 200}.1"))
-                follow(monitor, segments[: 1 + stream % 7])  # left in every state
+                follow(monitor, segments[: 1 + stream % 7])  # so that connections stay in every state
             sizes.append(tracemalloc.get_traced_memory()[0])
             assert monitor.tracked_connections <= 101
     finally:
@@ -202,7 +202,7 @@ def test_a_day_in_fast_motion_keeps_its_memory() -> None:
 
 
 @pytest.mark.parametrize("where", range(7))
-def test_a_connection_goes_on_when_tshark_counts_anew(where: int) -> None:
+def test_a_connection_continues_when_a_new_tshark_numbers_streams_from_0(where: int) -> None:
     rows: list[ConnectionRow] = []
     alone: list[ConnectionRow] = []
     monitor, other = Monitor(on_release=rows.append), Monitor(on_release=alone.append)

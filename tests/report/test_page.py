@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # ruff: noqa: RUF001 - texts have dashes
-"""The report's page and the facts behind it."""
+"""The page of the report and its facts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VOID = {"meta", "br", "wbr", "path", "rect", "use"}
 
 
 class Page(HTMLParser):
-    """What a browser would make of the page: its elements, ids, links, and the texts of the cells of its tables."""
+    """The elements, ids, links and table cells of a page, as a browser would parse it."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] += data
 
     def table(self, first_head: str) -> list[list[str]]:
-        """Rows of the table whose first column has that head, without the heads; of two the one that scripts do not fill."""
+        """Return the rows of the table whose first column has this head; of two the longer, for scripts fill the other."""
         return max((rows[1:] for rows in self.tables if rows[0][0] == first_head), key=len)
 
 
@@ -87,7 +87,7 @@ def mixed() -> tuple[pd.DataFrame, pd.DataFrame]:
     return tables(NORMAL, REFUSED, UNANSWERED, UNREACHABLE, SIMULTANEOUS_CLOSE, MIDSTREAM, MISMATCH, transfer(300), REFUSED)
 
 
-def test_facts(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_connections_are_counted_by_outcome(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     facts = summary.summary(*mixed)
     assert (facts.connections, facts.opened, facts.failed, facts.not_captured) == (9, 3, 5, 1)
     assert list(facts.establishment.items()) == [
@@ -110,7 +110,7 @@ def test_failures_are_grouped(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     assert groups[2].longest == pd.Timedelta("7.1s")
 
 
-def test_anomalies_tell_where_they_are(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_anomalies_name_their_frames_or_streams(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     anomalies = {anomaly.name: anomaly for anomaly in summary.summary(*mixed).anomalies}
     assert list(anomalies)[-1] == "simultaneous-close", "what is legal comes last"
     repeated = anomalies["syn-retransmission"]
@@ -146,7 +146,7 @@ def test_filters_stay_short() -> None:
     assert len(anomaly.fallback_filter) < 500
 
 
-def test_slowest_handshakes() -> None:
+def test_the_ten_slowest_handshakes_are_listed() -> None:
     scenarios = [HANDSHAKE.replace("0.0121", str(time / 10)) for time in range(1, 13)]
     facts = summary.summary(*tables(*scenarios, REFUSED))
     assert [slow.stream for slow in facts.slowest] == [11, 10, 9, 8, 7, 6, 5, 4, 3, 2]
@@ -164,7 +164,7 @@ def test_every_value_is_explained() -> None:
     assert set(explanations.ANOMALIES) >= BENIGN_ANOMALIES
 
 
-def test_page(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_the_page_has_the_verdict_and_all_tables(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     page = Page(render(*mixed, title="office.pcapng", versions=VERSIONS, notes=["It was cut short."]))
     assert "Of 9 connections, 3 opened, ▲ 5 failed, 1 had no opening in the capture." in page.text
     assert "Failed: 2 refused, 1 unreachable, 2 unanswered." in page.text
@@ -205,7 +205,7 @@ def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame],
     assert any("stream 3" in line for line in lines)
 
 
-def test_packets_are_told_where_they_hold_several_segments() -> None:
+def test_packets_are_counted_too_where_they_hold_several_segments() -> None:
     segments, connections = tables(REFUSED)
     segments["frame"] = 1
     assert summary.summary(segments, connections).size == "1 TCP connection, 2 TCP segments in 1 packet"
@@ -259,7 +259,7 @@ def test_tables_are_readable_by_screen_readers(mixed: tuple[pd.DataFrame, pd.Dat
     assert page.tags.count("th") == sum(name == "scope" for tag, name, _ in page.attributes if tag == "th")
 
 
-def test_hostile_text() -> None:
+def test_hostile_text_stays_text() -> None:
     nasty = "<script>alert(1)</script>\"'&<img src=x onerror=y>\x00\x1b[2J\u202e"
     segments, connections = renamed(tables(REFUSED, NORMAL), nasty, nasty)
     segments["tcp_flags"] = nasty
@@ -318,7 +318,7 @@ def test_two_hundred_connections_make_a_small_page() -> None:
 
 
 @pytest.mark.parametrize("empty", [tables(), (pd.DataFrame(), pd.DataFrame())])
-def test_no_tcp(empty: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_a_capture_without_tcp_says_so(empty: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     page = Page(render(*empty, title="quiet.pcap", versions=VERSIONS))
     assert "There is no TCP connection in this capture." in page.text
     assert "table" not in page.tags
@@ -326,7 +326,7 @@ def test_no_tcp(empty: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     assert summary.summary(*empty).span is None
 
 
-def test_only_failures() -> None:
+def test_a_capture_of_failures_only_has_no_empty_values() -> None:
     page = Page(render(*tables(REFUSED), title="t", versions={}))
     assert "▲ The only connection failed" in page.text
     assert "None" not in page.text

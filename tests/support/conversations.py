@@ -39,7 +39,7 @@ Item = TypeVar("Item")
 
 
 class Move(NamedTuple):
-    """A segment: who sends it, its flags, where its numbers lie in relation to what was sent before, and what becomes of it."""
+    """One segment: sender, flags, numbers relative to those sent before, and whether it is lost, repeated or copied."""
 
     by_first: bool
     flags: int
@@ -50,11 +50,11 @@ class Move(NamedTuple):
     length: int = 0
     offer: int = 0
     fate: str = "captured"
-    delay: int = 0  # captured behind so many others; of two copies the second
+    delay: int = 0  # so many later segments are captured before it; of two copies, before the second
 
 
 class Conversation(NamedTuple):
-    """All between two ends: one run after the other, each a connection of its own where Wireshark begins a new stream."""
+    """Everything that two ends send: one run after the other; Wireshark begins a new stream with each."""
 
     version: int
     ports: tuple[int, int]
@@ -111,11 +111,11 @@ conversations = st.builds(
 
 
 def golden_of(many: Sequence[Conversation]) -> listing.Listing:
-    """The conversations, interleaved, as a golden without expectations."""
+    """Interleave conversations and return them as a listing without expectations."""
     golden = listing.Listing("differential", start_ns=START)
     waiting = [(place, number, event) for number, one in enumerate(many) for place, event in enumerate(captured(number, one))]
     waiting.sort(key=lambda item: item[:2])
-    latest: dict[int, tuple[int, int]] = {}  # of each conversation: its run, its stream
+    latest: dict[int, tuple[int, int]] = {}  # by conversation: its current run and stream
     streams = 0
     frames: dict[tuple[int, int], listing.Segment] = {}
     for frame, (_, number, (run, quoted, event)) in enumerate(waiting, start=1):
@@ -132,10 +132,10 @@ def golden_of(many: Sequence[Conversation]) -> listing.Listing:
 
 
 def captured(number: int, conversation: Conversation) -> list[tuple[int, int, listing.Segment | listing.NetworkError]]:
-    """What was captured, in order: the run, which of all segments it is or quotes, and the event without its frame."""
+    """Return the captured events in order: run, number of the segment (or of the quoted one), event without frame."""
     first, second, router = ends_of(number, conversation)
     found: list[tuple[float, tuple[int, int, listing.Segment | listing.NetworkError]]] = []
-    sent = [0, 0]  # segments of each end
+    sent = [0, 0]  # segments so far, by end
     index = 0
     for run, (isns, run_moves) in enumerate(conversation.runs):
         following = list(isns)
@@ -173,7 +173,7 @@ def captured(number: int, conversation: Conversation) -> list[tuple[int, int, li
 
 
 def ends_of(number: int, conversation: Conversation) -> tuple[listing.End, listing.End, listing.End]:
-    """The first, the second, and a router; no conversation shares them with another."""
+    """Return the first end, the second and a router; no conversation shares them with another."""
     hosts = [f"10.{number >> 8}.{number & 255}.{{}}", f"2001:db8:{number:x}::{{}}"][conversation.version == 6]
     name = str(number + 1) if number else ""
     first = listing.End(f"C{name}", hosts.format(1), conversation.ports[0])
@@ -182,7 +182,7 @@ def ends_of(number: int, conversation: Conversation) -> tuple[listing.End, listi
 
 
 def golden_with(events: Sequence[listing.Event]) -> listing.Listing:
-    """These events alone, frames and streams numbered anew; without errors that quote none of them."""
+    """Return a listing of these events only, frames and streams numbered anew; drop errors about segments not among them."""
     golden = listing.Listing("differential", start_ns=START)
     frames: dict[int, listing.Segment] = {}
     streams: dict[int, int] = {}
@@ -198,7 +198,7 @@ def golden_with(events: Sequence[listing.Event]) -> listing.Listing:
 
 
 def smallest(items: list[Item], fails: Callable[[list[Item]], bool]) -> list[Item]:
-    """What is left of a list on which something fails when nothing more can be left out."""
+    """Shrink a list on which something fails: return items of which none can be left out without it succeeding."""
     size = len(items) // 2
     while size:
         for start in range(0, len(items), size):
@@ -213,7 +213,7 @@ def smallest(items: list[Item], fails: Callable[[list[Item]], bool]) -> list[Ite
 
 @contextmanager
 def printed(golden: listing.Listing) -> Iterator[listing.Listing]:
-    """Whatever fails here has the golden as its last words; Hypothesis has made it small."""
+    """Add the listing to any error raised inside; Hypothesis shrinks the example before it reports."""
     try:
         yield golden
     except Exception as error:
@@ -222,7 +222,7 @@ def printed(golden: listing.Listing) -> Iterator[listing.Listing]:
 
 
 def as_listing(golden: listing.Listing) -> str:
-    """The text to be saved in pcaps/; what the Python annotator says stands where what the specification says is to be put."""
+    """Return the text of a listing for pcaps/; replace the annotator's output in it by what the specification says."""
     machine = PythonMachine()
     start = datetime.fromtimestamp(golden.start_ns // 10**9, UTC)
     lines = ["# Found by a test on random conversations.", "# rules:", "# source: own", f"start {start:%Y-%m-%dT%H:%M:%SZ}"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ladders of scenarios, and what can be seen on them."""
+"""Draw the ladder of a scenario and read its texts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Golden listings as what the state machines are fed and what is expected of them, without tshark."""
+"""Turn listings into the events that the state machines take, and into the expected annotations; no tshark is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHECKED = (
 
 
 def expectations(golden: listing.Listing) -> Iterator[tuple[Segment | NetworkError, dict[str, Any]]]:
-    """Each segment and each network error that has an effect, with what is expected of it."""
+    """Yield each segment and each network error that has an effect, with the expected annotation."""
     in_frame = Counter(event.frame for event in golden.events)
     for event in golden.events:
         if isinstance(event, listing.Other) or event.expected is None:
@@ -42,7 +42,7 @@ def expectations(golden: listing.Listing) -> Iterator[tuple[Segment | NetworkErr
 
 
 def events(golden: listing.Listing) -> Iterator[Segment | NetworkError]:
-    """What the state machines are told."""
+    """Yield the events that the state machines take."""
     for event in golden.events:
         if isinstance(event, listing.Segment):
             yield segment(event, alone=True)

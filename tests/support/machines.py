@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Both state machines behind one face, without tshark."""
+"""Both state machines behind one interface; no tshark is needed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Rows = dict[int, dict[str, Any]]
 
 
 class PythonMachine:
-    """The annotator of the package."""
+    """The state machine of the package: `Annotator`."""
 
     def __init__(self, **options: int) -> None:
         self.annotator = Annotator(**options)
@@ -55,13 +55,13 @@ class PythonMachine:
 
 @cache
 def compiled_plugin(lua: Any) -> tuple[Any, Any]:
-    """Return a Lua runtime and the plugin as a function in it: to compile takes longer than a short conversation."""
+    """Return a Lua runtime and the compiled plugin in it, once: compiling takes longer than a short conversation."""
     runtime = lua.LuaRuntime(unpack_returned_tuples=True)
     return runtime, runtime.compile(PLUGIN.read_text(encoding="utf-8"))
 
 
 class LuaMachine:
-    """The plugin's state machine in a Lua of `lupa`, when somebody looks at each segment."""
+    """The state machine of the plugin in a Lua of `lupa`; every segment is annotated at once."""
 
     takes = "segment"
 

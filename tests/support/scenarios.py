@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Conversations for the tests of ladders and pages, in the notation of pcaps/README.md, and the tables that they give."""
+"""Scenarios for the tests of ladders and pages: conversations in the notation of pcaps/README.md, and their tables."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What `docs/schema.md` promises of the tables, and that files carry its version."""
+"""The tables and files are as docs/schema.md documents them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The generator of random conversations: what it prints of a failure can be saved as a listing."""
+"""A failure on a random conversation is printed as a listing that can be saved in pcaps/."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.goldens import listing
 
 @settings(THOROUGH, max_examples=THOROUGH.max_examples // 4)
 @given(conversations)
-def test_what_is_printed_of_a_failure_is_a_listing_of_the_same_events(conversation: Conversation) -> None:
+def test_a_failure_is_printed_as_a_listing_of_the_same_events(conversation: Conversation) -> None:
     def bare(event: listing.Event) -> listing.Event:
         if isinstance(event, listing.NetworkError):
             event = replace(event, quoted=bare(event.quoted))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The plugin's state machine says of a segment that is dissected again what it said first, and what the annotator says."""
+"""When Wireshark dissects a packet again, the plugin gives the same annotation as the first time, and as the annotator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.machines import SAID, LuaMachine, PythonMachine, Said
 
 
 class RecallingMachine(LuaMachine):
-    """The plugin's, asked again as Wireshark does when a packet is looked at."""
+    """The plugin's state machine, which is asked for a segment again, as when Wireshark dissects a packet again."""
 
     def recall(self, event: Segment, stream: int) -> Said:
         place = stream, event.frame, 0, event.source, event.source_port
@@ -37,12 +37,12 @@ def test_the_plugin_says_the_same_again_when_a_segment_is_dissected_again(conver
 
 
 class UnwatchedMachine(RecallingMachine):
-    """The plugin's, as Wireshark runs it while nobody looks at its items."""
+    """The plugin's state machine in Wireshark's first pass, which shows nothing: segments are logged and annotated on demand."""
 
     takes = "take"
 
     def needs(self, event: Segment) -> bool:
-        """Whether the plugin does not pass the segment over."""
+        """Return False for segments that the plugin skips in the first pass."""
         quiet = self._tracker.quiet[event.stream]
         if quiet is None or event.flags & (FIN | SYN | RST | ACK) != ACK:
             return True
@@ -52,7 +52,7 @@ class UnwatchedMachine(RecallingMachine):
 
 @THOROUGH
 @given(conversations, st.integers(0, 30))
-def test_the_plugin_says_the_same_when_somebody_looks_only_later(conversation: Conversation, looks_at: int) -> None:
+def test_the_plugin_annotates_on_demand_what_the_annotator_says_at_once(conversation: Conversation, looks_at: int) -> None:
     with printed(golden_of([conversation])) as golden:
         python, lua = PythonMachine(), UnwatchedMachine()
         expected: list[tuple[Segment, Said]] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Both state machines, without tshark, against what the listings expect of every segment (written by hand)."""
+"""Both state machines against the annotations that the listings expect, which are written by hand."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""On random conversations both state machines say the same, and keep what the specification promises."""
+"""Both state machines give the same annotations for random conversations, with the properties that the specification promises."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Connections that were packed, because others were busy, go on as if they had not been."""
+"""Packing a connection to bytes and unpacking it changes nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def crowd(annotator: Annotator) -> None:
 
 
 @pytest.mark.parametrize("name", LISTINGS)
-def test_a_crowd_between_any_two_segments_changes_nothing(name: str) -> None:
+def test_packing_a_connection_between_any_two_segments_changes_nothing(name: str) -> None:
     alone, crowded = PythonMachine(), PythonMachine(live_objects=1)
     for event, _ in expectations(LISTINGS[name]):
         crowd(crowded.annotator)
@@ -33,7 +33,7 @@ def test_a_crowd_between_any_two_segments_changes_nothing(name: str) -> None:
     assert rows == {stream: row for stream, row in crowded.rows().items() if stream in rows}
 
 
-def test_connections_are_listed_in_the_order_of_their_first_segments_whoever_is_packed() -> None:
+def test_connections_are_listed_in_the_order_of_their_first_segments_packed_or_not() -> None:
     annotator = Annotator(live_objects=1)
     for stream in (3, 1, 2, 3, 1):
         annotator.segment(0, 0, stream, "192.0.2.1", stream, "192.0.2.2", 80, SYN, 1, 0, 0)
@@ -45,7 +45,7 @@ def test_connections_are_listed_in_the_order_of_their_first_segments_whoever_is_
 
 @settings(THOROUGH, max_examples=THOROUGH.max_examples // 4)
 @given(st.lists(conversations, min_size=3, max_size=3))
-def test_a_connection_that_was_packed_meanwhile_is_the_same(many: list[Conversation]) -> None:
+def test_packing_changes_no_annotation_of_random_conversations(many: list[Conversation]) -> None:
     with printed(golden_of(many)) as golden:
         usual, packing = PythonMachine(), PythonMachine(live_objects=1)
         for event in events(golden):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A segment moves the states of both ends as figure 5 of RFC 9293 has it, or by a numbered rule of the specification."""
+"""The annotated states change only along the arrows of RFC 9293 figure 5, or by a named rule of the specification."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.goldens import listing
 
 
 class Arrow(NamedTuple):
-    """What one segment or network error did to the state of one end."""
+    """The change of one end's state by one segment or network error."""
 
     part: str
     events: list[str]
@@ -28,7 +28,7 @@ class Arrow(NamedTuple):
 
 
 def arrows(golden: listing.Listing) -> Iterator[tuple[Arrow, ...]]:
-    """Of each segment those of its sender and its receiver; of a network error with an effect that of the client."""
+    """Yield the arrows of each segment, its sender's and its receiver's; of a network error with an effect, the client's."""
     machine = PythonMachine()
     sources: dict[int, tuple[str, int]] = {}  # of the first segment of each stream
     streams: dict[int, int] = {}  # by frame

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What random conversations seldom come to, with what the specification says of it, on both state machines."""
+"""Rare conversations, which random ones seldom contain, on both state machines."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SELDOM = {
 
 @pytest.mark.parametrize("make", [PythonMachine, LuaMachine])
 @pytest.mark.parametrize("name", SELDOM)
-def test_what_is_seldom_is_said_too(name: str, make: type[PythonMachine | LuaMachine]) -> None:
+def test_both_state_machines_annotate_rare_conversations_as_specified(name: str, make: type[PythonMachine | LuaMachine]) -> None:
     lines = [line.strip() for line in SELDOM[name].strip().splitlines()]
     text = "client 10.0.0.1:50000\nserver 10.0.0.2:80\n" + "\n".join(line if line[0] == ";" else f"0 {line}" for line in lines)
     golden, machine = listing.parse("seldom", text), make()
@@ -73,7 +73,7 @@ def test_what_is_seldom_is_said_too(name: str, make: type[PythonMachine | LuaMac
 
 
 def test_addresses_with_one_name_are_told_apart() -> None:
-    """Where Wireshark resolves names, an address prints itself as one."""
+    """With name resolution, Wireshark's addresses print as names: two hosts can have the same."""
     lua = lua54.LuaRuntime()
     tracker = lua.execute(PLUGIN.read_text(encoding="utf-8")).new()
     named = lua.eval("function() return setmetatable({}, { __tostring = function() return 'host' end }) end")
@@ -87,7 +87,7 @@ def test_addresses_with_one_name_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("make", [PythonMachine, LuaMachine])
-def test_an_error_about_what_was_not_captured_has_no_effect(make: type[PythonMachine | LuaMachine]) -> None:
+def test_a_network_error_about_a_segment_that_was_not_captured_has_no_effect(make: type[PythonMachine | LuaMachine]) -> None:
     machine = make()
     client, server = ("10.0.0.1", 50000), ("10.0.0.2", 80)
     machine.take(Segment(1, 0, 0, *client, *server, 0, 100, 0, 0))  # invalid: the connection is fresh still

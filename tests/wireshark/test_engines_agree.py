@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""On captures of random conversations both engines, through tshark, give the same tables."""
+"""Both engines give the same tables for captures of random conversations, through tshark."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""For every golden: Lua == expected == Python, through tshark, in one pass and in two."""
+"""Both engines give the expected tables for every golden, through tshark, in one pass and in two."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The annotated states are those that the Linux kernel itself had: pcaps/real/README.md."""
+"""The annotated states are those of the Linux kernel's own sockets: pcaps/real/README.md."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ VERDICTS = {  # establishment, termination, closed_by of each connection
 SINCE_4_4 = {  # G4: the SYN after the reset begins another stream
     "half-open-client-opens": ["complete none -", "unanswered none -", "complete none -"],
 }
-EXCEPTIONS = {  # where the specification says why it cannot, or does not, follow the kernel
+EXCEPTIONS = {  # rules that say why the annotation differs from the kernel
     ("reset-challenged", 5): ("CLOSED", "CLOSED"),  # R7
     ("reset-challenged", 9): ("CLOSED", "CLOSED"),  # R7
     ("icmp-during-connect", 2): ("CLOSED", "LISTEN"),  # N2
@@ -96,10 +96,12 @@ def path(name: str) -> Path:
 
 
 def states(name: str, moment: Moment, scratch: Path) -> tuple[str, str]:
-    """The annotated states of the latest connection between these ends."""
+    """Return the annotated states of the latest connection between these ends."""
     capture = read(name)
     connections, segments = capture.connections, capture.segments
-    if moment.frame not in set(segments["frame"]):  # a network error: no row, but a capture that ended here would say (G6)
+    if moment.frame not in set(
+        segments["frame"]
+    ):  # a network error has no row: a capture that ends with it gives the states (G6)
         shorter = scratch / "shorter.pcapng"
         subprocess.run(["editcap", "-r", path(name), shorter, f"1-{moment.frame}"], check=True, capture_output=True)
         table = pybridge.read(shorter, progress=False).connections

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Many files as one capture: as Wireshark's merged file, each row with where it came from."""
+"""Many files as one capture: the tables of Wireshark's merged file, and each row says which file it came from."""
 
 from __future__ import annotations
 
@@ -47,14 +47,16 @@ def read(source: Path, engine: str = "python") -> Capture:
 
 
 def packets(path: Path) -> list[str]:
-    """What identifies each packet of a file."""
+    """Return what identifies each packet of a file: its time and a hash."""
     command = ["tshark", "-n", "-r", path, "-o", "frame.generate_md5_hash:TRUE", "-T", "fields"]
     command += ["-e", "frame.time_epoch", "-e", "frame.md5_hash"]
-    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.splitlines()  # also of a cut one
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True
+    ).stdout.splitlines()  # tshark fails on a truncated file, but prints the packets before
 
 
 def deal(whole: Path, folder: Path, hands: int) -> list[Path]:
-    """The packets in turn to several files, which so overlap in time from beginning to end."""
+    """Deal the packets in turn to several files, which therefore overlap in time."""
     folder.mkdir()
     count = len(packets(whole))
     paths = [folder / f"{hand}.pcapng" for hand in range(hands)]
@@ -63,7 +65,7 @@ def deal(whole: Path, folder: Path, hands: int) -> list[Path]:
     return paths
 
 
-# The same as the whole
+# Parts give the tables of the whole
 
 
 @pytest.mark.tshark
@@ -121,7 +123,7 @@ CLOCK = st.integers(min_value=0, max_value=12)
 
 
 @given(st.lists(st.lists(CLOCK, min_size=1, max_size=6), min_size=1, max_size=5))
-def test_the_order_is_that_of_taking_the_earliest_next_packet(clocks: list[list[int]]) -> None:
+def test_files_are_merged_by_taking_the_earliest_next_packet(clocks: list[list[int]]) -> None:
     files = [MergedFile(str(number), "", len(times), min(times), max(times)) for number, times in enumerate(clocks)]
     origins = ManyFiles(files, lambda chosen: np.array([time for file in chosen for time in clocks[int(file.name)]], np.int64))
     heap = [(times[0], number, 0) for number, times in enumerate(clocks)]
@@ -134,7 +136,7 @@ def test_the_order_is_that_of_taking_the_earliest_next_packet(clocks: list[list[
             heapq.heappush(heap, (clocks[number][place + 1], number, place + 1))
     annotator = Annotator()
     segments = [Segment(frame, 0, 0, "192.0.2.1", 1, "192.0.2.2", 2, ACK, 1, 1, 0) for frame in range(1, len(expected) + 1)]
-    blocks = ([(segment, annotator.segment(*segment))] for segment in segments)  # one by one: blocks end anywhere
+    blocks = ([(segment, annotator.segment(*segment))] for segment in segments)  # blocks of one segment
     found = [
         tuple(batch.to_pylist()[0][name] for name in ("capture", "capture_frame")) for batch in map(origins.segments, blocks)
     ]
@@ -173,7 +175,7 @@ def test_the_commands_write_the_tables_of_read(run: Run, whole: Path, tmp_path: 
     )
     table["capture"] = table["capture"].str.removeprefix(f"{tmp_path}{os.sep}")
     if form == "parquet":
-        pd.testing.assert_frame_equal(table, pd.read_parquet(tmp_path / "out.parquet"))
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), table)
     else:
         written = pd.read_csv(tmp_path / "out.csv")
         assert list(written.columns) == list(table.columns)
@@ -244,14 +246,14 @@ def test_a_file_that_is_there_twice_is_read_once(run: Run, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["*.pcapng", "."])
-def test_nothing_to_read_is_said(run: Run, name: str) -> None:
+def test_a_pattern_without_files_is_named_in_the_error(run: Run, name: str) -> None:
     done = run("connections", name)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"pybridge: {name} stands for no file" in done.stderr
 
 
 @pytest.mark.tshark
-def test_a_folder_of_no_captures_is_said_to_be_one(run: Run, tmp_path: Path) -> None:
+def test_a_folder_without_captures_is_named_in_the_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("Not a capture.\n")
     done = run("connections", ".")
     assert (done.returncode, done.stdout) == (2, "")
@@ -266,7 +268,7 @@ def test_a_missing_one_of_several_captures_is_named_and_the_rest_is_done(run: Ru
 
 
 @pytest.mark.tshark
-def test_a_file_that_grows_meanwhile_is_said_so(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_grows_while_it_is_read_raises_an_error(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deal(whole, tmp_path / "parts", 2)
     counted = mergecap._file
     monkeypatch.setattr(mergecap, "_file", lambda *given: counted(*given)._replace(frames=3))  # type: ignore[union-attr]

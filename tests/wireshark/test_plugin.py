@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The plugin in Wireshark: installing, profile, statistics, preferences."""
+"""The plugin in Wireshark: installation, profile, statistics, preferences."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Tshark = Callable[..., str]
 
 @pytest.fixture
 def tshark(tmp_path: Path) -> Tshark:
-    """Runs tshark with the plugin and a home of its own; what it prints, if it complains of nothing."""
+    """Return a function that runs tshark with the plugin and an empty home, fails on complaints, and returns the output."""
 
     def tshark(*arguments: str | Path) -> str:
         command = ["tshark", "-X", f"lua_script:{plugin_files.path()}", *map(str, arguments)]
@@ -67,7 +67,7 @@ def test_a_copy_elsewhere_is_named(run: Run, name: str) -> None:
     assert f"{copy} is another copy of the plugin" in ended.stderr
 
 
-def test_a_plugin_that_is_not_loaded_is_said_so(run: Run) -> None:
+def test_an_installed_plugin_that_tshark_does_not_load_is_an_error(run: Run) -> None:
     script = Path(run("plugin", "install").stdout.splitlines()[0])
     folder = script.parent.parent / "no-lua"
     folder.mkdir()
@@ -162,7 +162,7 @@ def test_notes_and_explanations_can_be_turned_off(tshark: Tshark) -> None:
     assert "Explanation: proposes" not in tshark("-o", "tcp_handshake.explanations:FALSE", "-V", "-r", path)
 
 
-# ------------------------------------------------------------------------------------------------- However it is run
+# ------------------------------------------------------------------------------------------------- Ways to run tshark
 
 WAYS = {
     "two passes": ["-2"],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Wireshark's own `tcp.completeness` and `tcp.analysis.initial_rtt` agree with the tables, or a rule says why not."""
+"""Wireshark's own `tcp.completeness` and `tcp.analysis.initial_rtt` agree with the tables, or the reason is known."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def made(folder: Path, port: int, text: str) -> Path:
 
 
 def read(path: Path, heard: pa.Table) -> pybridge.Capture:
-    """`pybridge.read` of what the witness heard: a start of tshark is most of the time that a capture takes."""
+    """Read a capture from fields that tshark has printed already: starting tshark again takes most of a test's time."""
     with patch.object(engine, "read_columns", lambda *_: iter(heard.to_batches())):
         return pybridge.read(path, progress=False)
 
@@ -110,7 +110,7 @@ def test_a_difference_has_its_own_reason(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ipv6", "late-syn-midstream", "syn-retransmission", "refused"])
-def test_what_is_wrong_has_none(name: str) -> None:
+def test_a_wrong_table_is_reported_as_unexplained(name: str) -> None:
     path = find(f"{name}.pcapng")
     heard = wireshark_fields.listen(path)
     for column, change in CHANGES:
@@ -120,7 +120,7 @@ def test_what_is_wrong_has_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["ipv6", "syn-retransmission"])
-def test_a_third_step_that_was_overlooked_has_none(name: str) -> None:
+def test_a_missing_handshake_time_is_reported_as_unexplained(name: str) -> None:
     path = find(f"{name}.pcapng")
     heard = wireshark_fields.listen(path)
     capture = read(path, heard)
@@ -130,6 +130,6 @@ def test_a_third_step_that_was_overlooked_has_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["amsdu-one-connection", "icmp-then-syn-ack"])
-def test_what_the_witness_heard_gives_the_tables_of_read(name: str) -> None:
+def test_reading_from_printed_fields_gives_the_tables_of_read(name: str) -> None:
     path = find(f"{name}.pcapng")
     assert verification.compare(pybridge.read(path, progress=False), read(path, wireshark_fields.listen(path))).empty

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # ruff: noqa: RUF001 - texts have dashes
-"""What of a connection becomes a row of its ladder, and what is folded or left out."""
+"""Which segments of a connection become rows of its ladder, and which are folded or left out."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_many_at_once_are_the_same_as_one_by_one() -> None:
         ]
 
 
-def test_none_at_once() -> None:
+def test_no_streams_give_no_ladders() -> None:
     assert list(ladders(*tables(), [])) == []
     assert list(ladders(pd.DataFrame(), pd.DataFrame(), [])) == []
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # ruff: noqa: RUF001 - texts have dashes
-"""How a ladder is drawn: states, arrows, phases, languages; and that it does no harm to the page around it."""
+"""How a ladder is drawn: states, arrows, phases, languages; its style does not affect the page around it."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_segments_that_passed_each_other_cross(scenario: str, first: int) -> Non
     assert crossing[1] < crossed[3]
 
 
-def test_others_do_not_cross() -> None:
+def test_segments_one_after_the_other_do_not_cross() -> None:
     drawn = arrows(draw(FOUR_WAY)[0])
     assert len(drawn) == 7
     assert all(earlier[3] < later[1] for earlier, later in pairwise(drawn))
@@ -114,7 +114,7 @@ def test_a_fin_long_after_the_other_does_not_cross_it() -> None:
     assert drawn[3][3] < drawn[4][1]
 
 
-def test_in_a_simultaneous_close_both_wait_for_the_other() -> None:
+def test_in_a_simultaneous_close_both_ends_pass_through_closing() -> None:
     client, server = states(draw(SIMULTANEOUS_CLOSE)[0])
     assert client[-3:] == ["FIN-WAIT-1", "CLOSING", "TIME-WAIT"]
     assert server[-3:] == ["FIN-WAIT-1", "CLOSING", "TIME-WAIT"], "CLOSE-WAIT was said before the second FIN was seen"
@@ -134,7 +134,7 @@ def test_phases_are_marked() -> None:
     assert not {"three-way handshake", "close"} & set(draw(MIDSTREAM)[1])
 
 
-def test_an_opening_before_the_capture_is_said() -> None:
+def test_a_note_says_that_the_opening_was_not_captured() -> None:
     assert "the opening was not captured" in draw(MIDSTREAM)[1]
     assert "the opening was not captured" not in draw(NORMAL)[1]
 
