@@ -20,6 +20,7 @@ READ_CAPTURES = {"pybridge", "pybridge.capture", "pybridge.live"}
 """Modules whose docstrings have examples that read captures."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the examples in docstrings that start tshark; tests carry their marks themselves."""
     for item in items:
