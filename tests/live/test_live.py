@@ -299,8 +299,8 @@ def test_a_truncated_source_is_reported(run: Run) -> None:
 def test_restarting_tshark_changes_no_event() -> None:
     path = str(find("article-ssh.pcapng"))
     whole = list(live.events(path))
-    monkeypatch.setattr(dumpcap, "SESSION", 20)
-    assert list(live.events(path)) == whole
+    with live.Live(path, session_packets=20) as sessions:
+        assert list(sessions) == whole
     assert [event.what for event in whole] == ["opened", "closed"]
 
 
