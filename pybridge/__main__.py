@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`python -m pybridge`."""
+"""The command line as `python -m pybridge`."""
 
 from pybridge.cli import main
 

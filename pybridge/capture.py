@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reading a capture into tables.
+"""Read captures into tables.
 
-What needs pandas is imported when it is needed: it takes longer to load than most captures take to read, and tshark can work
-meanwhile.
+Functions import pandas themselves, because it takes longer to load than most captures take to read: tshark works meanwhile.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Capture:
-    """One capture, annotated.
+    """An annotated capture.
 
     Attributes
     ----------
@@ -54,7 +53,7 @@ class Capture:
         return f"<Capture {self.source}: {len(self.segments)} segments, {len(self.connections)} connections>"
 
     def _repr_html_(self) -> str:
-        """In Jupyter: the verdict, charts, and the first failures."""
+        """Return what Jupyter displays: the verdict, charts, and the first failures."""
         from pybridge.report import page
 
         return page.excerpt(self.segments, self.connections, title=self.source)
@@ -65,13 +64,13 @@ class Capture:
         return self.connections[self.connections["establishment"].isin(FAILED)]
 
     def slowest(self, n: int = 10) -> pd.DataFrame:
-        """The connections whose handshakes took longest, slowest first."""
+        """Return the `n` connections whose handshakes took longest, slowest first."""
         return self.connections.dropna(subset="handshake_time").nlargest(n, "handshake_time")
 
     def filter(self, display_filter: str) -> Capture:
-        """The segments in the frames that a Wireshark display filter selects, and their connections.
+        """Return the segments in the frames that a Wireshark display filter selects, and their connections.
 
-        The annotations stay those of the whole capture. Fields of the plugin can be used, too.
+        The annotations stay those of the whole capture. The filter may use fields of the plugin.
 
         Raises
         ------
@@ -83,7 +82,7 @@ class Capture:
         Examples
         --------
         >>> import pybridge
-        >>> capture = pybridge.read("pcaps/article-wget.pcapng")
+        >>> capture = pybridge.read(pybridge.examples.capture("article-wget"))
         >>> capture.filter("tcp.flags.syn == 1").segments.role.tolist()
         ['SYN', 'SYN-ACK']
         """
@@ -93,7 +92,7 @@ class Capture:
         return Capture(self.source, segments, self.connections[self.connections.index.isin(segments["stream"])])
 
     def follow(self, stream: int) -> pd.DataFrame:
-        """What both ends of a connection sent, put together by Wireshark (*Follow > TCP Stream*).
+        """Return the data that both ends of a connection sent, as Wireshark reassembles it (*Follow > TCP Stream*).
 
         Returns
         -------
@@ -117,12 +116,12 @@ class Capture:
         return pd.DataFrame({"sender": senders, "data": pd.Series([data for _, data in turns], dtype=object)})
 
     def ladder(self, stream: int, *, language: Language = "en") -> Ladder:
-        """The sequence diagram of a connection, as textbooks draw it; shows itself in Jupyter.
+        """Return the sequence diagram of a connection, as textbooks draw it. Jupyter displays it as a picture.
 
         Parameters
         ----------
         stream : int
-            Of which connection.
+            The connection.
         language : {"en", "zh"}, default "en"
             English or Chinese. Flags, states, roles and anomalies are names and the same in both.
 
@@ -138,7 +137,7 @@ class Capture:
         return svg.Ladder(svg.ladder_svg(self.segments, self._connection(stream), language=language))
 
     def packet(self, frame: int) -> Packet:
-        """The full pyshark packet behind a row: every field that Wireshark dissects.
+        """Return the whole packet behind a row from pyshark, with every field that Wireshark dissects.
 
         Raises
         ------
@@ -154,7 +153,7 @@ class Capture:
         return cast("pd.Series[Any]", self.connections.loc[stream])
 
     def _again(self) -> AbstractContextManager[CaptureSource]:
-        """Open the capture once more."""
+        """Open the capture again."""
         if self.source == STANDARD_INPUT:
             raise CaptureError("Standard input can be read only once: save the capture to a file to look into it again.")
         return open_source(self.source)
@@ -167,14 +166,14 @@ def read(source: str | os.PathLike[str], engine: EngineName | Engine = "python",
     ----------
     source : path-like
         Any capture that Wireshark reads, also compressed; `-` is standard input. A folder, or a pattern (`ring/*.pcapng`), is one
-        capture made of many files, ordered by time as Wireshark's `mergecap` does: connections go on from file to file.
+        capture made of many files, which Wireshark's `mergecap` merges by time: connections continue from file to file.
         `segments` then begins with `capture` and `capture_frame`, the file and the frame in it; `connections` with `capture`,
         the file of its first segment. `frame` counts through the whole capture.
     engine : {"python", "plugin"} or Engine
-        Annotated by the Python implementation, or read from the Lua plugin's fields. Both give the same tables.
+        Annotate with the Python implementation, or read the fields of the Lua plugin. Both give the same tables.
     progress : bool, optional
         Show the number of segments on standard error, or as a widget in Jupyter, when it takes longer than a second. By
-        default where somebody looks: on a terminal and in Jupyter.
+        default on a terminal and in Jupyter.
 
     Returns
     -------
@@ -191,12 +190,12 @@ def read(source: str | os.PathLike[str], engine: EngineName | Engine = "python",
     LeftOutWarning
         One of many files could not be read; all others were annotated.
     SameFileWarning
-        One of many files holds the same as another; it was read once.
+        One of many files is a copy of another; it was read once.
 
     Examples
     --------
     >>> import pybridge
-    >>> capture = pybridge.read("pcaps/refused.pcapng")
+    >>> capture = pybridge.read(pybridge.examples.capture("refused"))
     >>> capture.connections.establishment.tolist()
     ['refused']
     """
@@ -207,7 +206,7 @@ def read(source: str | os.PathLike[str], engine: EngineName | Engine = "python",
 
 
 def capture_of(run: Run) -> Capture:
-    """Take a run to its end, and return both tables."""
+    """Exhaust a run, and return both tables."""
     segments = list(run.segments())
     from pybridge.tables import frames
 
@@ -229,7 +228,7 @@ def read_all(
     Returns
     -------
     segments, connections : pandas.DataFrame
-        The tables of all, with the column `capture` in front, the path; `stream` is a column of both.
+        The tables of all captures. The first column, `capture`, is the path; `stream` is a column of both tables.
 
     Raises
     ------

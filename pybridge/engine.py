@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The one way of a capture from its name to the tables: `open_run` opens it, an engine annotates it, a `Run` gives the rows."""
+"""The path of a capture from its name to the tables: `open_run` opens it, an engine annotates it, a `Run` yields the rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pybridge.wireshark.plugin_engine import PluginEngine
 from pybridge.wireshark.sources import open_source
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", TqdmWarning)  # in Jupyter without ipywidgets it draws with characters
+    warnings.simplefilter("ignore", TqdmWarning)  # in Jupyter without ipywidgets, where tqdm draws with characters
     from tqdm.auto import tqdm
 
 EngineName = Literal["python", "plugin"]
@@ -74,7 +74,7 @@ def engine_by_name(name: EngineName) -> Engine:
     Raises
     ------
     ValueError
-        There is none.
+        There is no such engine.
     """
     if name == "python":
         return PythonEngine()
@@ -84,13 +84,13 @@ def engine_by_name(name: EngineName) -> Engine:
 
 
 class Run:
-    """One capture on its way through one engine: first its segments, then its connections.
+    """One capture that passes through one engine: first its segments, then its connections.
 
     Attributes
     ----------
     source : CaptureSource
     segments_schema, connections_schema : pyarrow.Schema
-        With the columns of the file in front if the capture is made of many files.
+        The columns of the tables, with those of the file in front if the capture is made of many files.
     """
 
     def __init__(self, source: CaptureSource, engine: Engine, blocks: Iterator[Block]) -> None:
@@ -143,7 +143,7 @@ def open_run(
 
 
 def _counted(engine: Engine, source: CaptureSource, progress: bool | None) -> Generator[Block]:
-    """Yield the blocks of an engine, and show how many segments there were so far."""
+    """Yield the blocks of an engine, and show the number of segments so far."""
     if progress is None:
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
     name = printable(Path(source.label).name)

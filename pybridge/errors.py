@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Everything that the bridge reports as a failure, each as one sentence that says what to do.
+"""All errors and warnings of the package. The text of each is one sentence that says what to do.
 
 PybridgeError
 ├── CaptureError         the capture cannot be read: missing, a folder, empty, no permission, not a capture
 ├── TSharkError          tshark is missing, too old, or failed
-├── FilterError          a display filter that Wireshark does not understand
-├── PluginError          the Lua plugin was not loaded, is not the bridge's own, or failed
+├── FilterError          Wireshark does not understand a display filter
+├── PluginError          the Lua plugin was not loaded, is not the one that came with the package, or failed
 └── OutputError          a result cannot be written
 
 CutShortWarning          the capture ends in the middle of a packet; all whole packets were annotated
-LeftOutWarning           one of many files could not be read; all others were
-SameFileWarning          one of many files holds the same as another; it was read once
+LeftOutWarning           one of many files could not be read; all others were annotated
+SameFileWarning          one of many files is a copy of another; it was read once
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import warnings
 
 
 class PybridgeError(Exception):
-    """Base of all errors that the bridge raises on purpose."""
+    """Base of all errors that the package raises on purpose."""
 
 
 class CaptureError(PybridgeError):
@@ -32,11 +32,11 @@ class TSharkError(PybridgeError):
 
 
 class FilterError(PybridgeError):
-    """A display filter that Wireshark does not understand."""
+    """Wireshark does not understand a display filter."""
 
 
 class PluginError(PybridgeError):
-    """The Lua plugin was not loaded, is not the one that came with the bridge, or failed."""
+    """The Lua plugin was not loaded, is not the one that came with the package, or failed."""
 
 
 class OutputError(PybridgeError):
@@ -52,11 +52,11 @@ class LeftOutWarning(UserWarning):
 
 
 class SameFileWarning(UserWarning):
-    """One of the files of a capture holds the same as another, byte for byte; it was read once."""
+    """One of the files of a capture is a copy of another, byte for byte; it was read once."""
 
 
 def warn(text: str, category: type[UserWarning]) -> None:
-    """Warn the caller of the package, however deep inside the package the reason was found."""
+    """Warn, and name the line that called the package, however deep in the package the cause was found."""
     level, outermost = 1, 1
     frame = sys._getframe()
     while frame.f_back is not None:

@@ -13,33 +13,33 @@ if TYPE_CHECKING:
 MISSING = "\u2013"  # an en dash
 MINUS = "\u2212"
 
-# Control characters, surrogates, noncharacters, and what changes the direction of text.
+# Control characters, surrogates, noncharacters, and characters that change the direction of text.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def printable(text: str) -> str:
-    """The text with control characters and the like as escapes: what a capture holds must not steer a terminal or a page.
+    """Return the text with control characters as escapes, so that a capture cannot control a terminal or a page.
 
-    What comes out can be encoded in UTF-8 and is legal in XML 1.0 once escaped for it.
+    The result can be encoded in UTF-8; once escaped for XML 1.0, it is legal there.
     """
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def amount(number: int, noun: str = "", translate: Callable[[str], str] = str) -> str:
-    """``1 packet``, ``1,234 packets``, the noun translated by `translate`; the number alone without a noun."""
+    """Return, for example, ``1 packet`` or ``1,234 packets``; only the number without a noun."""
     return f"{number:,} {translate(noun if number == 1 else f'{noun}s')}" if noun else f"{number:,}"
 
 
 def endpoint(address: str, port: int) -> str:
-    """An address with its port, IPv6 in brackets (``[2001:db8::1]:443``)."""
+    """Return an address with its port, IPv6 in brackets: ``[2001:db8::1]:443``."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def duration_text(value: pd.Timedelta | None) -> str:
-    """A duration with three significant digits and a fitting unit; a dash if it is missing.
+    """Return a duration with three significant digits and a fitting unit, or a dash if it is missing.
 
     For example ``12.3 µs``, ``812 µs``, ``1.20 s``, ``2 min 5 s``. Whole microseconds get no decimals below a
-    millisecond (``32 µs``): most captures know no more.
+    millisecond (``32 µs``), because most captures are no more precise.
     """
     if value is None or value != value:  # noqa: PLR0124 - NaT
         return MISSING
@@ -47,7 +47,7 @@ def duration_text(value: pd.Timedelta | None) -> str:
 
 
 def nanoseconds_text(nanoseconds: int) -> str:
-    """As `duration_text`, of a number of nanoseconds."""
+    """Return a number of nanoseconds as `duration_text` does."""
     sign, size = (MINUS if nanoseconds < 0 else ""), abs(nanoseconds)
     if size >= 59_500_000_000:
         return sign + _long_duration(round(size / 1e9))

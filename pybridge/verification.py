@@ -119,7 +119,7 @@ def _disagreements(table: str, python: pd.DataFrame, plugin: pd.DataFrame) -> It
             yield (table, *_where(one, label), "", *values)
     common = python.index.intersection(plugin.index)
     python, plugin = python.loc[common], plugin.loc[common]
-    for column in python.columns.difference(SHARED[table], sort=False):
+    for column in python.columns.difference(list(SHARED[table]), sort=False):
         for place in _different(python[column], plugin[column]):
             values = (_text(python[column].iloc[place]), _text(plugin[column].iloc[place]))
             yield (table, *_where(python, common[place]), column, *values)

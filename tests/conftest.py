@@ -11,17 +11,28 @@ import hypothesis
 import matplotlib as mpl
 import pytest
 
-hypothesis.settings.register_profile("busy", deadline=None)  # how long an example takes tells more of the machine
+hypothesis.settings.register_profile("busy", deadline=None)  # the time of an example depends on the machine
 hypothesis.settings.load_profile("busy")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+READ_CAPTURES = {"pybridge", "pybridge.capture", "pybridge.live"}
+"""Modules whose docstrings have examples that read captures."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the examples in docstrings that start tshark; tests carry their marks themselves."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and item.dtest and item.dtest.globs["__name__"] in READ_CAPTURES:
+            item.add_marker(pytest.mark.tshark)
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run the command in an empty folder, as a user would: what it prints and its exit status.
+    """Run the command in an empty folder with an empty home, as a user would; return its output and exit status.
 
-    The home is empty, too, but matplotlib need not look for all fonts each time.
+    Matplotlib keeps its configuration folder, so that it does not search all fonts each time.
     """
 
     def call(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Looking into a capture: what a `Capture` offers beside its tables."""
+"""The methods of a `Capture` beside its tables."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ def curl() -> Capture:
     return pybridge.read(find(CURL), progress=False)
 
 
-def test_failed(curl: Capture) -> None:
+@pytest.mark.tshark
+def test_failed_gives_the_connections_that_did_not_open(curl: Capture) -> None:
     assert pybridge.read(find(REFUSED), progress=False).failed["establishment"].tolist() == ["refused"]
     assert curl.failed.empty
 
 
-def test_slowest() -> None:
+@pytest.mark.tshark
+def test_slowest_sorts_by_handshake_time() -> None:
     capture = pybridge.read(find("article-ssh.pcapng"), progress=False)
     assert capture.slowest(5)["handshake_time"].is_monotonic_decreasing
     assert len(capture.slowest(0)) == 0
     assert pybridge.read(find(REFUSED), progress=False).slowest().empty, "without a handshake it is not slow"
 
 
+@pytest.mark.tshark
 def test_a_display_filter_keeps_the_annotations_of_the_whole(curl: Capture) -> None:
     closing = curl.filter("tcp.flags.fin == 1")
     assert set(closing.segments["role"]) <= {"FIN", "ACK-OF-FIN+FIN"}
@@ -40,16 +43,19 @@ def test_a_display_filter_keeps_the_annotations_of_the_whole(curl: Capture) -> N
     assert curl.filter("udp").connections.empty
 
 
+@pytest.mark.tshark
 def test_a_display_filter_can_use_the_plugins_fields(curl: Capture) -> None:
     assert curl.filter('tcp_handshake.role == "SYN-ACK"').segments["role"].tolist() == ["SYN-ACK"]
 
 
+@pytest.mark.tshark
 @pytest.mark.parametrize("wrong", ["tcp.prt == 1", "tcp.port ==", "(", 'tcp.port == "x"'])
-def test_a_wrong_display_filter_is_said_to_be_one(curl: Capture, wrong: str) -> None:
+def test_a_wrong_display_filter_raises_a_filter_error(curl: Capture, wrong: str) -> None:
     with pytest.raises(pybridge.FilterError, match=r"is not a display filter \(.+\): try it in Wireshark"):
         curl.filter(wrong)
 
 
+@pytest.mark.tshark
 def test_follow_gives_what_both_ends_sent(curl: Capture) -> None:
     turns = curl.follow(0)
     assert turns["sender"].iloc[0] == "client"
@@ -59,18 +65,21 @@ def test_follow_gives_what_both_ends_sent(curl: Capture) -> None:
     assert (sizes["client"], sizes["server"]) == (row["client_bytes"], row["server_bytes"])
 
 
-def test_follow_of_what_carried_nothing() -> None:
+@pytest.mark.tshark
+def test_follow_gives_an_empty_table_without_payload() -> None:
     turns = pybridge.read(find(REFUSED), progress=False).follow(0)
     assert turns.empty
     assert list(turns.columns) == ["sender", "data"]
 
 
-def test_what_is_not_there(curl: Capture) -> None:
+@pytest.mark.tshark
+def test_an_unknown_connection_raises_an_error_with_its_number(curl: Capture) -> None:
     for look in (curl.follow, curl.ladder):
         with pytest.raises(KeyError, match="has no connection 7"):
             look(7)
 
 
+@pytest.mark.tshark
 def test_standard_input_cannot_be_read_again(curl: Capture) -> None:
     given = Capture("-", curl.segments, curl.connections)
     for look in (lambda: given.filter("tcp"), lambda: given.follow(0), lambda: given.packet(1)):
@@ -78,7 +87,8 @@ def test_standard_input_cannot_be_read_again(curl: Capture) -> None:
             look()
 
 
-def test_it_shows_itself(curl: Capture) -> None:
+@pytest.mark.tshark
+def test_the_notebook_shows_a_capture_as_a_short_summary(curl: Capture) -> None:
     assert "The only connection opened." in curl._repr_html_()
     nasty = Capture("<script>", curl.segments, curl.connections)
     assert "<script>" not in nasty._repr_html_()
@@ -89,11 +99,12 @@ def test_it_shows_itself(curl: Capture) -> None:
     assert "There is no TCP connection" in empty._repr_html_()
 
 
-def test_failed_is_what_did_not_open() -> None:
+def test_the_outcomes_that_count_as_failed() -> None:
     assert set(FAILED) == {"refused", "unreachable", "unanswered", "aborted", "half-open"}
 
 
-def test_agreement_is_asserted(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.tshark
+def test_assert_agreement_lists_disagreements(monkeypatch: pytest.MonkeyPatch) -> None:
     testing.assert_agreement(find(RETRIED))
     disagreements = verify(find(REFUSED), progress=False)
     disagreements.loc[0] = ["segments", 0, 2, "role", "RST", "SYN"]

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The notebook, from start to end, in a kernel: there an event loop runs already."""
+"""The notebook runs from start to end in a kernel, where an event loop runs already."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 import pybridge
@@ -13,6 +14,7 @@ import pybridge
 NOTEBOOK = Path(pybridge.__file__).parent / "examples" / "explore.ipynb"
 
 
+@pytest.mark.tshark
 def test_it_runs_from_start_to_end() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a user gets: the wheel, the versions, the set-up scripts, and a specification that code and goldens cite rightly."""
+"""The wheel, the versions, the set-up scripts, and the rules of the specification that code and goldens cite."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from lupa import lua54
 
 import pybridge
+from pybridge.wireshark import plugin_files
 from tools.goldens import listing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,13 +67,23 @@ def test_a_wheel_without_the_repository_does_everything(wheel: Path, tmp_path: P
     assert "examples.capture" in str(notebook["cells"])
 
 
+def test_the_plugin_comes_with_the_package() -> None:
+    assert plugin_files.path().name == plugin_files.NAME
+
+
 def test_plugin_and_package_have_the_same_version() -> None:
     machine = lua54.LuaRuntime().execute((ROOT / "plugin" / "tcp_handshake.lua").read_text(encoding="utf-8"))
     assert pybridge.__version__ == machine.VERSION
 
 
+def test_pybridge_does_without_dask() -> None:
+    script = "import sys; sys.modules['dask'] = None; import pybridge.cli, pybridge.capture, pybridge.distributed"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "ImportError: pybridge.distributed needs Dask: pip install 'pybridge-tcp[distributed]'." in done.stderr
+
+
 def cited(text: str) -> set[str]:
-    """The rules that a text names; `H1 to H7` names all between."""
+    """Return the rules that a text names; `H1 to H7` names all between."""
     ranges = re.findall(r"\b([GEXHTRNACZ])(\d{1,2}) to \1(\d{1,2})\b", text)
     return set(CITATION.findall(text)) | {
         f"{chapter}{number}" for chapter, first, last in ranges for number in range(int(first), int(last) + 1)
@@ -80,7 +91,7 @@ def cited(text: str) -> set[str]:
 
 
 def cited_in(folder: str, pattern: str) -> set[str]:
-    """The rules that comments and docstrings of source files name."""
+    """Return the rules that comments and docstrings of source files name."""
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / folder).rglob(pattern)]
     assert texts
     return {rule for text in texts for part in re.findall(COMMENT, text) for rule in cited(part)}
@@ -104,12 +115,12 @@ UNCITED = {
 
 @pytest.mark.parametrize("where", CITED)
 def test_every_rule_is_cited_or_stands_on_a_short_list_with_the_reason(where: str) -> None:
-    assert set(UNCITED[where]) == RULES - CITED[where]
+    assert RULES - CITED[where] == set(UNCITED[where])
 
 
 @pytest.mark.parametrize("where", CITED)
 def test_every_rule_that_is_cited_is_in_the_specification(where: str) -> None:
-    assert set() == CITED[where] - RULES
+    assert CITED[where] - RULES == set()
 
 
 @pytest.mark.parametrize("script", [".ci/run", ".ci/system", "tools/screenshots.sh", "tools/test_versions.sh"])

@@ -43,7 +43,7 @@ def test_a_stale_plugin_is_reported_and_built(
 
 @pytest.fixture(scope="module")
 def wireshark_names() -> set[str]:
-    """What Wireshark gives to the plugin, as luacheck is told."""
+    """Return the global names that Wireshark gives to the plugin, from luacheck's configuration."""
     runtime = lua54.LuaRuntime()
     runtime.execute("stds, files = {}, {}")
     runtime.execute((build_plugin.ROOT / ".luacheckrc").read_text(encoding="utf-8"))
@@ -61,7 +61,7 @@ def test_a_part_of_the_state_machine_uses_nothing_of_wireshark(name: str, wiresh
 @LUAS
 def test_the_built_plugin_returns_its_state_machine_without_wireshark(lua: Any) -> None:
     machine = lua.LuaRuntime().execute(build_plugin.build())
-    assert machine.VERSION == __version__
+    assert __version__ == machine.VERSION
     assert machine.new().connection is not None
 
 

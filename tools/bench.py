@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Measure everything that has a goal: `make bench`, or `python -m tools.bench --quick`.
 
-Competitors take turns, forwards and backwards, so that whatever else the machine does meets all of them; what counts is the
-ratio of their medians. Nothing is kept but the table, as JSON, which a later run is compared with.
+Competitors take turns, in alternating order, so that other work of the machine slows all of them alike. The result is the ratio
+of their medians. The table is written as JSON, for comparison with later runs.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "plugin" / "tcp_handshake.lua"
-SNAP = 128  # enough for all headers: payload is no matter where memory is measured
-PYSHARK_SHARE = 50  # so much smaller is its slice
+SNAP = 128  # enough for all headers; memory does not depend on payload
+PYSHARK_SHARE = 50  # pyshark reads a slice that is smaller by this factor
 NOBODY = 65534
 KB, MB = 1024, 1024 * 1024
 FAILURES = (click.ClickException, subprocess.CalledProcessError, OSError)
@@ -45,7 +45,7 @@ exec {tshark} "$@"
 PROBE = """
 import atexit, json, os, resource, sys
 @atexit.register
-def tell():
+def write_usage():
     own = resource.getrusage(resource.RUSAGE_SELF)
     with open(os.environ["BENCH_PROBE"], "w") as file:
         json.dump({"python": own.ru_utime + own.ru_stime, "peak": own.ru_maxrss}, file)
@@ -64,7 +64,7 @@ progress = Console(stderr=True)
 
 @dataclass
 class Run:
-    """Seconds by the clock, seconds of processor time (of Python alone where there is more), peak memory in bytes."""
+    """A measured run: seconds of the clock and of processor time, peak memory in bytes, processor time of Python alone."""
 
     wall: float
     cpu: float
@@ -74,7 +74,7 @@ class Run:
 
 @dataclass
 class Row:
-    """A line of the table; `goal` is the most, or the least, that `value` may be, or None if it is only reported."""
+    """A row of the table; `goal` is the upper limit of `value`, or with `least` the lower one; None if it is only reported."""
 
     work: str
     value: float | None
@@ -86,6 +86,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
+        """Whether the goal is met, in words."""
         if self.value is None:
             return "not measured"
         if self.goal is None:
@@ -96,7 +97,7 @@ class Row:
 
 @dataclass
 class Results:
-    """What is written."""
+    """The results, as they are written to the file."""
 
     machine: dict[str, str]
     method: dict[str, int]
@@ -104,12 +105,13 @@ class Results:
     runs: dict[str, list[Run]] = field(default_factory=dict)
 
     def row(self, work: str, value: float | None, **more: Any) -> None:
+        """Add a row."""
         self.rows.append(Row(work, value, **more))
 
     def ratio(
         self, work: str, above: Sequence[Run], below: Sequence[Run], *, by: str = "wall", scale: float = 1, **more: Any
     ) -> None:
-        """Of the medians; its spread is that of the single rounds."""
+        """Add a row with the ratio of medians; its spread is that of the single rounds."""
         a, b = ([getattr(run, by) for run in runs] for runs in (above, below))
         rounds = [scale * x / y for x, y in zip(a, b, strict=True)]
         note = f"{statistics.median(a):.2f} s to {statistics.median(b):.2f} s, {'processor' if by == 'cpu' else 'clock'}"
@@ -118,7 +120,7 @@ class Results:
 
 
 def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = None, *, probe: Path | None = None) -> Run:
-    """Run to its end, whatever it prints dropped, and measure it with all its children."""
+    """Run a command without its output, and measure it with all its children."""
     with tempfile.TemporaryFile() as errors:
         begin = time.perf_counter()
         process = subprocess.Popen(
@@ -129,13 +131,15 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             errors.seek(0)
-            said = errors.read().decode(errors="replace").strip()
-            raise click.ClickException(f"{' '.join(map(str, command[:4]))} ... ended with {process.returncode}: {said[-500:]}")
-    found = Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * KB)
+            messages = errors.read().decode(errors="replace").strip()
+            raise click.ClickException(
+                f"{' '.join(map(str, command[:4]))} ... ended with {process.returncode}: {messages[-500:]}"
+            )
+    measured = Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * KB)
     if probe:
-        told = json.loads(probe.read_text())
-        found.python, found.peak = told["python"], told["peak"] * KB
-    return found
+        own = json.loads(probe.read_text())
+        measured.python, measured.peak = own["python"], own["peak"] * KB
+    return measured
 
 
 class Bench:
@@ -149,8 +153,8 @@ class Bench:
         self.capture = self.make("capture", frames)
         self.reading = self.reader()
         preferences = [after for before, after in pairwise(self.reading) if before == "-o"]
-        self.layout = next(one for one in preferences if one.startswith("gui.column.format:"))
-        self.lean = [part for one in preferences if one != self.layout for part in ("-o", one)]
+        self.layout = next(text for text in preferences if text.startswith("gui.column.format:"))
+        self.lean: list[str] = [part for text in preferences if text != self.layout for part in ("-o", text)]
         method = {"frames": frames, "seed": seed, "rounds": rounds, "slice": slice_frames}
         self.results = Results(machine(), method)
 
@@ -164,42 +168,42 @@ class Bench:
         return path
 
     def reader(self) -> list[str]:
-        """The command by which pybridge reads a capture, found by looking on; the capture's name is left out."""
+        """Return the command by which pybridge runs tshark, without the capture's name; a stand-in for tshark records it."""
         path, log = self.folder / "bin", self.folder / "log"
         path.mkdir()
         log.mkdir()
         shim = path / "tshark"
         shim.write_text(SHIM.format(tshark=shutil.which("tshark")))
         shim.chmod(0o755)
-        some = self.cut(self.capture, 100)
+        sample = self.cut(self.capture, 100)
         environment = self.environment | {"PATH": f"{path}:{os.environ['PATH']}", "BENCH_LOG": str(log)}
-        run([sys.executable, "-c", PROBE, "segments", some, "-o", self.folder / "some.parquet"], environment)
-        commands = [one.read_text().split("\0")[:-1] for one in sorted(log.iterdir(), key=lambda one: one.stat().st_mtime)]
-        found = next(command for command in commands if any("gui.column.format" in argument for argument in command))
-        place = found.index("-r")
-        return [*found[:place], *found[place + 2 :]]
+        run([sys.executable, "-c", PROBE, "segments", sample, "-o", self.folder / "sample.parquet"], environment)
+        commands = [file.read_text().split("\0")[:-1] for file in sorted(log.iterdir(), key=lambda file: file.stat().st_mtime)]
+        reading = next(command for command in commands if any("gui.column.format" in argument for argument in command))
+        place = reading.index("-r")
+        return [*reading[:place], *reading[place + 2 :]]
 
     def cut(self, capture: Path, frames: int) -> Path:
-        """The first frames."""
+        """Write the first frames to a capture, and return its path."""
         path = self.folder / f"{capture.stem}-{frames}.pcapng"
         run(["tshark", "-n", "-r", capture, "-c", str(frames), "-w", path], self.environment)
         return path
 
     def pybridge(self, command: str, capture: Path, ending: str = "parquet") -> Run:
-        """Run a command of ours on the capture."""
+        """Run a command of pybridge on a capture."""
         out = self.folder / f"{command}.{ending}"
-        arguments = [sys.executable, "-c", PROBE, command, capture, "-o", out]
+        arguments: list[str | Path] = [sys.executable, "-c", PROBE, command, capture, "-o", out]
         return run(arguments, self.environment, probe=self.folder / "probe.json")
 
     def tshark(self, *arguments: str | Path, root: Path | None = None) -> Run:
-        """Run tshark, here or as nobody in another system."""
+        """Run tshark, either here, or as the user nobody in another system."""
         if not root:
             return run(["tshark", *arguments], self.environment)
         clean = {name: value for name, value in self.environment.items() if name not in ("HOME", "WIRESHARK_CONFIG_DIR")}
         return run(["chroot", f"--userspec={NOBODY}:{NOBODY}", root, "tshark", *arguments], clean | {"HOME": "/nonexistent"})
 
     def ask(self, function: str, *arguments: str | Path) -> Any:
-        """Call a function of this module in a process of its own, so that this one stays small."""
+        """Call a function of this module in a process of its own, so that this process stays small."""
         code = f"import json, sys; from tools import bench; print(json.dumps(bench.{function}(*sys.argv[1:])))"
         command = [sys.executable, "-c", code, *map(str, arguments)]
         done = subprocess.run(
@@ -208,17 +212,17 @@ class Bench:
         return json.loads(done.stdout)
 
     def race(self, competitors: Mapping[str, Callable[[], Run]]) -> list[list[Run]]:
-        """Let them run in turns: all the runs of each."""
-        found: dict[str, list[Run]] = {name: [] for name in competitors}
+        """Let competitors run in turns; return all runs of each."""
+        runs: dict[str, list[Run]] = {name: [] for name in competitors}
         for number in range(self.rounds):
             for name in list(competitors)[:: -1 if number % 2 else 1]:
-                found[name].append(competitors[name]())
-                progress.print(f"round {number + 1} of {self.rounds}: {name} {found[name][-1].wall:.2f} s")
-        self.results.runs |= found
-        return list(found.values())
+                runs[name].append(competitors[name]())
+                progress.print(f"round {number + 1} of {self.rounds}: {name} {runs[name][-1].wall:.2f} s")
+        self.results.runs |= runs
+        return list(runs.values())
 
     def commands(self, nfstream: str) -> None:
-        """Our commands against bare tshark, and NFStream."""
+        """Measure the commands of pybridge against tshark alone, and against NFStream."""
         twice = self.make("twice", 2 * self.frames)
         competitors: dict[str, Callable[[], Run]] = {
             "segments": partial(self.pybridge, "segments", self.capture),
@@ -232,9 +236,9 @@ class Bench:
         segments, tshark, connections, report, double, *others = self.race(competitors)
         twice.unlink()
         results = self.results
-        python = statistics.median(one.python or 0 for one in segments)
+        python = statistics.median(run.python or 0 for run in segments)
         results.ratio("segments to Parquet / bare tshark, same columns", segments, tshark, goal=1.15)
-        results.row("processor time of Python in that / of tshark", python / statistics.median(one.cpu for one in tshark))
+        results.row("processor time of Python in that / of tshark", python / statistics.median(run.cpu for run in tshark))
         results.ratio("segments of twice the capture / of it", double, segments, goal=2.1)
         results.ratio("connections / segments", connections, segments, goal=1.3)
         results.ratio("report / segments", report, segments, goal=1.3)
@@ -245,7 +249,7 @@ class Bench:
             results.row("segments / NFStream (flows only)", None, note=f"{nfstream} has no nfstream")
 
     def readers(self, real: Path | None) -> None:
-        """The ways that others read fields, on a slice, since they take so long."""
+        """Measure other programs that read fields; they get a slice, because they take long."""
         packets = self.slice_frames // PYSHARK_SHARE
         few = self.cut(self.capture, packets)
         fields = [part for name in re.findall(r"%Cus:([\w.]+):0:U", self.layout) for part in ("-e", name)]
@@ -253,10 +257,10 @@ class Bench:
             if capture is None:
                 self.results.row("tshark -T fields / segments, real traffic", None, goal=5, least=True, note="needs --real FILE")
                 continue
-            some = self.cut(capture, self.slice_frames)
+            sample = self.cut(capture, self.slice_frames)
             competitors: dict[str, Callable[[], Run]] = {
-                f"segments of a slice, {kind}": partial(self.pybridge, "segments", some),
-                f"tshark -T fields of a slice, {kind}": partial(self.tshark, "-n", "-r", some, "-T", "fields", *fields),
+                f"segments of a slice, {kind}": partial(self.pybridge, "segments", sample),
+                f"tshark -T fields of a slice, {kind}": partial(self.tshark, "-n", "-r", sample, "-T", "fields", *fields),
             }
             if capture is self.capture:
                 competitors["pyshark"] = partial(self.pyshark, few)
@@ -264,22 +268,22 @@ class Bench:
             goal = 5 if capture is real else None
             self.results.ratio(f"tshark -T fields / segments, {kind} traffic", tshark, segments, goal=goal, least=True)
             if pyshark:
-                rate = packets / statistics.median(one.wall for one in pyshark[0])
+                rate = packets / statistics.median(run.wall for run in pyshark[0])
                 work = "pyshark, default iteration / segments"
                 note = f"{rate:.0f} packets/s"
                 self.results.ratio(work, pyshark[0], segments, scale=PYSHARK_SHARE, goal=200, least=True, note=note)
 
     def pyshark(self, capture: Path) -> Run:
-        """Without its start: from the first packet on."""
+        """Run pyshark, measured from the first packet on, without its start."""
         wall = self.ask("seconds_of_pyshark", capture)
         return Run(wall, wall, 0)
 
     def memory(self, few: int, many: int) -> None:
-        """Python's peak at two sizes, and what an open connection takes."""
+        """Measure the peak memory of Python for two sizes of capture, and the memory of an open connection."""
         found = []
         for frames in (few, many):
             capture = self.make(f"memory-{frames}", frames, snap=SNAP)
-            progress.print("reading it")
+            progress.print(f"reading {capture.name}")
             peak = self.pybridge("segments", capture).peak
             capture.unlink()
             found.append((peak, self.ask("connections_in", self.folder / "segments.parquet")))
@@ -292,7 +296,7 @@ class Bench:
         self.results.row("state of an open connection", self.ask("state_of_a_connection"), unit="bytes", goal=KB)
 
     def plugin(self, root: Path | None = None) -> None:
-        """Tshark with the plugin against without."""
+        """Measure tshark with the plugin against tshark without it."""
         with self.visible(root, self.capture) as (script, (capture,)):
             version = tshark_version(root)
             with_plugin = ["-X", f"lua_script:{script}"]
@@ -301,23 +305,24 @@ class Bench:
             except click.ClickException as error:
                 self.results.row(f"tshark {version} with the plugin / without", None, note=error.message[-60:])
                 return
-            column = ["-n", "-T", "tabs", "-o", 'gui.column.format:"No.","%m"', "-r", capture]
+            column: list[str | Path] = ["-n", "-T", "tabs", "-o", 'gui.column.format:"No.","%m"', "-r", capture]
             for kind, preferences, goal in (("default", [], 1.15), ("lean", self.lean, 1.6)):
-                competitors = {
+                competitors: dict[str, list[str | Path]] = {
                     f"tshark {version}, {kind}, plugin": [*with_plugin, *column, *preferences],
                     f"tshark {version}, {kind}": [*column, *preferences],
                 }
-                ours, bare = self.race({name: partial(self.tshark, *each, root=root) for name, each in competitors.items()})
+                commands = {name: partial(self.tshark, *arguments, root=root) for name, arguments in competitors.items()}
+                with_it, without_it = self.race(commands)
                 work = f"tshark {version} with the plugin / without, {kind} preferences"
-                self.results.ratio(work, ours, bare, by="cpu", goal=goal if version.startswith("4.0.") else None)
+                self.results.ratio(work, with_it, without_it, by="cpu", goal=goal if version.startswith("4.0.") else None)
 
     def plugin_memory(self) -> None:
-        """What the plugin keeps for long transfers: the growth of tshark with it beyond that of tshark without."""
+        """Measure the plugin's memory for long transfers: by how much more tshark grows with the plugin than without."""
         extra, connections = [], []
         for frames in (self.frames // 2, self.frames):
             capture = self.make(f"transfers-{frames}", frames, snap=SNAP, only="transfer")
-            arguments = ["-n", *self.lean, "-T", "tabs", "-o", 'gui.column.format:"No.","%m"', "-r", capture]
-            progress.print("reading it with and without the plugin")
+            arguments: list[str | Path] = ["-n", *self.lean, "-T", "tabs", "-o", 'gui.column.format:"No.","%m"', "-r", capture]
+            progress.print(f"reading {capture.name} with and without the plugin")
             with_plugin = self.tshark("-X", f"lua_script:{PLUGIN}", *arguments)
             extra.append(with_plugin.peak - self.tshark(*arguments).peak)
             self.pybridge("segments", capture)
@@ -330,14 +335,14 @@ class Bench:
 
     @contextmanager
     def visible(self, root: Path | None, *captures: Path) -> Iterator[tuple[Path, list[Path]]]:
-        """The plugin and captures, as they are called in another system."""
+        """Yield the paths of the plugin and of captures in another system; they are copied there."""
         if not root:
             yield PLUGIN, list(captures)
             return
         with tempfile.TemporaryDirectory(dir=root / "tmp") as name:
-            os.chmod(name, 0o755)  # noqa: S103 - tshark runs as nobody there
-            copies = [Path(shutil.copy(one, name)) for one in (PLUGIN, *captures)]
-            inside = ["/" / one.relative_to(root) for one in copies]
+            os.chmod(name, 0o755)  # noqa: S103 - the user nobody must read it
+            copies = [Path(shutil.copy(file, name)) for file in (PLUGIN, *captures)]
+            inside = ["/" / copy.relative_to(root) for copy in copies]
             yield inside[0], inside[1:]
 
 
@@ -345,7 +350,7 @@ class Bench:
 
 
 def seconds_of_pyshark(capture: str) -> float:
-    """For all packets but the first, scaled to all."""
+    """Return the seconds that pyshark takes for all packets; the first one, which waits for the start, is extrapolated."""
     import pyshark  # noqa: PLC0415
 
     times = []
@@ -357,6 +362,7 @@ def seconds_of_pyshark(capture: str) -> float:
 
 
 def connections_in(table: str) -> int:
+    """Return the number of connections in a table of segments."""
     import pyarrow.compute as pc  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -364,13 +370,13 @@ def connections_in(table: str) -> int:
 
 
 def state_of_a_connection(count: int = 50_000) -> float:
-    """Bytes that the annotator holds for a connection, of as many that are all in the middle of their data."""
+    """Return the bytes that the annotator holds for each of many open connections."""
     import gc  # noqa: PLC0415
     import tracemalloc  # noqa: PLC0415
 
-    from pybridge.tcp.annotator import Annotator
-    from pybridge.tcp.model import Offer, Segment
-    from pybridge.tcp.vocabulary import ACK, SYN
+    from pybridge.tcp.annotator import Annotator  # noqa: PLC0415
+    from pybridge.tcp.model import Offer, Segment  # noqa: PLC0415
+    from pybridge.tcp.vocabulary import ACK, SYN  # noqa: PLC0415
 
     def segments(stream: int) -> Iterator[Segment]:
         ends = [(f"10.1.{stream >> 8}.{stream & 255}", 50000), (f"192.0.2.{stream & 255}", 443)]
@@ -380,12 +386,12 @@ def state_of_a_connection(count: int = 50_000) -> float:
             frame = 10 * stream + place
             offer = Offer(1460, 7, sack_permitted=True, timestamps=True) if flags & SYN else None
             ack = numbers[1 - sender] if flags & ACK else 0
-            ends_of_it = (*ends[sender], *ends[1 - sender])
+            source_and_destination = (*ends[sender], *ends[1 - sender])
             yield Segment(
                 frame,
                 1_704_067_200_000_000_000 + frame,
                 stream,
-                *ends_of_it,
+                *source_and_destination,
                 flags,
                 numbers[sender],
                 ack,
@@ -409,14 +415,19 @@ def state_of_a_connection(count: int = 50_000) -> float:
 
 
 def tshark_version(root: Path | None = None) -> str:
+    """Return the version of tshark, here or in another system."""
     command = ["chroot", str(root), "tshark"] if root else ["tshark"]
-    said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True).stdout
-    return re.search(r"TShark \(Wireshark\) (\d+\.\d+\.\d+)", said)[1]
+    text = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"TShark \(Wireshark\) (\d+\.\d+\.\d+)", text)
+    if not found:
+        raise click.ClickException(f"{' '.join(command)} does not tell its version.")
+    return found[1]
 
 
 def machine() -> dict[str, str]:
-    said = subprocess.run(["tshark", "--version"], capture_output=True, text=True, check=True).stdout
-    lua = re.search(r"Lua\s+([\d.]+\d)", said)
+    """Return a description of the machine, and the versions of all programs."""
+    text = subprocess.run(["tshark", "--version"], capture_output=True, text=True, check=True).stdout
+    lua = re.search(r"Lua\s+([\d.]+\d)", text)
     try:
         names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     except OSError:
@@ -437,6 +448,7 @@ def machine() -> dict[str, str]:
 
 
 def number(value: float, unit: str) -> str:
+    """Return a value as text, with as many digits as are of use."""
     return f"{value:.2f}" if unit == "times" and value < 20 else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"
 
 
@@ -446,17 +458,17 @@ def show(results: Results, before: dict[str, Any] | None) -> None:
     console.print("; ".join(f"{name} {value}" for name, value in results.machine.items()), highlight=False)
     method = "; ".join(f"{name} {value:,}" for name, value in results.method.items())
     console.print(
-        f"{method}. Medians of rounds in which all take turns; what single rounds gave is under 'rounds'.", highlight=False
+        f"{method}. Medians of rounds in which competitors take turns; 'rounds' has the range of single rounds.", highlight=False
     )
     if before and before["method"] != results.method:
-        console.print("The run that is compared with was made in another way:", before["method"], highlight=False)
+        console.print("The earlier run was made with other settings:", before["method"], highlight=False)
     earlier = {row["work"]: row["value"] for row in before["rows"]} if before else {}
     heads = ["work", "measured", "rounds", "goal", "verdict", "detail"]
     table = Table(*heads[:2], *(["before"] if before else []), *heads[2:], pad_edge=False)
     for row in results.rows:
         measured = "" if row.value is None else f"{number(row.value, row.unit)} {row.unit}"
-        then = earlier.get(row.work)
-        past = [number(then, row.unit) if then is not None else ""] if before else []
+        earlier_value = earlier.get(row.work)
+        past = [number(earlier_value, row.unit) if earlier_value is not None else ""] if before else []
         spread = " to ".join(number(value, row.unit) for value in row.spread) if row.spread else ""
         goal = f"{'at least' if row.least else 'at most'} {row.goal:g}" if row.goal is not None else ""
         table.add_row(
@@ -466,11 +478,11 @@ def show(results: Results, before: dict[str, Any] | None) -> None:
 
 
 @click.command(help=__doc__)
-@click.option("--frames", type=click.IntRange(min=1000), default=500_000, show_default=True, help="Of the capture.")
+@click.option("--frames", type=click.IntRange(min=1000), default=500_000, show_default=True, help="Frames in the capture.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--seed", default=1, show_default=True)
 @click.option("--slice", "slice_frames", default=100_000, show_default=True, help="Frames for the slow readers.")
-@click.option("--quick", is_flag=True, help="A tenth of everything and three rounds: to see that all is in order.")
+@click.option("--quick", is_flag=True, help="A tenth of everything and three rounds: to check that everything runs.")
 @click.option("--real", type=click.Path(exists=True, path_type=Path), help="A capture of real application traffic.")
 @click.option(
     "--chroot", "roots", type=click.Path(exists=True, path_type=Path), multiple=True, help="Systems with another tshark."
@@ -490,25 +502,25 @@ def main(
     output: Path,
     compare: Path | None,
 ) -> None:
-    """Measure all, print and write."""
+    """Measure everything, print the table, and write it."""
     sizes = (1_000_000, 4_000_000)
     if quick:
         frames, rounds, slice_frames, sizes = frames // 10, 3, slice_frames // 10, (100_000, 400_000)
     before = json.loads(compare.read_text()) if compare and compare.exists() else None
     with tempfile.TemporaryDirectory(prefix="pybridge-bench-") as folder:
         bench = Bench(Path(folder), frames, rounds, seed, min(slice_frames, frames))
-        groups = [
-            partial(bench.commands, nfstream),
-            partial(bench.readers, real),
-            *(partial(bench.plugin, root and root.resolve()) for root in (None, *roots)),
-            bench.plugin_memory,
-            partial(bench.memory, *sizes),
+        groups: list[tuple[str, Callable[[], None]]] = [
+            ("commands", partial(bench.commands, nfstream)),
+            ("readers", partial(bench.readers, real)),
+            *(("plugin", partial(bench.plugin, root and root.resolve())) for root in (None, *roots)),
+            ("plugin_memory", bench.plugin_memory),
+            ("memory", partial(bench.memory, *sizes)),
         ]
-        for group in groups:
+        for name, measure in groups:
             try:
-                group()
-            except FAILURES as error:  # an hour's work is not lost to one failure
-                bench.results.row(str(getattr(group, "func", group).__name__), None, note=str(error)[-100:])
+                measure()
+            except FAILURES as error:  # so that one failure does not lose an hour's work
+                bench.results.row(name, None, note=str(error)[-100:])
     results = bench.results
     show(results, before)
     rows = [asdict(row) | {"verdict": row.verdict} for row in results.rows]

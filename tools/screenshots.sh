@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Make the pictures of docs/images anew: make screenshots
-# Wireshark runs on a display and with a profile of its own; yours is not touched.
+# Take the pictures of docs/images again: make screenshots
+# Wireshark runs on a display and with a configuration of its own; yours is not changed.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -31,9 +31,9 @@ mkdir -p docs/images "$work/home" "$work/captures"
 mkdir -m 700 "$work/run"
 export HOME="$work/home" XDG_RUNTIME_DIR="$work/run" TZ=UTC LC_ALL=C.UTF-8
 
-# --- what is shown
+# --- The capture that is shown
 
-# A capture of the golden ones, with hosts and times of their own.
+# It is made of goldens, each with other hosts and times.
 .venv/bin/python - "$work/captures" <<'END'
 import re
 import sys
@@ -89,7 +89,7 @@ settled() { # file: take pictures of the display until two are the same
         import -window root "png:$1"
         cmp -s "$1" "$1.before" && return
     done
-    echo "the display does not come to rest" >&2
+    echo "the display keeps changing" >&2
     return 1
 }
 
@@ -126,7 +126,7 @@ until [ -s "$work/display" ]; do sleep 0.2; done
 DISPLAY=:$(cat "$work/display")
 export DISPLAY
 
-# Wireshark tells of Lua errors in dialogs and in the tree; tshark in text.
+# Wireshark shows Lua errors in dialogs and in the tree; tshark prints them.
 if tshark -X lua_script:plugin/tcp_handshake.lua -r pcaps/article-wget.pcapng -V 2>&1 | grep -i 'lua.*error\|\.lua:' >&2; then exit 1; fi
 wireshark_shot wireshark-handshake pcaps/article-wget.pcapng 2
 wireshark_shot wireshark-merged-close pcaps/article-wget.pcapng 9

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Captures cut into files, which have to give what the whole gives: `python -m tools.split_points CAPTURE_OR_FOLDER ...` at every frame.
+"""Check that a capture that is split into files gives the same tables: `python -m tools.split_points CAPTURE_OR_FOLDER ...`.
 
-The whole is in the order of time here, as many files are: a capture whose clock stepped back is put in order first.
+Each capture is split at every frame. Many files are merged by time: so a capture whose clock stepped back is sorted first.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pybridge import verification
 
 
 def tool(*command: str | Path) -> None:
-    """Run one of Wireshark's small programs."""
+    """Run one of Wireshark's command-line programs."""
     subprocess.run(command, check=True, capture_output=True)
 
 
 def in_order(sources: Sequence[Path], whole: Path) -> Path:
-    """One capture of all packets, by time."""
+    """Write one capture of all packets, sorted by time; return its path."""
     unsorted = whole.with_suffix(".unsorted")
     tool("mergecap", "-w", unsorted, *sources)
     tool("reordercap", unsorted, whole)
@@ -33,28 +33,28 @@ def in_order(sources: Sequence[Path], whole: Path) -> Path:
 
 
 def cut(whole: Path, folder: Path, frames: int) -> Path:
-    """A folder of files with so many frames each."""
+    """Split a capture into files of `frames` frames; return their folder."""
     folder.mkdir()
     tool("editcap", "-c", str(frames), whole, folder / "part.pcapng")
     return folder
 
 
 def differences(whole: pybridge.Capture, parts: pybridge.Capture) -> list[str]:
-    """In which tables, and how, many files differ from one."""
+    """Return the differences between the tables of one file and those of its parts."""
     found = []
-    for name, more in (("segments", ["capture", "capture_frame"]), ("connections", ["capture"])):
+    for name, added in (("segments", ["capture", "capture_frame"]), ("connections", ["capture"])):
         table = getattr(parts, name)
-        if list(table.columns[: len(more)]) != more:
-            found.append(f"{name} begins with {list(table.columns[: len(more)])}")
+        if list(table.columns[: len(added)]) != added:
+            found.append(f"{name} begins with {list(table.columns[: len(added)])}")
         try:
-            pd.testing.assert_frame_equal(getattr(whole, name), table.drop(columns=more))
+            pd.testing.assert_frame_equal(getattr(whole, name), table.drop(columns=added))
         except AssertionError as error:
             found.append(f"{name}: {error}")
     return found
 
 
 def main() -> int:
-    """Cut each capture at every frame; exit status 1 if one gives something else then."""
+    """Split each capture at every frame; return exit status 1 if one of them gives other tables then."""
     status = 0
     sources = [path for argument in sys.argv[1:] for path in verification.captures(argument)]
     for source in tqdm(sources, disable=not sys.stderr.isatty()):

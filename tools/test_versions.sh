@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Run the tests on other versions of tshark, Lua and Python, each in a Debian of its own: bash tools/test_versions.sh [RELEASE ...]
-# The systems stay in COMPAT_DIR; remove one to get it anew. Nothing of yours is mounted into them.
+# Run the tests with other versions of tshark, Lua and Python, each in its own Debian: bash tools/test_versions.sh [RELEASE ...]
+# The systems stay in COMPAT_DIR; remove one to build it again. None of your files is mounted into them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,14 +25,14 @@ trap 'exit 130' INT
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null | sed -n 1p || :)
 mapfile -t network < <(env | grep -iE '^((https?|all|no)_proxy|pip_(index_url|extra_index_url|cert)|ssl_cert_file)=')
 
-connect() { # folder: to the network as this system is
+connect() { # folder: give it this system's settings of the network and of certificates
     for file in /etc/resolv.conf /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
         [ ! -e $file ] || cp -L --remove-destination $file "$1$file"
     done
     ! command -v apt-config >/dev/null || apt-config dump | grep ^Acquire:: >"$1/etc/apt/apt.conf.d/99host"
 }
 
-at_home() { # folder command ...: as its root; the mounts end with the command, however it ends
+at_home() { # folder command ...: run it as root in that system; the mounts vanish when the command ends
     # shellcheck disable=SC2016 # the inner shell expands them
     unshare --mount sh -ec '
         mount -t proc proc "$0/proc"
@@ -41,11 +41,11 @@ at_home() { # folder command ...: as its root; the mounts end with the command, 
         env -i HOME=/home/compat PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "${network[@]}" "${@:2}"
 }
 
-as_user() { # folder command ...: since Wireshark 4.4 and later ignore plugins as root
+as_user() { # folder command ...: run it as an ordinary user, because Wireshark 4.4 and later ignore plugins as root
     at_home "$1" setpriv --reuid=65534 --regid=65534 --clear-groups env --chdir=/home/compat/pybridge "${@:2}"
 }
 
-bootstrap() { # folder release: all or nothing
+bootstrap() { # folder release: make the system, completely or not at all
     rm -rf "$1.part"
     # tshark by apt: debootstrap cannot follow a dependency on a package that another one provides
     unshare --mount debootstrap --variant=minbase --include=ca-certificates "$2" "$1.part" "${mirror:-http://deb.debian.org/debian}" &&
@@ -55,7 +55,7 @@ bootstrap() { # folder release: all or nothing
         mv "$1.part" "$1"
 }
 
-checkout() { # folder: what is here now, committed or not, beside the .venv of last time
+checkout() { # folder: copy the working tree, committed or not, and keep the .venv of the last run
     mkdir -p "$1"
     find "$1" -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
     git ls-files -z --cached --others --exclude-standard |
@@ -63,7 +63,7 @@ checkout() { # folder: what is here now, committed or not, beside the .venv of l
     chown -R 65534:65534 "$1/.."
 }
 
-count() { # log outcome: of pytest's last line
+count() { # log outcome: print the number in pytest's last line
     sed -n 's/.* in [0-9.]*s.*/&/p' "$1" | tail -n 1 | grep -oE "[0-9]+ ($2)" | awk '{n += $1} END {print n + 0}' || :
 }
 
@@ -84,14 +84,14 @@ for release in "$@"; do
     checkout "$root/home/compat/pybridge"
     at_home "$root" make --silent --directory=/home/compat/pybridge tshark test-tools
     at_home "$root" sh -c 'command -v setcap || apt-get install -y -q --no-install-recommends libcap2-bin
-        setcap cap_net_raw,cap_net_admin=eip "$(command -v dumpcap)"' >"$log" 2>&1 # its user is to capture
+        setcap cap_net_raw,cap_net_admin=eip "$(command -v dumpcap)"' >"$log" 2>&1 # as_user captures, too
     echo "$release: make test" >&2
     verdict=agree
     as_user "$root" make test 2>&1 | tee "$log" >&2 || verdict=FAILED status=1
-    about=$(as_user "$root" tshark -v | tr '\n' ' ')
+    versions=$(as_user "$root" tshark -v | tr '\n' ' ')
     table+=$'\n'$(row "$release" \
-        "$(sed -n 's/^[^)]*) \([0-9.]*[0-9]\).*/\1/p' <<<"$about")" \
-        "$(sed -n 's/.*[ +]Lua \([0-9.]*[0-9]\).*/\1/p' <<<"$about")" \
+        "$(sed -n 's/^[^)]*) \([0-9.]*[0-9]\).*/\1/p' <<<"$versions")" \
+        "$(sed -n 's/.*[ +]Lua \([0-9.]*[0-9]\).*/\1/p' <<<"$versions")" \
         "$(as_user "$root" python3 -c 'import platform; print(platform.python_version())')" \
         "$(count "$log" passed)" "$(count "$log" 'failed|error')" "$verdict")
 done

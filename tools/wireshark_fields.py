@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Wireshark's own fields as a witness: `tcp.completeness` against C15, `tcp.analysis.initial_rtt` against H10 and C8.
+"""Check the tables by Wireshark's own fields: `tcp.completeness` (rule C15), `tcp.analysis.initial_rtt` (rules H10 and C8).
 
-`python -m tools.wireshark_fields FOLDER...` compares every connection of every capture. Where the two differ, both sides are worked
-out again from the headers, ours by the rule and Wireshark's as its packet-tcp.c does it, and the difference gets a name. A
-difference is explained only if both sides come out to the bit and to the nanosecond; else it is a finding (exit status 1).
+`python -m tools.wireshark_fields FOLDER...` compares every connection of every capture. Where a value differs from
+Wireshark's, both are computed again from the headers: the table's by the rule, Wireshark's as its packet-tcp.c does it. A
+difference is explained only if both results are exact, to the bit and to the nanosecond; then it gets a name. Else it is a
+finding (exit status 1).
 """
 
 from __future__ import annotations
@@ -41,22 +42,22 @@ OWN = ("frame.number", "frame.time_epoch", "tcp.stream", "tcp.flags", "tcp.len",
 EQUAL = "equal"
 CUT_SHORT = 2  # tshark's exit status on a capture that ends in the middle of a packet
 
-ONCE = "the only segment of its stream: Wireshark 4.0 looks for a SYN in it, and for the rest when it is dissected again"
+ONCE = "the only segment of its stream: Wireshark 4.0 looks for a SYN in the first pass, and for the rest in the second"
 LATE_SYN = "the SYN is not the first of its stream: Wireshark does not count it"
-SYN_PAYLOAD = "payload on a SYN, which Wireshark counts only where no SYN was before between these ends"
+SYN_PAYLOAD = "payload on a SYN, which Wireshark counts only if it is the first SYN between these ends"
 ANNOUNCED = "another dissector announced the connection: Wireshark 4.0 does not count the SYN (but does without that dissector)"
 NO_SEGMENT = "Wireshark counts a header that is no segment (G1)"
 MOVED = "the second pass put a frame into another stream"
 
 NOT_GIVEN = "Wireshark gives none"
-SYN_AGAIN = "the SYN was sent again: Wireshark counts from the latest, we from the first"
+SYN_AGAIN = "the SYN was sent again: Wireshark counts from the latest, the table from the first"
 SYN_TWICE = "the SYN was captured twice: Wireshark counts from the second copy"
-QUOTED_SYN = "Wireshark counts from a SYN that is no segment: quoted by an ICMP error, or cut (G1)"
+QUOTED_SYN = "Wireshark counts from a SYN that is no segment: quoted by an ICMP error, or truncated (G1)"
 OTHER_SYN = "the other end sent a SYN, too: Wireshark counts from the latest of both"
 RESET = "Wireshark's third step is an RST"
 OTHER_END = "Wireshark's third step is the answering end's"
 MISMATCH = "Wireshark's third step acknowledges another number"
-SAME_TIME = "SYN and third step have the same time: for Wireshark that is none, and a later segment is the third step"
+SAME_TIME = "SYN and third step have the same time: Wireshark ignores it, and takes a later segment for the third step"
 
 
 class Header(NamedTuple):
@@ -65,11 +66,11 @@ class Header(NamedTuple):
     Attributes
     ----------
     stream : int
-        In the second pass.
+        The stream in the second pass.
     flags : int or None
-        None where Wireshark gave the header up.
+        None if Wireshark did not dissect the whole header.
     segment : row of the table of segments, or None
-        None where it is no segment (G1).
+        None if the header is no segment (rule G1).
     """
 
     frame: int
@@ -81,17 +82,17 @@ class Header(NamedTuple):
 
     @property
     def first_stream(self) -> int:
-        """The stream in the first pass, which is that of the tables."""
+        """The stream in the first pass, which is also that of the tables."""
         return self.stream if self.segment is None else int(self.segment.stream)
 
     @property
     def is_syn(self) -> bool:
-        """SYN without ACK."""
+        """Whether the header has SYN and no ACK."""
         return self.flags is not None and self.flags & (SYN | ACK) == SYN
 
     @property
     def is_ack(self) -> bool:
-        """ACK without SYN."""
+        """Whether the header has ACK and no SYN."""
         return self.flags is not None and self.flags & (SYN | ACK) == ACK
 
     @property
@@ -100,13 +101,13 @@ class Header(NamedTuple):
         return self.segment.source, self.segment.source_port
 
     def has(self, anomaly: str) -> bool:
-        """Whether it is a segment with this anomaly."""
+        """Whether the header is a segment with this anomaly."""
         return self.segment is not None and anomaly in str(self.segment.anomaly).split("+")
 
 
 @dataclass
 class Connection:
-    """What is known of a connection: its headers in each of the two passes, and what Wireshark shows of it last."""
+    """A connection: its headers in each of the two passes, and the last values of Wireshark's two fields."""
 
     first: list[Header] = field(default_factory=list)
     second: list[Header] = field(default_factory=list)
@@ -116,7 +117,7 @@ class Connection:
 
 @dataclass
 class Verdict:
-    """How often each thing was found, by field, and the differences that have no reason."""
+    """The number of findings by field and reason, and the differences without a reason."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     unexplained: list[str] = field(default_factory=list)
@@ -137,29 +138,29 @@ class Verdict:
         lines = [f"{self.captures:7} captures", f"{self.connections:7} connections"]
         for name in (COMPLETENESS, INITIAL_RTT):
             lines.append(name)
-            found = [(count, reason) for (about, reason), count in self.counts.items() if about == name]
+            found = [(count, reason) for (field_name, reason), count in self.counts.items() if field_name == name]
             lines += [f"{count:7} {reason}" for count, reason in sorted(found, key=lambda item: (item[1] != EQUAL, -item[0]))]
         return "\n".join([*lines, f"{len(self.unexplained):7} unexplained", f"{len(self.unread):7} captures could not be read"])
 
 
 def examine(source: Path) -> Verdict:
-    """Compare every connection of a capture, as `pybridge.read` gives it, with what Wireshark says of it."""
+    """Compare every connection of a capture, as `pybridge.read` returns it, with Wireshark's fields."""
     return compare(source, listen(source), pybridge.read(source, progress=False))
 
 
-def compare(source: Path, heard: pa.Table, capture: pybridge.Capture) -> Verdict:
-    """Compare the tables with what Wireshark was heard to say."""
+def compare(source: Path, fields: pa.Table, capture: pybridge.Capture) -> Verdict:
+    """Compare the tables of a capture with Wireshark's fields, as `listen` returns them."""
     verdict = Verdict(captures=1, connections=len(capture.connections))
-    known = connections(heard, capture)
+    by_stream = connections(fields, capture)
     rows: Iterator[Any] = capture.connections.itertuples()
     for row in rows:
-        connection = known[row.Index]
-        ours, theirs = int(row.completeness), connection.completeness
-        if ours == theirs:
+        connection = by_stream[row.Index]
+        completeness = int(row.completeness)
+        if completeness == connection.completeness:
             reason: str | None = EQUAL
         else:
-            reason = completeness_reason(connection, ours) or announced(source, connection, ours)
-        _note(verdict, f"{source}: connection {row.Index}", COMPLETENESS, reason, ours, theirs)
+            reason = completeness_reason(connection, completeness) or announced(source, connection, completeness)
+        _note(verdict, f"{source}: connection {row.Index}", COMPLETENESS, reason, completeness, connection.completeness)
 
         handshake_time = None if pd.isna(row.handshake_time) else row.handshake_time.value
         if connection.initial_rtt is None:
@@ -172,31 +173,31 @@ def compare(source: Path, heard: pa.Table, capture: pybridge.Capture) -> Verdict
     return verdict
 
 
-def _note(verdict: Verdict, where: str, name: str, reason: str | None, ours: int | None, theirs: int | None) -> None:
+def _note(verdict: Verdict, where: str, name: str, reason: str | None, in_table: int | None, in_wireshark: int | None) -> None:
     if reason is None:
-        verdict.unexplained.append(f"{where}: {name} is {theirs}, ours {ours}")
+        verdict.unexplained.append(f"{where}: {name} is {in_wireshark}, in the table {in_table}")
     else:
         verdict.counts[name, reason] += 1
 
 
-def completeness_reason(connection: Connection, ours: int) -> str | None:
-    """Why `tcp.completeness` is not ours; None if nothing known explains both values."""
-    first, second, theirs = connection.first, connection.second, connection.completeness
-    if ours != _by_rule(first):
+def completeness_reason(connection: Connection, completeness: int) -> str | None:
+    """Return why `tcp.completeness` differs from the table's value; None if no known reason explains both."""
+    first, second, in_wireshark = connection.first, connection.second, connection.completeness
+    if completeness != _by_rule(first):
         return None
-    if first != second and theirs in (shown(first, second), shown(first, second, new=False)):
+    if first != second and in_wireshark in (shown(first, second), shown(first, second, new=False)):
         return MOVED
-    if theirs != shown(first, second):
+    if in_wireshark != shown(first, second):
         return None
-    if theirs != shown(_segments(first), _segments(second)):
+    if in_wireshark != shown(_segments(first), _segments(second)):
         return NO_SEGMENT
-    if first[0].is_syn and ours ^ theirs == 8:
+    if first[0].is_syn and completeness ^ in_wireshark == 8:
         return SYN_PAYLOAD
     return ONCE if len(first) == 1 else LATE_SYN
 
 
 def _by_rule(headers: Iterable[Header]) -> int:
-    """C15."""
+    """Return the completeness of the table (rule C15)."""
     return reduce(or_, map(_bits, _segments(headers)), 0)
 
 
@@ -211,9 +212,10 @@ def _bits(header: Header) -> int:
 
 
 def shown(first: Sequence[Header], second: Sequence[Header], *, new: bool = True) -> int:
-    """What Wireshark 4.0 shows in the stream's last frame: it counts each header after it has shown the value, in each pass.
+    """Return the value that Wireshark 4.0 shows in the last frame of the stream.
 
-    A SYN counts only as the header that begins the stream (`new`), and of that header nothing else but payload between new ends.
+    In each pass, Wireshark shows the value before it counts the header. A SYN counts only if it begins the stream (`new`). Of
+    that header nothing else counts but payload, and that only between new ends.
     """
     begins, later = (first[:1], first[1:]) if new else ([], first)
     return reduce(or_, chain(map(_opening_bits, begins), map(_later_bits, chain(later, second[:-1]))), 0)
@@ -227,29 +229,32 @@ def _later_bits(header: Header) -> int:
     return _bits(header) & ~9 if header.is_syn else _bits(header)
 
 
-def announced(source: Path, connection: Connection, ours: int) -> str | None:
-    """Whether Wireshark misses the SYN because another dissector announced the connection: without those it must count it."""
+def announced(source: Path, connection: Connection, completeness: int) -> str | None:
+    """Return `ANNOUNCED` if Wireshark misses the SYN because another dissector announced the connection.
+
+    The proof is that Wireshark counts the SYN with all other dissectors disabled.
+    """
     first, second = connection.first, connection.second
-    if not first or ours != _by_rule(first) or connection.completeness != shown(first, second, new=False):
+    if not first or completeness != _by_rule(first) or connection.completeness != shown(first, second, new=False):
         return None
     protocols = _run(source, ("frame.protocols",), "tcp or udp")["frame.protocols"].to_pylist()
     above = {name for text in protocols for name in re.sub(r".*:(tcp|udp)(:|$)", "", text or "").split(":") if name}
     disabled = [argument for name in sorted(above) for argument in ("--disable-protocol", name)]
     again = list(_headers(_run(source, OWN, "tcp", *disabled), {}))
     stream = next((header.stream for header, *_ in again if header.frame == first[0].frame), None)
-    value = [completeness for header, completeness, _ in again if header.stream == stream]
-    return ANNOUNCED if value and value[-1] == shown(first, second) else None
+    values = [value for header, value, _ in again if header.stream == stream]
+    return ANNOUNCED if values and values[-1] == shown(first, second) else None
 
 
-def initial_rtt_reason(connection: Connection, ours: int | None) -> str | None:
-    """Why `tcp.analysis.initial_rtt` is not our `handshake_time`; None if nothing known explains both values."""
-    found = third_step(chain(connection.first, connection.second))
-    if found is None or found[1].time - found[0].time != connection.initial_rtt:
+def initial_rtt_reason(connection: Connection, handshake_time: int | None) -> str | None:
+    """Return why `tcp.analysis.initial_rtt` differs from `handshake_time`; None if no known reason explains both."""
+    in_wireshark = third_step(chain(connection.first, connection.second))
+    if in_wireshark is None or in_wireshark[1].time - in_wireshark[0].time != connection.initial_rtt:
         return None
-    syn, ack = found
+    syn, ack = in_wireshark
     step = None
     answered = _answered(connection.first)
-    if ours != (answered[1].time - answered[0].time if answered else None):
+    if handshake_time != (answered[1].time - answered[0].time if answered else None):
         return None
     if answered:
         started, step = answered
@@ -264,13 +269,13 @@ def initial_rtt_reason(connection: Connection, ours: int | None) -> str | None:
     return _other_step(syn, ack, step)
 
 
-def _other_step(syn: Header, ack: Header, ours: Header | None) -> str | None:
-    """Why Wireshark's third step is not ours."""
+def _other_step(syn: Header, ack: Header, step: Header | None) -> str | None:
+    """Return why Wireshark takes another segment for the third step than the table."""
     if ack.segment is None:
         return NO_SEGMENT
     if syn.segment is None:
         return QUOTED_SYN
-    if ours and ours.time == syn.time:
+    if step and step.time == syn.time:
         return SAME_TIME
     if (ack.flags or 0) & RST:
         return RESET
@@ -280,7 +285,10 @@ def _other_step(syn: Header, ack: Header, ours: Header | None) -> str | None:
 
 
 def third_step(headers: Iterable[Header]) -> tuple[Header, Header] | None:
-    """SYN and third step as Wireshark sees them: an ACK of whatever end, and the latest SYN before it; a time of 0 is none."""
+    """Return SYN and third step as Wireshark chooses them: an ACK of either end, and the latest SYN before it.
+
+    Wireshark ignores a time difference of 0.
+    """
     syn = None
     for header in headers:
         if header.is_syn:
@@ -291,7 +299,7 @@ def third_step(headers: Iterable[Header]) -> tuple[Header, Header] | None:
 
 
 def _answered(headers: Iterable[Header]) -> tuple[Header, Header] | None:
-    """C8, H10: the first segment with a handshake time, and the first transmission of the SYN that it goes back to."""
+    """Return the first segment with a handshake time, after the first transmission of its SYN (rules C8 and H10)."""
     started: dict[tuple[str, int, int], Header] = {}
     for header in _segments(headers):
         if header.is_syn:
@@ -303,7 +311,7 @@ def _answered(headers: Iterable[Header]) -> tuple[Header, Header] | None:
 
 
 def listen(source: Path) -> pa.Table:
-    """The fields of both sides, of all TCP packets: tshark with its default preferences, in two passes."""
+    """Read the fields of all TCP packets that both sides need: by tshark with default preferences, in two passes."""
     return _run(source, (*segments.FIELDS, *OWN), "tcp")
 
 
@@ -311,7 +319,7 @@ def _run(source: Path, fields: Sequence[str], display_filter: str, *arguments: s
     names = list(dict.fromkeys(fields))
     layout = ",".join(f'"c{place}","{name if name.startswith("%") else f"%Cus:{name}:0:U"}"' for place, name in enumerate(names))
     command = [find_program(), "-2", "-n", "-r", str(source), "-Y", display_filter, "-T", "tabs"]
-    with tempfile.TemporaryDirectory() as home:  # nobody's preferences
+    with tempfile.TemporaryDirectory() as home:  # an empty home: default preferences
         environment = os.environ | {"HOME": home, "APPDATA": home, "WIRESHARK_CONFIG_DIR": home}
         done = subprocess.run(
             [*command, "-o", f"gui.column.format:{layout}", *arguments], capture_output=True, env=environment, check=False
@@ -329,49 +337,49 @@ def _run(source: Path, fields: Sequence[str], display_filter: str, *arguments: s
     )
 
 
-def connections(heard: pa.Table, capture: pybridge.Capture) -> dict[int, Connection]:
-    """What is known of each connection, by stream."""
+def connections(fields: pa.Table, capture: pybridge.Capture) -> dict[int, Connection]:
+    """Return the connections by stream."""
     rows: dict[int, list[Any]] = defaultdict(list)
     table: Iterator[Any] = capture.segments.itertuples(index=False)
     for row in table:
         rows[row.frame].append(row)
-    known: dict[int, Connection] = defaultdict(Connection)
-    for header, completeness, initial_rtt in _headers(heard, rows):
-        known[header.first_stream].first.append(header)
-        connection = known[header.stream]
+    by_stream: dict[int, Connection] = defaultdict(Connection)
+    for header, completeness, initial_rtt in _headers(fields, rows):
+        by_stream[header.first_stream].first.append(header)
+        connection = by_stream[header.stream]
         connection.second.append(header)
         connection.completeness = completeness
         if initial_rtt is not None:
             connection.initial_rtt = initial_rtt
-    return known
+    return by_stream
 
 
-def _headers(heard: pa.Table, rows: Mapping[int, Sequence[Any]]) -> Iterator[tuple[Header, int | None, int | None]]:
-    """Every header that Wireshark gave a stream, with what it shows of the stream there."""
-    for frame, time, *texts in zip(*(heard[name].to_pylist() for name in OWN), strict=True):
+def _headers(fields: pa.Table, rows: Mapping[int, Sequence[Any]]) -> Iterator[tuple[Header, int | None, int | None]]:
+    """Yield every header to which Wireshark gave a stream, with the values of its two fields there."""
+    for frame, time, *texts in zip(*(fields[name].to_pylist() for name in OWN), strict=True):
         count = len(texts[0].split(",")) if texts[0] else 0
-        found = rows.get(int(frame or 0), ())
+        in_table = rows.get(int(frame or 0), ())
         at = segments.nanoseconds(time or "")
         each: Iterator[Any] = zip(*(_each(text, count) for text in texts), strict=True)
         for place, (stream, flags, length, completeness, initial_rtt) in enumerate(each):
-            row = found[place] if place < len(found) else None  # G2: the first are the segments
+            row = in_table[place] if place < len(in_table) else None  # the first headers are the segments (rule G2)
             header = Header(int(frame), at, int(stream), int(flags, 16) if flags else None, int(length or 0), row)
             yield header, int(completeness) if completeness else None, segments.nanoseconds(initial_rtt) if initial_rtt else None
 
 
 def _each(text: str | None, count: int) -> list[str | None]:
-    """The value at each of so many headers; unknown if they are not so many."""
+    """Return the value at each of `count` headers; None at all of them if there are more or fewer values."""
     values: list[str | None] = [*text.split(",")] if text else []
     return values if len(values) == count else [None] * count
 
 
 def captures(places: Iterable[str]) -> list[Path]:
-    """The captures named, and those in the folders named."""
+    """Return the captures that are named, and those in the folders that are named."""
     return [Path(path) for place in places for path in verification.captures(place)]
 
 
 def _judge(source: Path) -> Verdict:
-    """`examine`, or why it could not."""
+    """Return the verdict of `examine`, or one that names the error."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CutShortWarning)
@@ -381,7 +389,7 @@ def _judge(source: Path) -> Verdict:
 
 
 def main(places: Sequence[str]) -> int:
-    """Examine all, print the counts; 1 if something is unexplained or could not be read."""
+    """Examine all captures and print the counts; return 1 if something is unexplained or could not be read."""
     if not places:
         print("usage: python -m tools.wireshark_fields FOLDER...", file=sys.stderr)
         return 2

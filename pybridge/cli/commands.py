@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The commands and their options.
 
-Commands import what needs pandas themselves: pandas takes longer to load than most captures take to read.
+Commands import modules that need pandas themselves, because pandas takes longer to load than most captures take to read.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def segments_command(
     diagnostics: Diagnostics, sources: tuple[str, ...], engine: EngineName, form: str | None, out: Path | None
 ) -> int:
-    """Print a row per TCP segment: its role, step, the states after it, what is unusual."""
+    """Print a row per TCP segment: its role, its step, the states after it, its anomalies."""
     return _write_table(diagnostics, sources, engine, form, out, (schema.SEGMENTS, schema.SEGMENTS_OF_MANY), Run.segments)
 
 
@@ -327,7 +327,7 @@ def ladder_command(source: str, stream: int, out: Path | None, engine: EngineNam
 @cli.command("notebook")
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), default=Path("explore.ipynb"), show_default=True)
 def notebook_command(out: Path) -> None:
-    """Copy the example notebook here, to be opened in Jupyter."""
+    """Copy the example notebook to this folder; open it in Jupyter."""
     if out.exists():
         raise OutputError(f"{out} exists: name another file with -o.")
     with atomic_file.replacing(out) as temporary:

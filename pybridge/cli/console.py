@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The terminal, or what stands in for it when output is piped."""
+"""Consoles that print to the terminal, or to a pipe."""
 
 from __future__ import annotations
 

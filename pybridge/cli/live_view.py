@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A live capture on a terminal, or line by line in a pipe."""
+"""Show a live capture: events and a table by server on a terminal, or line by line in a pipe."""
 
 from __future__ import annotations
 
@@ -22,21 +22,25 @@ from pybridge.tcp.model import ConnectionRow
 from pybridge.text import MISSING, amount, endpoint, nanoseconds_text, printable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SERVERS = 20  # shown
+SERVERS_SHOWN = 20
+"""Servers that the table lists."""
+
 COLOURS = {"opened": "green", "failed": "bold red", "reset": "red", "closed": "default"}
 
 Stopping = Callable[[Callable[[], None]], AbstractContextManager[None]]
 
 
 def follow(source: str, bpf: str, limits: Limits, stopping: Stopping) -> None:
-    """Print events as they happen, with the table by server below them on a terminal; the table and what was lost at the end.
+    """Print events as they happen; at the end print the table by server and the number of dropped packets.
+
+    On a terminal, the table is below the events all the time.
 
     Parameters
     ----------
     source, bpf, limits
         As of `pybridge.live.events`.
     stopping : callable
-        Makes a context in which the user can stop the capture; is given what stops it.
+        Returns a context in which the user can stop the capture; its argument is the function that stops it.
     """
     with Live(source, bpf=bpf, limits=limits) as live, stopping(live.stop):
         if sys.stdout.isatty():
@@ -51,7 +55,7 @@ def follow(source: str, bpf: str, limits: Limits, stopping: Stopping) -> None:
 
 
 def rows(source: str, bpf: str, limits: Limits, stopping: Stopping) -> Iterator[pa.RecordBatch]:
-    """A batch with the columns `CONNECTIONS` whenever connections were released; then as `follow`."""
+    """Yield a batch with the columns `schema.CONNECTIONS` whenever connections are forgotten; conclude as `follow` does."""
     waiting: list[ConnectionRow] = []
     sys.stdout.flush()
     with Live(source, bpf=bpf, limits=limits, on_release=waiting.append) as live, stopping(live.stop):
@@ -63,7 +67,7 @@ def rows(source: str, bpf: str, limits: Limits, stopping: Stopping) -> Iterator[
 
 
 def line(event: Event) -> Text:
-    """The event in one line."""
+    """Return the event as one line."""
     duration = MISSING if event.duration is None else nanoseconds_text(event.duration)
     ends = f"{endpoint(event.client, event.client_port)} \u2192 {endpoint(event.server, event.server_port)}"
     reason = event.reason + (f" by {event.by}" if event.by else "")
@@ -73,19 +77,19 @@ def line(event: Event) -> Text:
 
 
 def by_server(monitor: Monitor) -> Table:
-    """The servers with the most connections."""
+    """Return a table of the servers with the most connections."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head in ("server", "opened", "refused", "unanswered", "other failures", "handshake (mean)", "(slowest)"):
         table.add_column(head, justify="left" if head == "server" else "right", no_wrap=True)
     counts = sorted(monitor.servers.items(), key=lambda item: -item[1].connections)
-    for key, count in counts[:SERVERS]:
+    for key, count in counts[:SERVERS_SHOWN]:
         name = "all other servers" if key == OTHERS else printable(endpoint(*key))
         mean = nanoseconds_text(count.handshake_time // count.handshakes) if count.handshakes else MISSING
         slowest = nanoseconds_text(count.slowest) if count.handshakes else MISSING
         numbers = (count.opened, count.refused, count.unanswered, count.failed)
         table.add_row(Text(name), *map(amount, numbers), mean, slowest)
-    if len(counts) > SERVERS:
-        table.add_row(f"and {amount(len(counts) - SERVERS, 'other server')}")
+    if len(counts) > SERVERS_SHOWN:
+        table.add_row(f"and {amount(len(counts) - SERVERS_SHOWN, 'other server')}")
     return table
 
 
@@ -96,18 +100,18 @@ def _conclude(live: Live) -> None:
     early = released["idle"] + released["crowded"]
     if early:
         console.print(
-            f"{amount(early, 'connection')} released before the end: {released['idle']:,} silent for too long, "
-            f"{released['crowded']:,} too many; what came of them later counts as joined midway."
+            f"{amount(early, 'connection')} forgotten before the end: {released['idle']:,} idle for too long, "
+            f"{released['crowded']:,} because there were too many; their later segments count as joined midway."
         )
     drops = live.drops()
     if drops is None:
-        console.print("How many packets were dropped is known only where they were captured.")
+        console.print("The number of dropped packets is unknown: another program captured them.")
     else:
         console.print(f"{amount(drops[0], 'packet')} captured, {amount(drops[1])} dropped.")
 
 
 def _iso(time: int) -> str:
-    """ISO 8601 in UTC with nanoseconds; seconds since the epoch where a calendar knows no such year."""
+    """Return a time in ISO 8601, UTC, with nanoseconds; as seconds since the epoch if the year is beyond the calendar."""
     seconds, rest = divmod(time, SECOND)
     try:
         return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"

@@ -28,7 +28,7 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 class Diagnostics:
-    """The warnings of one command: shows each, and knows whether the result is incomplete."""
+    """Shows the warnings of one command, and remembers whether the result is incomplete."""
 
     def __init__(self) -> None:
         self._categories: set[type[Warning]] = set()
@@ -137,7 +137,7 @@ def _catch_signals() -> None:
 
 
 def _keep_standard_streams() -> None:
-    """Replace standard streams that the caller closed by the null device; escape what standard output cannot encode."""
+    """Replace standard streams that the caller closed by the null device; escape characters that the output cannot encode."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream = getattr(sys, name)
         if stream is None:
@@ -151,5 +151,5 @@ def _keep_standard_streams() -> None:
 
 
 def _discard_output() -> None:
-    """Send to the null device whatever is still buffered for standard output."""
+    """Send data that is still buffered for standard output to the null device."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

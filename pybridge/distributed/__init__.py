@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The same annotations on a cluster, by Dask: many captures as one, dissected where they lie, annotated flow by flow.
+"""Annotate many captures as one on a Dask cluster: dissected where the files are, annotated flow by flow.
 
-A task for each file gives its segments as raw rows. Dask's shuffle brings the rows of a flow into one partition, where they are
-put in order and pass through the annotator. Dask schedules, moves, keeps and, when a worker is lost, computes again.
+One task for each file turns its segments into rows. Dask's shuffle brings all rows of a flow into one partition, where they are
+sorted and annotated. Dask schedules the tasks, moves and keeps the data, and repeats the work of a lost worker.
+
+This package may import `tcp`, `wireshark`, `tables` and `errors`.
 """
 
 from __future__ import annotations
@@ -36,8 +38,11 @@ from pybridge.wireshark.capture_source import CaptureSource
 from pybridge.wireshark.columns import read_columns
 from pybridge.wireshark.installation import tshark_version
 
-ROWS = 500_000  # of a partition, on average
-PLACES = 10_000  # more than headers in a frame: the largest that Wireshark takes holds 6,553 of 40 bytes
+ROWS = 500_000
+"""Segments in a partition, on average."""
+
+PLACES = 10_000
+"""More than a frame has headers: the largest that Wireshark reads holds 6,553 headers of 40 bytes."""
 
 Source = str | os.PathLike[str]
 Workers = str | Sequence[str]
@@ -49,10 +54,10 @@ class Captures:
     Attributes
     ----------
     files : pandas.DataFrame
-        A row per file, in the order given: `path`; `frames` and `segments`, how many; `offset`, by how much a frame's number here
-        is more than in the file; `problem`, why the file was not read, or not to its end, else missing.
+        A row per file, in the order given: `path`; the numbers of `frames` and `segments`; `offset`, which is added to the frame
+        numbers of the file; `problem`, the reason why the file was not read, or not to its end, else missing.
     segments : dask.dataframe.DataFrame
-        As `pybridge.Capture.segments`, with `connection` in place of `stream`. Each partition is in the order of the capture.
+        As `pybridge.Capture.segments`, with `connection` instead of `stream`. Each partition is in the order of the capture.
     connections : dask.dataframe.DataFrame
         As `pybridge.Capture.connections`, index `connection`.
     """
@@ -79,18 +84,19 @@ def read(
 ) -> Captures:
     """Annotate captures as one, in the order of their times, on a cluster.
 
-    Returns when all files are dissected. Their segments stay with the workers as long as the result lives; the tables are
-    computed when they are asked for, both at once by ``dask.compute`` or ``dask.persist``.
+    The function returns when all files are dissected. The workers keep the segments as long as the result exists. The tables
+    are computed on demand, both together by ``dask.compute`` or ``dask.persist``.
 
     Parameters
     ----------
     paths : path-like, iterable of path-like, or mapping
-        Captures as the workers name them. The values of a mapping say where each lies: hosts, or addresses of workers, as
-        `distributed.Client.submit` takes them.
+        Paths of captures on the workers. The values of a mapping name the workers that have each file: hosts, or addresses of
+        workers, as for `distributed.Client.submit`.
     client : distributed.Client, optional
-        By default the current one.
+        By default the current client.
     npartitions : int, optional
-        Of the tables; each must fit into a worker. By default one for every 500,000 segments, and at least one for every thread.
+        Number of partitions of the tables; each must fit into the memory of a worker. By default one for every 500,000
+        segments, and at least one for every thread.
 
     Returns
     -------
@@ -99,18 +105,18 @@ def read(
     Raises
     ------
     TSharkError
-        A worker has no tshark, or not the version that others have; it is named.
+        A worker, which the message names, has no tshark, or another version than the other workers.
     ValueError
-        There is no path, or no client.
+        There are no paths, or there is no client.
     """
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if not given:
         raise ValueError("No captures are given: name at least one.")
-    where = paths if isinstance(paths, Mapping) else {}
+    workers = paths if isinstance(paths, Mapping) else {}
     client = client or distributed.get_client()
     version = client.submit(_version, pure=False).result()
     dissected = [
-        client.submit(_dissect, os.fspath(path), number, version, workers=where.get(path), pure=False)
+        client.submit(_dissect, os.fspath(path), number, version, workers=workers.get(path), pure=False)
         for number, path in enumerate(given)
     ]
     rows = [client.submit(itemgetter(0), future) for future in dissected]
@@ -121,11 +127,11 @@ def read(
     shuffled = persisted.shuffle("flow", npartitions=npartitions)
     annotate = delayed(_annotate, nout=2)
     offsets = delayed(files["offset"].tolist(), traverse=False)
-    made = [annotate(part, offsets, version) for part in shuffled.to_delayed()]
+    tables = [annotate(part, offsets, version) for part in shuffled.to_delayed()]
     return Captures(
         files,
-        dd.from_delayed([both[0] for both in made], meta=_segments([])),
-        dd.from_delayed([both[1] for both in made], meta=_connections([])),
+        dd.from_delayed([segment_table for segment_table, _ in tables], meta=_segments([])),
+        dd.from_delayed([connection_table for _, connection_table in tables], meta=_connections([])),
     )
 
 
@@ -138,7 +144,7 @@ class _Summary(NamedTuple):
 
 
 def _files(summaries: Iterable[_Summary]) -> pd.DataFrame:
-    """Frames are numbered through all files, in the order of their first packets, as in one file made of them."""
+    """Return the table of files. Frames are numbered across all files, by the times of their first packets."""
     files = pd.DataFrame(summaries, columns=list(_Summary._fields))
     frames = files.sort_values("start", kind="stable")["frames"]
     files["offset"] = frames.cumsum() - frames
@@ -157,7 +163,7 @@ def _worker() -> str:
 
 
 def _dissect(path: str, number: int, version: Version) -> tuple[pd.DataFrame, _Summary]:
-    """The rows of one file, as far as it can be read."""
+    """Return the rows of one file, as far as tshark can read it."""
     own = _version()
     if own != version:
         raise TSharkError(f"Worker {_worker()} has tshark {own}, another has {version}: install the same version on all.")
@@ -170,7 +176,7 @@ def _dissect(path: str, number: int, version: Version) -> tuple[pd.DataFrame, _S
             blocks.append(file.rows(batch))
     except PybridgeError as error:
         problems.append(str(error))
-        if not file.segments:  # what is no capture has no frames, though Wireshark takes a picture for one
+        if not file.segments:  # Wireshark reads a picture as one frame, which must not count
             file = rows.FileRows(number)
     return _frame(blocks), _Summary(path, file.frames, file.segments, file.start, " ".join(problems) or None)
 
@@ -181,11 +187,11 @@ def _frame(blocks: Iterable[pa.RecordBatch]) -> pd.DataFrame:
 
 
 def _annotate(part: pd.DataFrame, offsets: Sequence[int], version: Version) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables of the flows of one partition."""
+    """Return both tables of the flows of one partition."""
     table = pa.Table.from_pandas(part, rows.SCHEMA, preserve_index=False)
     files = table.group_by("flow").aggregate([("file", "count_distinct")])
-    cut = files.filter(pc.greater(files["file_count_distinct"], 1))["flow"].to_pylist()
-    numbering = StreamNumbering(set(cut), version)
+    in_several = files.filter(pc.greater(files["file_count_distinct"], 1))["flow"].to_pylist()
+    numbering = StreamNumbering(set(in_several), version)
     annotator = Annotator()
 
     def events(block: Iterable[rows.Row]) -> Iterator[Segment | NetworkError]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Segments and network errors as rows of Arrow: what goes from one process to another before it is annotated."""
+"""Segments and network errors as rows of Arrow tables, in which Dask moves them from one process to another."""
 
 from __future__ import annotations
 
@@ -24,27 +24,30 @@ SCHEMA = pa.schema(
         "offer": pa.string(), "identity": pa.int64(),
     }
 )  # fmt: skip
-"""The columns of a `Row` but its event, then those of the event. A network error has no flags; an offer is JSON."""
+"""The columns of a `Row`, with its event as columns, too. A network error has no flags; an offer is JSON."""
+
 ORDER = [(name, "ascending") for name in ("order", "file", "frame", "place")]
-FLAGS = Segment._fields.index("flags")  # up to there the fields of a network error are the same
+FLAGS = Segment._fields.index("flags")
+"""Position of the flags; the fields before it are those of a network error, too."""
+
 PADDING = (None,) * (len(Segment._fields) - FLAGS)
 
 
 class Row(NamedTuple):
-    """An event and where it belongs.
+    """An event and its place in the order of all captures.
 
     Attributes
     ----------
     flow : int
-        The same for both directions and in all files: of the ends of the stream's first segment in its file. VLANs and tunnels
-        are not told apart: Wireshark does not.
+        Hash of both ends, the same for both directions and in all files. Flows that differ only in VLAN or tunnel are one flow,
+        as in Wireshark.
     file : int
         Position in the list of files.
     order : int
-        The latest time up to this packet in its file, nanoseconds since the epoch: where the clock stepped back, the packets
-        of a file stay in their order.
+        The latest time up to this packet in its file, in nanoseconds since the epoch. Thus the packets of a file stay in their
+        order where the clock stepped back.
     place : int
-        Among the events of its frame.
+        Position among the events of its frame.
     event : Segment or NetworkError
     """
 
@@ -56,14 +59,14 @@ class Row(NamedTuple):
 
 
 class FileRows:
-    """Makes rows of a file's packets.
+    """Makes rows from the packets of one file.
 
     Attributes
     ----------
     frames, segments : int
-        How many there were up to now.
+        Numbers of frames and segments so far.
     start : int
-        Time of the first packet, nanoseconds since the epoch.
+        Time of the first packet, in nanoseconds since the epoch.
     """
 
     def __init__(self, number: int) -> None:
@@ -73,7 +76,7 @@ class FileRows:
         self._flows: dict[int | None, int] = {}
 
     def rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Rows of the next block of `tshark.columns` with every packet."""
+        """Return the rows of the next block of `read_columns`, called with `every_packet`."""
         times = segments.times(batch)
         if not self.frames:
             self.start = times[0]
@@ -111,7 +114,7 @@ def _values(event: Segment | NetworkError) -> tuple[Any, ...]:
 
 
 def in_order(table: pa.Table) -> Iterator[list[Row]]:
-    """The rows of a table as they were captured, block by block."""
+    """Yield the rows of a table in the order of the capture, block by block."""
     for batch in table.sort_by(ORDER).to_batches(max_chunksize=batches.ROWS):
         flows, files, orders, places, *events = (column.to_pylist() for column in batch.columns)
         yield list(map(Row, flows, files, orders, places, map(_event, *events)))

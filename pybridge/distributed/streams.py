@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where connections begin in a flow that lies in several captures, as Wireshark decides it within one (G4).
+"""Decide where connections begin in a flow that lies in several captures, as Wireshark does within one (rule G4).
 
-Wireshark forgets a conversation where the file ends. What it decides by are, for each end, the number of its SYN or what it takes
-for it, and whether there was a FIN or an RST. All of it follows from the headers, so that the same can be decided over borders.
+Wireshark forgets a conversation at the end of a file. It decides by the sequence number of each end's SYN (or the number that the
+SYN must have had), and by whether there was a FIN or an RST. All of that follows from the headers, so that this module can decide
+the same across files.
 """
 
 from __future__ import annotations
@@ -18,18 +19,23 @@ from pybridge.tcp.model import NetworkError, Segment
 from pybridge.tcp.state import MODULO
 from pybridge.tcp.vocabulary import ACK, SYN
 
-RENEWED_WHEN_OVER = Version("4.4")  # and by another SYN-ACK
-OVER = 16 | 32  # C15: a FIN, an RST
+RENEWED_WHEN_OVER = Version("4.4")
+"""From this version on, Wireshark begins another stream also by another SYN-ACK, or by a repeated SYN after a FIN or RST."""
+
+OVER = 16 | 32
+"""Bits of `completeness` for a FIN and an RST (rule C15)."""
+
 NO_CONNECTION = -1
+"""Stream of a network error about a connection of which no segment was captured."""
 
 
 class Conversation:
-    """What Wireshark keeps of the latest conversation of a flow.
+    """The state that Wireshark keeps of the latest conversation of a flow.
 
     Parameters
     ----------
     version : packaging.version.Version
-        Of the tshark that dissected it: 4.4 begins more streams than 4.0.
+        Version of the tshark that dissected the flow: 4.4 begins more streams than 4.0.
     """
 
     __slots__ = ("_bases", "_later", "_over")
@@ -40,7 +46,7 @@ class Conversation:
         self._over = False
 
     def begins(self, segment: Segment) -> bool:
-        """Take in the flow's next segment: whether it begins a connection. The first one of the flow does."""
+        """Take in the next segment of the flow, and return whether it begins a connection; the first segment does."""
         sender = segment.source, segment.source_port
         opening = segment.flags & (SYN | ACK)
         base = self._bases.get(sender)
@@ -62,33 +68,37 @@ class Conversation:
 
 
 class StreamNumbering:
-    """Which connection a segment or network error of several captures belongs to.
+    """Assigns segments and network errors of several captures to connections.
 
-    Where a flow lies in one capture, Wireshark's streams say it; where it lies in several, `Conversation` does.
+    If a flow lies in one capture, Wireshark's streams decide; if it lies in several, `Conversation` does.
 
     Parameters
     ----------
-    cut : set of int
+    in_several : set of int
         The flows that lie in several captures.
     version : packaging.version.Version
-        Of the tshark that dissected them.
+        Version of the tshark that dissected them.
     """
 
-    def __init__(self, cut: Set[int], version: Version) -> None:
-        self._cut = cut
+    def __init__(self, in_several: Set[int], version: Version) -> None:
+        self._in_several = in_several
         self._version = version
         self._streams: dict[tuple[int, int | None], int] = {}  # by file
         self._conversations: dict[int, Conversation] = {}  # by flow
         self._latest: dict[int, int] = {}
 
     def stream_of(self, row: Row, number: int) -> int | None:
-        """The connection of the next row: `number` if it begins one; None for the latest between the row's ends (N1)."""
+        """Return the connection of the next row.
+
+        It is `number` if the row begins a connection, and None if a network error is about the latest connection between its
+        ends (rule N1).
+        """
         event = row.event
         if isinstance(event, NetworkError):
-            if event.stream is None or row.flow in self._cut:
+            if event.stream is None or row.flow in self._in_several:
                 return None
             return self._streams.get((row.file, event.stream), NO_CONNECTION)
-        if row.flow not in self._cut:
+        if row.flow not in self._in_several:
             return self._streams.setdefault((row.file, event.stream), number)
         if row.flow not in self._conversations:
             self._conversations[row.flow] = Conversation(self._version)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Write a capture of invented but lifelike traffic to measure with: `python -m pybridge.examples.traffic --frames 500000 OUT.pcapng`.
+"""Write a capture of generated but lifelike traffic: `python -m pybridge.examples.traffic --frames 500000 OUT.pcapng`.
 
-What the uplink of an office sees: many clients, few popular servers, connections that begin independently of each other and
-overlap. The same seed gives the same bytes, and a longer capture begins with the shorter one. Frames are written as they are
-made: memory grows with the connections that are open at a time, not with the frames.
+The traffic is that of an office's uplink: many clients, few popular servers, connections that begin independently of each other
+and overlap. The same seed gives the same bytes, and a longer capture begins with the shorter one. Frames are written as they are
+made: memory grows with the connections that are open at the same time, not with the frames.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ FIN, SYN, RST, PSH, ACK, ECE, CWR = 0x001, 0x002, 0x004, 0x008, 0x010, 0x040, 0x
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 MSS = {4: 1460, 6: 1440}
 MODULO = 1 << 32
-FULL = 1 << 18  # snap length
+FULL = 1 << 18  # snap length that truncates nothing
 START = 1_704_067_200_000_000_000  # 2024-01-01T00:00:00Z
 RATE = 200.0  # connections begun per second
 DELAYED_ACK = 0.04
-INITIAL_WINDOW, LARGEST_WINDOW = 10, 160  # segments
+INITIAL_WINDOW, LARGEST_WINDOW = 10, 160  # segments in flight
 
 T = TypeVar("T")
 
@@ -54,7 +54,11 @@ EMBEDDED = System(255, range(10000, 15000), 5840, 0, "mss", "mss")
 
 
 class Host(NamedTuple):
-    """A machine; `trip` is the time from the point of capture to it and back, `gap` what a full segment takes on its link."""
+    """A machine.
+
+    `trip` is the time from the point of capture to it and back, `gap` the time that a full segment takes on its link; both are in
+    seconds.
+    """
 
     name: str
     addresses: dict[int, bytes]
@@ -66,25 +70,31 @@ class Host(NamedTuple):
 
 
 def total_of(data: bytes) -> int:
-    """A number that is the sum of the 16-bit words modulo 65,535; as 2^16 is 1 then, so are sums of wider words."""
+    """Return a number that equals the sum of the 16-bit words modulo 65,535.
+
+    Modulo 65,535 the number 2^16 is 1: so the sum of wider words serves as well.
+    """
     if len(data) < 300:
         return int.from_bytes(data, "big") << (len(data) % 2 * 8)
     return totals_of(data + bytes(-len(data) % 4), 1)[0]
 
 
 def totals_of(data: bytes, pieces: int) -> list[int]:
-    """The same of so many pieces of equal length; of little-endian words, which a factor of 256 makes up for."""
+    """Return `total_of` each of some pieces of equal length.
+
+    The words are read as little-endian, which is faster; a factor of 256 corrects that.
+    """
     words = np.frombuffer(data, "<u4").reshape(pieces, -1)
     return [total << 8 for total in np.add.reduce(words, 1, np.uint64).tolist()]
 
 
 def checksum(total: int) -> int:
-    """The Internet checksum of what has this sum."""
+    """Return the Internet checksum of data with this sum."""
     return -total % 65535
 
 
 class Route:
-    """From one host to another: all headers below the transport."""
+    """The way from one host to another: all headers below the transport layer."""
 
     V4, V6 = struct.Struct("!16sHHHHH8s"), struct.Struct("!18sHH32s")
 
@@ -99,7 +109,7 @@ class Route:
         self.fixed = 0x4500 + 0x4000 + self.below + self.total
 
     def frame(self, protocol: int, payload: bytes, identification: int = 0) -> bytes:
-        """An Ethernet frame."""
+        """Return an Ethernet frame."""
         if self.version == 6:
             return self.V6.pack(self.start, len(payload), self.below | protocol << 8, self.addresses) + payload
         length = 20 + len(payload)
@@ -107,13 +117,13 @@ class Route:
         return self.V4.pack(self.start, length, identification, 0x4000, self.below | protocol, check, self.addresses) + payload
 
     def datagram(self, port: int, peer_port: int, payload: bytes) -> bytes:
-        """A frame with UDP."""
+        """Return a frame with a UDP datagram."""
         length = 8 + len(payload)
         check = checksum(self.total + UDP + 2 * length + port + peer_port + total_of(payload)) or 0xFFFF
         return self.frame(UDP, struct.pack("!HHHH", port, peer_port, length, check) + payload)
 
     def unreachable(self, quoted: bytes) -> bytes:
-        """A frame with the ICMP error that a host cannot be reached."""
+        """Return a frame with the ICMP error "host unreachable"."""
         if self.version == 4:
             body = bytes(4) + quoted[:28]
             return self.frame(ICMP, struct.pack("!BBH", 3, 1, checksum(0x0301 + total_of(body))) + body)
@@ -123,7 +133,7 @@ class Route:
 
 
 class End:
-    """One end of a connection: its numbers, and what it has heard of the other's."""
+    """One end of a connection: its own numbers, and those that it received from the peer."""
 
     HEADER = struct.Struct("!HHIIHHHH")
 
@@ -132,21 +142,21 @@ class End:
         self.trip = host.trip
         self.seq, self.ack = rng.getrandbits(32), 0
         self.clock = rng.getrandbits(31)  # of its timestamps, in milliseconds
-        self.told = self.heard = 0  # the latest timestamps
+        self.sent_timestamp = self.received_timestamp = 0  # the latest
         self.identification = rng.getrandbits(16)
-        self.room = self.window = host.system.window  # for what it receives: in bytes, and as the header says it
+        self.room = self.window = host.system.window  # the receive window: in bytes, and as in the header
         self.burst = INITIAL_WINDOW  # congestion window
-        self.every = rng.choice((2, 2, 2, 1, 4))  # so many segments get one acknowledgement
-        self.owes = False  # an acknowledgement
+        self.every = rng.choice((2, 2, 2, 1, 4))  # number of segments that one acknowledgement answers
+        self.owes_ack = False
         self.fixed = route.total + TCP + port + peer_port
 
     def segment(
         self, flags: int, seq: int, options: bytes = b"", payload: bytes = b"", total: int = 0, identification: int | None = None
     ) -> bytes:
-        """A frame with a TCP segment; `total` is that of the payload."""
+        """Return a frame with a TCP segment; `total` is `total_of` the payload."""
         if identification is None:
             identification = self.identification = self.identification + 1 & 0xFFFF
-        self.owes = False
+        self.owes_ack = False
         start, ack, window = 20 + len(options), self.ack, self.window
         length, word = start + len(payload), start << 10 | flags
         check = -(self.fixed + length + seq + ack + word + window + int.from_bytes(options, "big") + total) % 65535
@@ -155,19 +165,19 @@ class End:
 
 
 Captured = tuple[float, bytes, End | None]
-"""A frame at the point of capture: seconds since its start, the bytes, by whom if it belongs to a connection."""
+"""A frame at the point of capture: seconds since the start, the bytes, and its sender if it belongs to a connection."""
 
 Frames = Iterator[Captured]
 
 Piece = tuple[bytes, int]
-"""Payload of a segment with its total, which is cheaper to tell of many at once."""
+"""Payload of a segment with its total: `totals_of` many at once is cheaper."""
 
 
 # ----------------------------------------------------------------------------------------------------------- connections
 
 
 class Message(NamedTuple):
-    """What an application says: who, after how many seconds, the bytes."""
+    """A message of an application: its sender, the seconds before it, its bytes."""
 
     by_server: bool
     after: float
@@ -175,7 +185,7 @@ class Message(NamedTuple):
 
 
 class Flow:
-    """A connection as it passes the point of capture. What it yields is in the order of time."""
+    """A connection as it passes the point of capture. All methods yield frames in the order of time."""
 
     TIMESTAMPS = struct.Struct("!III")
 
@@ -190,23 +200,23 @@ class Flow:
         self.ecn = client.system is MACOS and self.happens(0.2)
         self.mss = MSS[version] - 12 * self.timestamps
         self.gap = max(client.gap, server.gap)
-        self.loss = 0.02 if self.happens(0.05) else 0.0005  # a few ways are bad
+        self.loss = 0.02 if self.happens(0.05) else 0.0005  # a few paths are bad
 
     def happens(self, probability: float) -> bool:
-        """Now and then."""
+        """Return True with this probability."""
         return self.rng.random() < probability
 
     def other(self, end: End) -> End:
-        """The peer."""
+        """Return the peer."""
         return self.server if end is self.client else self.client
 
     def stamps(self, end: End) -> tuple[int, int]:
-        """The end's timestamp now, and the one that it echoes."""
-        end.told = (end.clock + int(self.now * 1000)) % MODULO
-        return end.told, end.heard
+        """Return the end's timestamp now, and the one that it echoes."""
+        end.sent_timestamp = (end.clock + int(self.now * 1000)) % MODULO
+        return end.sent_timestamp, end.received_timestamp
 
     def offer(self, end: End, flags: int) -> bytes:
-        """The options of a SYN, or of a SYN-ACK: none that the SYN did not offer."""
+        """Return the options of a SYN, or of a SYN-ACK, which has only options that the SYN offered."""
         system = end.host.system
         names = system.options if self.timestamps or not flags & ACK else system.options_without_timestamps
         if flags & ACK and not self.modern:
@@ -222,14 +232,16 @@ class Flow:
         return b"".join(codes[name] for name in names.split())
 
     def frame(self, end: End, flags: int, seq: int, payload: bytes = b"", total: int = 0, sack: bytes = b"") -> bytes:
-        """A segment once the connection is open."""
+        """Return a segment of an open connection."""
         if self.timestamps:
-            end.told = (end.clock + int(self.now * 1000)) % MODULO
-            return end.segment(flags, seq, self.TIMESTAMPS.pack(0x0101080A, end.told, end.heard) + sack, payload, total)
+            end.sent_timestamp = (end.clock + int(self.now * 1000)) % MODULO
+            return end.segment(
+                flags, seq, self.TIMESTAMPS.pack(0x0101080A, end.sent_timestamp, end.received_timestamp) + sack, payload, total
+            )
         return end.segment(flags, seq, sack, payload, total)
 
     def emit(self, end: End, flags: int, payload: bytes = b"", total: int = 0, *, again: bool = False) -> Captured:
-        """A segment that the other end hears; `again`, with the number of the last one."""
+        """Send a segment that arrives; `again` repeats the number of the last one."""
         occupied = len(payload) + bool(flags & (SYN | FIN))
         seq = (end.seq - occupied) % MODULO if again else end.seq
         if flags & SYN:
@@ -239,30 +251,30 @@ class Flow:
             frame = self.frame(end, flags, seq, payload, total)
         end.seq = (seq + occupied) % MODULO
         peer = self.other(end)
-        peer.ack, peer.heard = end.seq, end.told
+        peer.ack, peer.received_timestamp = end.seq, end.sent_timestamp
         return self.now, frame, end
 
     def answer(self, end: End, flags: int) -> Captured:
-        """The same as soon as the end has heard of what passed last."""
+        """Send a segment as soon as the last one has arrived at the end."""
         self.now += end.trip
         return self.emit(end, flags)
 
     def later(self, end: End, flags: int, seconds: float) -> Captured:
-        """The same again, not having been answered."""
+        """Send the last segment again, because no answer came."""
         self.now += seconds
         return self.emit(end, flags, again=True)
 
     def wait(self, seconds: float) -> Frames:
-        """Nothing is sent but an acknowledgement that is owed."""
+        """Let time pass; only acknowledgements that are due are sent."""
         until = self.now + seconds
         for end in (self.client, self.server):
-            if end.owes and seconds > DELAYED_ACK:
+            if end.owes_ack and seconds > DELAYED_ACK:
                 self.now += DELAYED_ACK
                 yield self.emit(end, ACK)
         self.now = max(self.now, until)
 
     def open(self) -> Frames:
-        """The handshake, in which something may be lost."""
+        """Yield the handshake, in which a segment may be lost."""
         offered, agreed = (ECE | CWR, ECE) if self.ecn else (0, 0)
         yield self.emit(self.client, SYN | offered)
         if self.happens(0.01):
@@ -277,7 +289,7 @@ class Flow:
         yield self.answer(self.client, ACK)
 
     def converse(self, messages: Iterable[Message]) -> Frames:
-        """All that the application says."""
+        """Yield the segments of all messages."""
         last = None
         for message in messages:
             sender, receiver = (self.server, self.client) if message.by_server else (self.client, self.server)
@@ -291,26 +303,33 @@ class Flow:
                 yield from Transfer(self, sender, chain((first, second), pieces) if second else iter((first,))).frames()
             else:  # most messages fit into one segment
                 yield self.emit(sender, PSH | ACK, *first)
-                receiver.owes = True
+                receiver.owes_ack = True
 
     def close(self, script: str) -> Frames:
-        """By steps such as `CF SA`: client FIN, server ACK; `*` repeated, `!` not having heard of what passed last."""
+        """Yield the close, step by step: in `CF SA`, a FIN of the client and an ACK of the server.
+
+        `*` marks a repeated step, `!` one that was sent before the last step arrived.
+        """
         for step in script.split():
             end = self.client if step[0] == "C" else self.server
             flags = {"F": FIN | ACK, "A": ACK, "R": RST | ACK}[step[1]]
             if step.endswith("*"):
                 yield self.later(end, flags, 0.3)
             elif step.endswith("!"):
-                heard = end.ack
-                end.ack = (heard - 1) % MODULO
+                acknowledged = end.ack
+                end.ack = (acknowledged - 1) % MODULO
                 yield self.emit(end, flags)
-                end.ack = heard
+                end.ack = acknowledged
             else:
                 yield self.answer(end, flags)
 
 
 class Acknowledgement(NamedTuple):
-    """One on its way: when it passes, up to which segment, the run beyond a gap, how many arrivals it reports."""
+    """An acknowledgement under way.
+
+    `time` is when it passes the point of capture, `expected` the next segment that the receiver expects, `run` a block beyond a
+    gap, `arrivals` the number of segments that it acknowledges.
+    """
 
     time: float
     expected: int
@@ -319,9 +338,9 @@ class Acknowledgement(NamedTuple):
 
 
 class Transfer:
-    """A message on its way: slow start, delayed acknowledgements; now and then a loss, a duplicate, a segment overtaken.
+    """A message under way, with slow start and delayed acknowledgements; sometimes segments are lost, doubled or out of order.
 
-    Segments have numbers from 0 here. The sender may send as many as have left the network.
+    Segments are numbered from 0 here. For each segment that leaves the network, the sender may send another.
     """
 
     def __init__(self, flow: Flow, sender: End, pieces: Iterator[Piece]) -> None:
@@ -330,16 +349,16 @@ class Transfer:
         self.following = next(self.waiting, None)
         self.start, self.size, self.next = sender.seq, 0, 0
         self.limit = min(self.receiver.room // flow.mss, LARGEST_WINDOW)
-        self.permits = deque(repeat(flow.now, min(sender.burst, self.limit)))  # from when on one more may be sent
+        self.permits = deque(repeat(flow.now, min(sender.burst, self.limit)))  # times from which one more segment may be sent
         self.repeats: deque[tuple[float, int]] = deque()
-        self.flight: dict[int, Piece] = {}  # sent, not arrived
-        self.expected, self.arrivals = 0, 0  # as the receiver has it
+        self.flight: dict[int, Piece] = {}  # segments that were sent and have not arrived
+        self.expected, self.arrivals = 0, 0  # as the receiver knows
         self.beyond: set[int] = set()
         self.acknowledgements: deque[Acknowledgement] = deque()
-        self.reported, self.repetitions = 0, 0  # as the sender heard it
+        self.reported, self.repetitions = 0, 0  # as the sender knows
 
     def frames(self) -> Frames:
-        """Its segments and their acknowledgements."""
+        """Yield the segments and their acknowledgements."""
         flow, permits, repeats, acknowledgements = self.flow, self.permits, self.repeats, self.acknowledgements
         while self.following is not None or self.flight or acknowledgements:
             sending = math.inf
@@ -355,14 +374,14 @@ class Transfer:
                 flow.now = max(flow.now + flow.gap, sending)
                 yield from self.repeat() if repeats else self.transmit()
         self.sender.seq = self.receiver.ack = self.position(self.next)
-        self.receiver.owes = self.arrivals > 0
+        self.receiver.owes_ack = self.arrivals > 0
 
     def position(self, number: int) -> int:
-        """Sequence number of the segment."""
+        """Return the sequence number of a segment."""
         return (self.start + min(number * self.flow.mss, self.size)) % MODULO
 
     def segment(self, number: int) -> Captured:
-        """One in flight."""
+        """Return a segment that is in flight."""
         flags = PSH | ACK if self.following is None else ACK
         seq = (self.start + number * self.flow.mss) % MODULO
         return self.flow.now, self.flow.frame(self.sender, flags, seq, *self.flight[number]), self.sender
@@ -375,7 +394,7 @@ class Transfer:
         return number
 
     def transmit(self) -> tuple[Captured, ...]:
-        """What comes past of the segment that is now sent."""
+        """Send the next segment; return the frames that pass the point of capture."""
         self.permits.popleft()
         number = self.take(self.following or (b"", 0))
         captured = self.segment(number)
@@ -384,7 +403,7 @@ class Transfer:
             self.arrive(number)
             return (captured,)
         if fate < loss:
-            return (captured,) if fate < loss / 2 else ()  # lost behind the point of capture, or before
+            return (captured,) if fate < loss / 2 else ()  # lost after the point of capture, or before it
         if fate < 1.1 * loss or self.following is None:
             self.arrive(number)
             self.arrive(number)
@@ -396,15 +415,18 @@ class Transfer:
         return second, captured
 
     def repeat(self) -> tuple[Captured, ...]:
-        """The retransmission that is due."""
+        """Send the retransmission that is due."""
         _, number = self.repeats.popleft()
         captured = self.segment(number)
         self.arrive(number)
         return (captured,)
 
     def arrive(self, number: int) -> None:
-        """The receiver acknowledges at once what leaves a gap, fills one or comes twice, else every so many segments."""
-        self.receiver.heard = self.sender.told
+        """Let a segment arrive.
+
+        The receiver acknowledges at once if the segment leaves or fills a gap or is a copy, else after some segments.
+        """
+        self.receiver.received_timestamp = self.sender.sent_timestamp
         at_once = bool(self.beyond)
         if self.flight.pop(number, None) is None:
             at_once = True
@@ -422,17 +444,17 @@ class Transfer:
             self.schedule(self.receiver.trip, self.run(number) if number in self.beyond else None)
 
     def run(self, number: int) -> tuple[int, int]:
-        """What arrived beyond a gap, around this segment (RFC 2018)."""
+        """Return the limits of the block of segments around this one that arrived beyond a gap (RFC 2018)."""
         first = next(before for before in count(number, -1) if before - 1 not in self.beyond)
         return first, next(after for after in count(number + 1) if after not in self.beyond)
 
     def schedule(self, seconds: float, run: tuple[int, int] | None = None) -> None:
-        """Let an acknowledgement pass after so many seconds."""
+        """Let an acknowledgement pass the point of capture after some seconds."""
         self.acknowledgements.append(Acknowledgement(self.flow.now + seconds, self.expected, run, self.arrivals))
         self.arrivals = 0
 
     def acknowledge(self, ack: Acknowledgement) -> Captured:
-        """Let it pass, and the sender hear it."""
+        """Let an acknowledgement pass and arrive at the sender."""
         flow, receiver, sender = self.flow, self.receiver, self.sender
         flow.now = max(flow.now, ack.time)
         receiver.ack = self.position(ack.expected)
@@ -440,7 +462,7 @@ class Transfer:
         if ack.run and flow.modern:
             sack = struct.pack("!BBBBII", 1, 1, 5, 10, *map(self.position, ack.run))
         frame = flow.frame(receiver, ACK, receiver.seq, sack=sack)
-        sender.heard = receiver.told
+        sender.received_timestamp = receiver.sent_timestamp
         grown = max(0, min(ack.arrivals, self.limit - sender.burst))  # slow start
         sender.burst += grown
         self.permits.extend(repeat(flow.now + sender.trip, ack.arrivals + grown))
@@ -451,16 +473,16 @@ class Transfer:
         return flow.now, frame, receiver
 
     def stalled(self) -> None:
-        """The sender waits for the delayed acknowledgement, or repeats when its time is out."""
+        """Let the sender wait for the delayed acknowledgement, or repeat a segment after a timeout."""
         if self.arrivals:
             self.schedule(self.receiver.trip + DELAYED_ACK)
         else:
-            time_out = max(0.2, 2 * (self.sender.trip + self.receiver.trip))
-            self.repeats.append((self.flow.now + time_out, min(self.flight)))
+            timeout = max(0.2, 2 * (self.sender.trip + self.receiver.trip))
+            self.repeats.append((self.flow.now + timeout, min(self.flight)))
 
 
 def cut(chunks: Iterable[bytes], size: int) -> Iterator[Piece]:
-    """The same bytes in pieces of this size, the last one perhaps smaller, with their totals."""
+    """Yield the bytes in pieces of this size, the last one perhaps smaller, with their totals."""
     rest = b""
     for chunk in chunks:
         rest += chunk
@@ -488,12 +510,12 @@ SSH_METHODS = "curve25519-sha256,ssh-ed25519,aes128-ctr,aes128-ctr,hmac-sha2-256
 
 
 def string(data: bytes) -> bytes:
-    """As SSH writes it."""
+    """Return a string as SSH writes it, after its length."""
     return struct.pack("!I", len(data)) + data
 
 
 class Applications:
-    """What applications say: HTTP and SMTP in plain text, TLS 1.3 and SSH as they look from outside."""
+    """Makes messages of applications: HTTP and SMTP in plain text, TLS 1.3 and SSH as an observer sees them."""
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
@@ -502,42 +524,42 @@ class Applications:
         self.prose = "\r\n".join(" ".join(rng.choices(self.words, k=rng.randint(6, 14))) for _ in range(8000)).encode()
 
     def opaque(self, size: int) -> bytes:
-        """Encrypted or compressed."""
+        """Return bytes that look encrypted or compressed."""
         start = self.rng.randrange(len(self.noise) - size)
         return self.noise[start : start + size]
 
     def text(self, size: int) -> bytes:
-        """Lines of words."""
+        """Return lines of words."""
         start = self.rng.randrange(len(self.prose) - size)
         return self.prose[start : start + size]
 
     def size(self, median: float, spread: float, most: float) -> int:
-        """A number of bytes, heavy-tailed."""
+        """Return a number of bytes, heavy-tailed."""
         return int(min(max(self.rng.lognormvariate(math.log(median), spread), 16), most))
 
     def think(self) -> float:
-        """Seconds until the next request."""
+        """Return the seconds until the next request."""
         return self.rng.choice((0.002, 0.02, self.rng.expovariate(1)))
 
     def pieces(self, size: int, make: Callable[[int], bytes], head: bytes = b"") -> Iterator[bytes]:
-        """So many bytes, made as they are needed."""
+        """Yield `size` bytes in pieces, after the head."""
         if head:
             yield head
         for start in range(0, size, PIECE):
             yield make(min(size - start, PIECE))
 
     def record(self, size: int, kind: int = 23, body: bytes = b"") -> bytes:
-        """A TLS record, of application data unless said otherwise."""
+        """Return a TLS record, by default of application data."""
         body = body or self.opaque(size)
         return struct.pack("!BHH", kind, 0x0303, len(body)) + body
 
     def hello(self, kind: int, session: bytes, ciphers: bytes, extensions: bytes) -> bytes:
-        """A TLS record with ClientHello or ServerHello."""
+        """Return a TLS record with ClientHello or ServerHello."""
         body = b"\x03\x03" + self.opaque(32) + b"\x20" + session + ciphers + struct.pack("!H", len(extensions)) + extensions
         return self.record(0, 22, struct.pack("!I", kind << 24 | len(body)) + body)
 
     def tls(self, host: str, exchanges: list[tuple[int, int]]) -> Iterator[Message]:
-        """A handshake and requests."""
+        """Yield a TLS handshake and requests."""
         name, session, key = host.encode(), self.opaque(32), bytes.fromhex("001d0020") + self.opaque(32)
         extensions = struct.pack("!HHHBH", 0, len(name) + 5, len(name) + 3, 0, len(name)) + name
         extensions += GROUPS_SIGNATURES + ALPN_VERSIONS_MODES + bytes.fromhex("003300260024") + key
@@ -557,7 +579,7 @@ class Applications:
             yield Message(False, self.think(), [self.record(19)])
 
     def http(self, host: str, exchanges: list[tuple[int, int]]) -> Iterator[Message]:
-        """Requests on one connection."""
+        """Yield HTTP requests on one connection."""
         for request, response in exchanges:
             path = "/".join(self.rng.choices(self.words, k=3))
             head = f"Host: {host}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
@@ -572,7 +594,7 @@ class Applications:
             yield Message(True, self.rng.expovariate(20), self.pieces(response, self.text, head.encode()))
 
     def ssh(self, _: str, exchanges: list[tuple[int, int]]) -> Iterator[Message]:
-        """Keys are pressed and echoed; now and then there is output."""
+        """Yield an SSH session: keys are pressed and echoed, and sometimes there is output."""
 
         def packet(code: int, body: bytes = b"") -> bytes:
             padding = 4 + -(10 + len(body)) % 8
@@ -593,7 +615,7 @@ class Applications:
             yield Message(True, 0.001, [self.opaque(self.rng.choice((36, 36, 36, 700)))])
 
     def smtp(self, host: str, exchanges: list[tuple[int, int]]) -> Iterator[Message]:
-        """One mail; the server speaks first."""
+        """Yield the delivery of one mail."""
         yield Message(True, 0.01, [f"220 {host} ESMTP\r\n".encode()])
         for line, answer in (
             ("EHLO client.example.com", f"250-{host}\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n250 HELP"),
@@ -625,11 +647,11 @@ KINDS = {
     "browse": 78, "fetch": 8, "transfer": 0.25, "idle": 1.5, "refused": 3, "unanswered": 3, "unreachable": 1, "aborted": 2,
     "half_open": 1, "lookup": 12, "arp": 4,
 }  # fmt: skip
-"""Methods of `Network`, with their shares."""
+"""Kinds of traffic with their shares; each is a method of `Network`."""
 
 
 class Network:
-    """The hosts, and all that happens between them."""
+    """The hosts, and the traffic between them. The method of each kind of traffic yields the frames of one connection."""
 
     def __init__(self, seed: int) -> None:
         self.rng = rng = Random(seed)  # noqa: S311 - nothing secret
@@ -651,18 +673,18 @@ class Network:
         self.popularity = list(accumulate(1 / rank for rank in range(1, len(self.servers) + 1)))
 
     def host(self, name: str, v4: tuple[int, ...], system: System, trip: float, hops: int = 0) -> Host:
-        """One in the office, or beyond the router."""
+        """Return a host in the office, or (with `hops`) beyond the router."""
         addresses = {4: bytes(v4), 6: bytes.fromhex("20010db8") + bytes(8) + bytes(v4)}
         mac = self.router.mac if hops else b"\x02\x00" + bytes(v4)
         gap = 12_000 / self.rng.choice((20e6, 50e6, 100e6, 1e9))
         return Host(name, addresses, mac, system, hops, max(trip, 0.0001), gap)
 
     def choose(self, shares: Mapping[T, float]) -> T:
-        """One of these."""
+        """Choose a value by its share."""
         return self.rng.choices(list(shares), list(shares.values()))[0]
 
     def frames(self, only: str | None = None) -> Frames:
-        """What is captured, in order, without end."""
+        """Yield captured frames in order, without end."""
         order, kinds = count(), {only: 1.0} if only else KINDS
         waiting: list[tuple[float, int, Captured, Frames]] = []
         begin = 0.0
@@ -680,46 +702,46 @@ class Network:
                 heapq.heappop(waiting)
 
     def client_and_server(self) -> tuple[Host, Host]:
-        """Some servers are popular."""
+        """Choose a client and a server; some servers are popular."""
         return self.rng.choice(self.clients), self.rng.choices(self.servers, cum_weights=self.popularity)[0]
 
     def flow(self, now: float) -> Flow:
-        """A connection that begins now."""
+        """Return a connection that begins now."""
         return Flow(self.rng, now, *self.client_and_server(), self.choose(PORTS), 6 if self.rng.random() < 0.3 else 4)
 
     def conversation(self, now: float, exchanges: list[tuple[int, int]]) -> Frames:
-        """A connection that is opened, used and mostly closed."""
-        flow, use = self.flow(now), self.applications
-        say = {80: use.http, 8080: use.http, 22: use.ssh, 25: use.smtp}.get(flow.server.port, use.tls)
+        """Yield a connection that is opened, used and mostly closed."""
+        flow, make = self.flow(now), self.applications
+        messages = {80: make.http, 8080: make.http, 22: make.ssh, 25: make.smtp}.get(flow.server.port, make.tls)
         yield from flow.open()
-        yield from flow.converse(say(flow.server.host.name, exchanges))
+        yield from flow.converse(messages(flow.server.host.name, exchanges))
         yield from flow.wait(self.rng.choice((0.001, 0.01, self.rng.expovariate(0.5))))
         yield from flow.close(self.choose(CLOSES))
 
     def browse(self, now: float) -> Frames:
-        """A few small exchanges; some connections are captured in part, or twice."""
+        """Yield a few small exchanges; some connections are captured in part, or twice."""
         size = self.applications.size
         exchanges = [(size(500, 0.6, 9000), size(3500, 1.3, 200_000)) for _ in range(1 + int(self.rng.expovariate(0.9)))]
         frames, fate = self.conversation(now, exchanges), self.rng.random()
-        if fate < 0.01:  # the other direction takes another way
+        if fate < 0.01:  # the other direction takes another path
             by_client = fate < 0.005
-            return (one for one in frames if one[2] and (one[2].port > one[2].peer_port) == by_client)
-        if fate < 0.02:  # joined midway
+            return (frame for frame in frames if frame[2] and (frame[2].port > frame[2].peer_port) == by_client)
+        if fate < 0.02:  # the beginning was not captured
             return islice(frames, self.rng.randint(1, 20), None)
-        if fate < 0.025:  # on two ports of the mirror
-            return (one for one in frames for _ in range(2))
+        if fate < 0.025:  # a mirror port copies two ports
+            return (frame for frame in frames for _ in range(2))
         return frames
 
     def fetch(self, now: float) -> Frames:
-        """One small exchange."""
+        """Yield one small exchange."""
         return self.conversation(now, [(300, self.applications.size(800, 1, 50_000))])
 
     def transfer(self, now: float) -> Frames:
-        """Megabytes."""
+        """Yield a transfer of megabytes."""
         return self.conversation(now, [(400, self.applications.size(2e6, 1, 30e6))])
 
     def idle(self, now: float) -> Frames:
-        """Kept open for notifications, with keep-alives, until somebody resets it."""
+        """Yield a connection that stays open for notifications, with keep-alives, until an end resets it."""
         flow = self.flow(now)
         yield from flow.open()
         yield from flow.converse(self.applications.tls(flow.server.host.name, [(200, 500)]))
@@ -731,7 +753,7 @@ class Network:
         yield flow.answer(self.rng.choice((flow.client, flow.server)), RST | ACK)
 
     def refused(self, now: float) -> Frames:
-        """Windows tries three times."""
+        """Yield a SYN that a reset answers; Windows tries three times."""
         flow = self.flow(now)
         for attempt in range(3 if flow.client.host.system is WINDOWS else 1):
             yield flow.later(flow.client, SYN, 0.5) if attempt else flow.emit(flow.client, SYN)
@@ -740,14 +762,14 @@ class Network:
             yield flow.now, flow.server.segment(RST | ACK, 0, identification=0), flow.server
 
     def unanswered(self, now: float) -> Frames:
-        """The SYN is repeated."""
+        """Yield a SYN and its retransmissions."""
         flow = self.flow(now)
         yield flow.emit(flow.client, SYN)
         for attempt in range(self.rng.randint(0, 5)):
             yield flow.later(flow.client, SYN, 2**attempt)
 
     def unreachable(self, now: float) -> Frames:
-        """A router answers."""
+        """Yield a SYN and an ICMP error of a router."""
         flow = self.flow(now)
         _, syn, client = flow.emit(flow.client, SYN)
         yield now, syn, client
@@ -755,7 +777,7 @@ class Network:
         yield now + self.rng.uniform(0.01, 3), back.unreachable(syn[14:]), None
 
     def aborted(self, now: float) -> Frames:
-        """A port scan."""
+        """Yield a SYN, its SYN-ACK, and the scanner's reset."""
         flow = self.flow(now)
         yield flow.emit(flow.client, SYN)
         yield flow.answer(flow.server, SYN | ACK)
@@ -764,7 +786,7 @@ class Network:
         yield flow.now, flow.client.segment(RST, flow.client.seq, identification=0), flow.client
 
     def half_open(self, now: float) -> Frames:
-        """The client is gone."""
+        """Yield a SYN and SYN-ACKs that get no answer, because the client is gone."""
         flow = self.flow(now)
         yield flow.emit(flow.client, SYN)
         yield flow.answer(flow.server, SYN | ACK)
@@ -772,7 +794,7 @@ class Network:
             yield flow.later(flow.server, SYN | ACK, 2**attempt)
 
     def lookup(self, now: float) -> Frames:
-        """DNS."""
+        """Yield a DNS query and its reply."""
         client, server = self.client_and_server()
         version, port, number = self.rng.choice((4, 6)), self.rng.choice(client.system.ports), self.rng.getrandbits(16)
         kind = struct.pack("!HH", 1 if version == 4 else 28, 1)
@@ -785,7 +807,7 @@ class Network:
         yield now + self.rng.expovariate(50), Route(self.resolver, client, 4).datagram(53, port, reply), None
 
     def arp(self, now: float) -> Frames:
-        """The router asks for a client."""
+        """Yield the router's ARP request for a client, and the reply."""
         head, client, router = bytes.fromhex("080600010800060400"), self.rng.choice(self.clients), self.router
         ends = (router.mac + router.addresses[4], client.mac + client.addresses[4])
         yield now, b"\xff" * 6 + router.mac + head + b"\x01" + ends[0] + bytes(6) + client.addresses[4], None
@@ -796,7 +818,19 @@ class Network:
 
 
 def write(path: Path, frames: int, seed: int = 1, *, snap: int = FULL, only: str | None = None) -> None:
-    """Write the first so many frames as pcapng, with times in nanoseconds."""
+    """Write a capture as pcapng, with times in nanoseconds.
+
+    Parameters
+    ----------
+    path : Path
+    frames : int
+        How many frames to write.
+    seed : int
+    snap : int
+        Snap length in bytes.
+    only : str, optional
+        One of `KINDS`: write only traffic of this kind.
+    """
     start, ends = struct.Struct("<IIIIIII"), [struct.Struct(f"<{padding}xI") for padding in range(4)]
     with path.open("wb", buffering=1 << 20) as file:
         file.write(struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28))
@@ -812,11 +846,11 @@ def write(path: Path, frames: int, seed: int = 1, *, snap: int = FULL, only: str
 @click.command(help=__doc__)
 @click.option("--frames", type=click.IntRange(min=0), default=500_000, show_default=True)
 @click.option("--seed", default=1, show_default=True)
-@click.option("--snap", type=click.IntRange(min=1), default=FULL, show_default=True, help="Bytes kept of a frame (tcpdump -s).")
+@click.option("--snap", type=click.IntRange(min=1), default=FULL, show_default=True, help="Snap length in bytes (tcpdump -s).")
 @click.option("--only", type=click.Choice(list(KINDS)), help="Only traffic of one kind.")
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 def main(out: Path, frames: int, seed: int, snap: int, only: str | None) -> None:
-    """Write one."""
+    """Write a capture."""
     write(out, frames, seed, snap=snap, only=only)
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Captures that go on: the events of an interface, of standard input or of a named pipe as they happen.
+"""Live captures: the events of an interface, of standard input or of a named pipe as they happen.
 
 `monitor` is pure: segments in, events out. This package may import `tcp`, `wireshark` and `errors`; `cli` shows its events.
 
->>> from pybridge import live
->>> [event.what for event in live.events("pcaps/refused.pcapng")]  # a file is played as fast as it can be read
+>>> from pybridge import examples, live
+>>> [event.what for event in live.events(str(examples.capture("refused")))]  # a file is replayed as fast as it can be read
 ['failed']
 """
 
@@ -18,7 +18,7 @@ from pybridge.live.monitor import SECOND, Event, Limits, Monitor
 from pybridge.tcp.model import ConnectionRow
 from pybridge.wireshark import segments
 from pybridge.wireshark.capture_source import SourceKind, kind_of
-from pybridge.wireshark.dumpcap import Packets
+from pybridge.wireshark.dumpcap import SESSION_PACKETS, Packets
 
 PATIENCE = 0.5
 """Seconds without packets after which time passes by the clock; in a file it passes by the packets alone."""
@@ -52,7 +52,7 @@ def events(source: str, *, bpf: str = "", limits: Limits | None = None) -> Itera
 
 
 class Live:
-    """A running capture; iterate over it for its events, in a `with` block that ends it.
+    """A running capture. Iterate over it for its events; the `with` block ends it.
 
     Parameters
     ----------
@@ -60,6 +60,8 @@ class Live:
         As of `events`.
     on_release : callable, optional
         Called with the row of each connection when it is forgotten, at the latest when the capture ends.
+    session_packets : int, optional
+        Packets that one tshark reads before another one continues, so that memory does not grow.
 
     Attributes
     ----------
@@ -74,9 +76,10 @@ class Live:
         bpf: str = "",
         limits: Limits | None = None,
         on_release: Callable[[ConnectionRow], object] | None = None,
+        session_packets: int = SESSION_PACKETS,
     ) -> None:
         self.monitor = Monitor(limits, on_release)
-        self._packets = Packets(source, bpf=bpf)
+        self._packets = Packets(source, bpf=bpf, session_packets=session_packets)
         self._patience = None if kind_of(source) is SourceKind.FILE else PATIENCE
 
     def __enter__(self) -> Live:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Turn segments into events (opened, failed, closed, reset), count them by server, and forget finished connections.
 
-Pure as the annotator: the time is that of the segments, or what the caller says it is. The same code follows a live capture
-and plays a file again.
+Pure, as the annotator is: time is that of the segments, or is set by the caller. So the same code follows a live capture and
+replays a file.
 """
 
 from __future__ import annotations
@@ -19,9 +19,14 @@ from pybridge.tcp.state import Connection
 from pybridge.tcp.vocabulary import ACK, OPENED, SYN
 
 SECOND = 1_000_000_000
-OUTRIGHT = {"refused", "unreachable", "aborted"}  # C4: failed; what time alone decides is added by `Limits.answer_timeout`
+OUTRIGHT = {"refused", "unreachable", "aborted"}
+"""Values of `establishment` of connections that failed at a segment or network error (rule C4)."""
+
 WAITING = {"unanswered", "half-open"}
+"""Values of `establishment` of openings that wait for an answer; `Limits.answer_timeout` lets them fail."""
+
 OTHERS = ("", 0)
+"""Key of the servers beyond `Limits.max_servers`."""
 
 
 class Event(NamedTuple):
@@ -30,7 +35,7 @@ class Event(NamedTuple):
     Attributes
     ----------
     time : int
-        Nanoseconds since the epoch: of the segment that shows it, or when the wait for an answer was over.
+        Nanoseconds since the epoch: the time of the segment that shows the event, or when the wait for an answer was over.
     stream : int
         The connection.
     what : {"opened", "failed", "closed", "reset"}
@@ -39,11 +44,11 @@ class Event(NamedTuple):
     server : str
     server_port : int
     duration : int or None
-        Nanoseconds: of the handshake if it opened and its beginning was captured, else from the first segment.
+        Nanoseconds: of the handshake if the connection opened and its beginning was captured, else since the first segment.
     reason : str
-        Of an opened or failed one `establishment` (C4), else `termination` (C5).
+        The connection's `establishment` (rule C4) if it opened or failed, else its `termination` (rule C5).
     by : {"client", "server", "both"} or None
-        Who closed or reset it (C6).
+        The end that closed or reset the connection (rule C6).
     """
 
     time: int
@@ -60,7 +65,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """When the monitor gives up waiting, and what it forgets.
+    """Limits after which the monitor stops waiting for an answer, or forgets a connection.
 
     Attributes
     ----------
@@ -73,9 +78,9 @@ class Limits:
     idle_timeout : float
         Seconds after the last segment until any other connection is forgotten.
     max_connections : int
-        Track at most so many connections; beyond that, forget the one that was silent for longest.
+        Number of connections to track at most; beyond that, the one that was silent for longest is forgotten.
     max_servers : int
-        Count at most so many servers one by one, and all further ones together.
+        Number of servers to count one by one; all further servers are counted together.
     """
 
     answer_timeout: float = 10.0
@@ -117,7 +122,7 @@ class Server:
 
 @dataclass(slots=True)
 class _Tracked:
-    """What the monitor knows of a connection beside the annotator's record."""
+    """The monitor's state of a connection, beside the annotator's record."""
 
     last: int  # time of its last segment
     queue: str = ""
@@ -141,7 +146,7 @@ class Monitor:
     servers : dict
         By address and port a `Server`; all beyond `Limits.max_servers` under `OTHERS`.
     released : collections.Counter
-        Number of forgotten connections by reason: `over`, `idle`, too many (`crowded`), or the `end` of the capture.
+        Number of forgotten connections by reason: `over`, `idle`, `crowded` (too many), or the `end` of the capture.
 
     Examples
     --------
@@ -169,7 +174,7 @@ class Monitor:
                 ("over", limits.close_timeout),
             )
         }
-        # Each in the order in which its connections were last heard of.
+        # Each queue is in the order of the latest segments of its connections.
         self._queues: dict[str, OrderedDict[int, _Tracked]] = {name: OrderedDict() for name in self._wait}
 
     def begin_session(self) -> None:
@@ -293,7 +298,7 @@ def _event(connection: Connection, what: str, reason: str, time: int) -> Event:
 class _Sessions:
     """Continues the numbers of streams when another tshark takes over.
 
-    A new tshark counts streams from 0 and knows of no connection. A stream between the ends of a tracked connection belongs
+    A new tshark counts streams from 0 and knows no earlier connection. A stream between the ends of a tracked connection belongs
     to that connection, unless it begins with a SYN of another number (rule G4).
     """
 

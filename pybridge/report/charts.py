@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Charts of a capture's connections as SVG elements in the colours of the page that they stand in."""
+"""Charts of a capture's connections, as SVG elements in the colours of the page around them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,25 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from pybridge.report.explanations import TERMINATION
 from pybridge.report.language import Translate
 from pybridge.report.summary import since_first
-from pybridge.tcp.vocabulary import FAILED, OPENED
+from pybridge.tcp.vocabulary import CLOSERS, FAILED, OPENED
 from pybridge.text import amount, duration_text
 
-INK = "#010203"  # stands for the colour of the page's text
+INK = "#010203"
+"""Stands for the colour of the page's text, which replaces it at the end."""
+
 STYLE: Any = {
     "svg.fonttype": "none", "font.size": 9, "hatch.linewidth": 0.6, "legend.frameon": False, "legend.fontsize": 8,
     "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "axes.labelsize": 8, "xtick.color": INK,
     "ytick.color": INK, "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False,
 }  # fmt: skip
-SIZE = (6, 2.6)  # inches of 72 units
-BINS = 30
-POINTS = 500  # more handshakes are shown by their quantiles
+SIZE = (6, 2.6)
+"""Width and height in inches of 72 units."""
 
-# The colours of Okabe and Ito, which colour-blind people can tell apart; what failed is hatched, too.
+BINS = 30
+POINTS = 500
+"""Handshakes that are drawn one by one; more are drawn as quantiles."""
+
+# The colours of Okabe and Ito, which colour-blind people can tell apart. Failures are hatched, too.
 BLUE, GREY = "#0072b2", "#999999"
 COLOURS = {
     "opened": "#009e73", "refused": "#d55e00", "unreachable": "#cc79a7", "unanswered": "#e69f00", "aborted": "#a04000",
@@ -50,11 +55,10 @@ HATCHES = {
     "reset": "////",
 }
 NOT_RESET = [value for value in TERMINATION if value != "reset"]
-CLOSERS = ("client", "server", "both")
 WERE_OPEN = (*OPENED, "not-captured")
 
 Pick = Mapping[str, Sequence[Any]]
-"""Which connections a bar stands for: by column its values; for `start`, `end` and `handshake` from and to in seconds."""
+"""Which connections a bar stands for: by column the values; by `start`, `end` and `handshake` the limits in seconds."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +70,18 @@ class Chart:
 
 
 def charts(connections: pd.DataFrame, translate: Translate = str) -> Iterator[Chart]:
-    """Draw openings and closings over time, who closed first, and handshake times, as far as there are any.
+    """Draw openings and closings over time, who closed first, and handshake times; skip charts that would be empty.
 
     Parameters
     ----------
     connections : pandas.DataFrame
         One row per connection.
-    say : callable
+    translate : callable
         Translates a phrase.
+
+    Yields
+    ------
+    Chart
     """
     if connections.empty:
         return
@@ -85,7 +93,7 @@ def charts(connections: pd.DataFrame, translate: Translate = str) -> Iterator[Ch
     )
     rows["ended"] = rows["seconds"] + rows["duration"].dt.total_seconds()
     with mpl.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has it
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has the glyphs
         yield _openings(rows, translate)
         closed = rows[rows["closed_by"].notna() & ~rows["establishment"].isin(FAILED)]
         if len(closed):
@@ -98,7 +106,7 @@ def charts(connections: pd.DataFrame, translate: Translate = str) -> Iterator[Ch
 
 
 class _Drawing:
-    """A pair of axes, and what their bars stand for."""
+    """A pair of axes, and the connections that its bars stand for."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -109,22 +117,22 @@ class _Drawing:
         self._picks: list[tuple[Pick, str]] = []
 
     def pick(self, bar: Any, pick: Pick, label: str) -> None:
-        """A bar stands for these connections."""
+        """Note which connections a bar stands for."""
         bar.set_gid(f"pick-{len(self._picks)}")
         self._picks.append((pick, label))
 
     def legend(self) -> None:
-        """Above the axes, where it hides nothing."""
+        """Add a legend above the axes, where it hides nothing."""
         self.axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, handlelength=1.2, columnspacing=1.2)
 
     def chart(self, description: str) -> Chart:
-        """What was drawn, without what no page needs, as a part of the page."""
+        """Return the drawing as an element for the page, without metadata and ids."""
         out = StringIO()
-        with mpl.rc_context({"svg.hashsalt": self.title}):  # the same capture gives the same page
+        with mpl.rc_context({"svg.hashsalt": self.title}):  # so that the same capture gives the same page
             self.figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
         svg = re.sub(r"<metadata>.*?</metadata>\s*", "", out.getvalue(), flags=re.DOTALL).replace(INK, "currentColor")
         svg = re.sub(r'<g id="pick-(\d+)">', self._picked, svg)
-        svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # they are the same in all charts
+        svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # all charts have the same ids
         width, height = (round(72 * inches) for inches in SIZE)
         label = escape(f"{self.title}: {description}")
         head = f'<svg class="chart" role="group" aria-label="{label}" viewBox="0 0 {width} {height}">'
@@ -157,16 +165,16 @@ def _closing_picks() -> dict[str, Pick]:
 def _stacks(
     drawing: _Drawing, kinds: pd.Series, seconds: pd.Series, key: str, picks: Mapping[str, Pick], translate: Translate
 ) -> str:
-    """Bars over time, stacked by kind; returns the counts in words."""
+    """Draw bars over time, stacked by kind; return the counts in words."""
     edges = _edges(seconds)
     below = np.zeros(BINS)
-    said = []
+    texts = []
     for kind, pick in picks.items():
         counts = np.histogram(seconds[kinds == kind], edges)[0]
         shown = np.flatnonzero(counts)
         if not len(shown):
             continue
-        said.append(f"{amount(int(counts.sum()))} {translate(kind)}")
+        texts.append(f"{amount(int(counts.sum()))} {translate(kind)}")
         bars = drawing.axes.bar(
             edges[shown], counts[shown], np.diff(edges)[shown] * 0.9, below[shown], align="edge", label=translate(kind),
             color=COLOURS[kind], hatch=HATCHES.get(kind), edgecolor="#ffffff", linewidth=0,
@@ -179,7 +187,7 @@ def _stacks(
     drawing.axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     drawing.legend()
     _time_axis(drawing, translate)
-    return ", ".join(said)
+    return ", ".join(texts)
 
 
 def _closers(rows: pd.DataFrame, translate: Translate) -> Chart:
@@ -187,7 +195,7 @@ def _closers(rows: pd.DataFrame, translate: Translate) -> Chart:
     counts = rows.groupby(["closed_by", rows["termination"] == "reset"], observed=True).size()
     closers = [closer for closer in reversed(CLOSERS) if closer in counts.index.get_level_values(0)]
     left = np.zeros(len(closers))
-    said = []
+    texts = []
     for reset, how in ((False, "FIN"), (True, "reset")):
         numbers = np.array([int(counts.get((closer, reset), 0)) for closer in closers])
         if not numbers.any():
@@ -199,8 +207,8 @@ def _closers(rows: pd.DataFrame, translate: Translate) -> Chart:
         for bar, closer, number in zip(bars, closers, numbers, strict=True):
             if number:
                 ended = ["reset"] if reset else NOT_RESET
-                said.append(f"{translate(closer)}, {translate(how)}: {amount(int(number))}")
-                drawing.pick(bar, {"closed_by": [closer], "termination": ended, "establishment": WERE_OPEN}, said[-1])
+                texts.append(f"{translate(closer)}, {translate(how)}: {amount(int(number))}")
+                drawing.pick(bar, {"closed_by": [closer], "termination": ended, "establishment": WERE_OPEN}, texts[-1])
         left += numbers
     for place, number in enumerate(left):
         drawing.axes.annotate(amount(int(number)), (number, place), (3, 0), textcoords="offset points", va="center", fontsize=8)
@@ -208,7 +216,7 @@ def _closers(rows: pd.DataFrame, translate: Translate) -> Chart:
     drawing.axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     drawing.axes.set_ylim(-0.6, len(closers) - 0.4)
     drawing.legend()
-    return drawing.chart(", ".join(said))
+    return drawing.chart(", ".join(texts))
 
 
 def _distribution(rows: pd.DataFrame, translate: Translate) -> Chart:
@@ -258,7 +266,7 @@ def _handshakes(rows: pd.DataFrame, translate: Translate) -> Chart:
 
 
 def _edges(values: pd.Series[float], space: Callable[..., Any] = np.linspace) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Edges of bins from the least value to the greatest, both within by a hair: seconds are rounded in more than one way."""
+    """Return edges of bins, a little below the least value and above the greatest: the script may round seconds differently."""
     low, high = float(values.min()), float(values.max())
     edges: np.ndarray[Any, np.dtype[np.float64]] = space(low, high if high > low else low + 1, BINS + 1)
     edges[0] *= 1 - 1e-9

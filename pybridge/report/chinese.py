@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # ruff: noqa: RUF001 - Chinese has punctuation of its own
-"""The phrases of ladders and reports in Chinese (simplified), in the terms that its articles and textbooks use."""
+"""The phrases of ladders and reports in simplified Chinese, in the terms of Chinese articles and textbooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pybridge.report.explanations import ANOMALIES, ESTABLISHMENT, TERMINATION
 
 _ESTABLISHMENT = {
     "complete": "已建立；三次握手的三步都被捕获。",
-    "simultaneous": "已建立；两端同时发送 SYN（同时打开，少见但合法）。",
+    "simultaneous": "已建立；两端在收到对方的 SYN 之前都发送了 SYN（同时打开，少见但合法）。",
     "partial": "已建立，但握手不完整：只捕获到一个方向，或捕获点丢包。",
     "refused": "服务器以 RST 回应 SYN：通常该端口没有程序监听，或防火墙拒绝而不是丢弃。",
     "unreachable": "SYN 得到 ICMP 错误：没有路由、主机关机，或防火墙拒绝。",
@@ -33,14 +33,14 @@ _ANOMALIES = {
     "connection-refused": "RST 回应了 SYN：通常该端口没有程序监听，或防火墙拒绝。",
     "unreachable": "ICMP 错误回应了 SYN：没有路由、主机关机，或防火墙拒绝。",
     "handshake-aborted": "握手完成之前出现 RST：客户端放弃、端口扫描，或中间设备。",
-    "simultaneous-open": "两端同时发送 SYN；合法，见于打洞（点对点）。",
-    "simultaneous-close": "两端在得知对方关闭之前都发送了 FIN；合法，通常是两个程序同时结束。",
+    "simultaneous-open": "两端在收到对方的 SYN 之前都发送了 SYN；合法，见于打洞（点对点）。",
+    "simultaneous-close": "两端在收到对方的 FIN 之前都发送了 FIN；合法，通常是两个程序同时结束。",
     "syn-with-data": "SYN 或 SYN-ACK 携带数据：通常是 TCP Fast Open。",
     "half-close-data": "对方关闭其方向之后，这一端仍在发送；合法，通常是应答的剩余部分。",
     "data-after-fin": "数据超出发送方自己的 FIN：有缺陷的协议栈，或注入的报文段。",
     "rst-after-fin": "FIN 之后出现 RST：通常应用程序没有读完到达的数据就关闭。",
     "segment-after-close": "连接结束之后到来的报文段：迟到、重复，或来自不知情的一端。",
-    "port-reuse": "客户端用先前连接的端口打开新连接；合法，若服务器仍记得旧连接则有麻烦。",
+    "port-reuse": "客户端用先前连接的端口打开新连接；合法，但服务器若仍记得旧连接可能会拒绝。",
     "ack-mismatch": "对 SYN 的应答确认了错误的序号：对端仍保留旧连接，或中间设备改写了序号。",
     "invalid-flags": "TCP 从不发送的标志组合：通常是端口扫描或有缺陷的设备。",
     "syn-on-established": "已建立的连接上出现 SYN 或 SYN-ACK：一端重启，或旧的、伪造的报文段。",
@@ -154,7 +154,7 @@ PHRASES: dict[str, str] = {
     "With the plugin:": "装有插件时：",
     "and {groups}, in the table of connections.": "还有 {groups}，见连接表。",
     # slowest
-    "From the first SYN to the third step. A slow answer of the server is time lost between the point of capture and the server, one of the client on the other side; repeated SYNs mean loss.":
+    "From the first SYN to the third step. If the server’s answer is slow, the time was lost between the point of capture and the server; if the client’s is slow, on the other side. Repeated SYNs mean packet loss.":
         "从第一个 SYN 到第三步。服务器应答慢，时间耗在捕获点与服务器之间；客户端应答慢，则耗在另一侧；SYN 重传意味着丢包。",
     "Slowest handshakes, table": "最慢的握手，表格",
     "Slowest first, at most 10": "最慢的在前，至多 10 个",
@@ -171,7 +171,7 @@ PHRASES: dict[str, str] = {
     "Capture": "捕获文件",
     "capture": "个捕获文件",
     "captures": "个捕获文件",
-    "Connections in order, numbered through; last the capture and the number there ({field}). → from the client, ← from the server":
+    "Connections in order, numbered across all captures; the last column is the capture and the number in it ({field}). → from the client, ← from the server":
         "按顺序统一编号的连接；最后一列是捕获文件及其中的编号（{field}）。→ 来自客户端，← 来自服务器",
     "Anomalies, table": "异常，表格",
     "Anomalies found": "发现的异常",
@@ -190,13 +190,13 @@ PHRASES: dict[str, str] = {
     "Connections, table": "连接，表格",
     # ladders
     "{shown} of {all}: failed and anomalous ones first, then in order. To draw another:": "{shown}（共 {all} 个）：失败和异常的在前，其余按顺序。要画其他连接：",
-    "Seq and Ack are relative, as in Wireshark; the smaller line has the numbers of the header. Ladders that are open get printed.":
+    "Seq and Ack are relative, as in Wireshark; the smaller line has the raw numbers of the header. Only ladders that are open are printed.":
         "Seq 和 Ack 是相对值，与 Wireshark 相同；小字一行是首部中的原始序号。展开的时序图会被打印。",
     "Filter": "过滤器",
     "Back to the table": "回到表格",
     "Ladder of connection {stream}": "连接 {stream} 的时序图",
     "Segments of connection {stream}": "连接 {stream} 的报文段",
-    "Times since its first segment; numbers as in the header": "时间从其第一个报文段起；序号为首部原值",
+    "Times since the connection’s first segment; raw numbers of the header": "时间从其第一个报文段起；序号为首部原值",
     "The first {shown}; all of them:": "前 {shown} 个；全部：",
     "Frame": "帧",
     "Time": "时间",
@@ -223,12 +223,12 @@ PHRASES: dict[str, str] = {
         "角色、步骤、状态和异常依据 RFC 9293，描述的是经过捕获点的报文段；主机所见可能不同。已捕获的报文段视为已到达。",
     # the script
     "Search": "搜索",
-    "_MENU_ connections a page": "每页 _MENU_ 个连接",
+    "_MENU_ connections per page": "每页 _MENU_ 个连接",
     "_START_ to _END_ of _TOTAL_": "第 _START_ 至 _END_ 个，共 _TOTAL_ 个",
     "none": "无",
-    "(picked from _MAX_)": "（选自 _MAX_ 个）",
-    "No connection is like that.": "没有这样的连接。",
-    "Picked in the chart:": "图中所选：",
+    "(filtered from _MAX_)": "（选自 _MAX_ 个）",
+    "No connection matches.": "没有这样的连接。",
+    "Selected in the chart:": "图中所选：",
     "Show all": "显示全部",
     "Open connection": "展开连接",
     "This connection is not drawn here. To draw it:": "此连接未画出。要画出它：",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The languages of ladders and reports; flags, states, roles and anomalies are names and the same in all of them."""
+"""The languages of ladders and reports. Flags, states, roles and anomalies are names, and the same in all languages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Language = Literal["en", "zh"]
 Translate = Callable[[str], str]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 TAGS: dict[Language, str] = {"en": "en", "zh": "zh-Hans"}
-"""What HTML and SVG call them (BCP 47): Chinese characters look different in Japanese."""
+"""The language tags of HTML and SVG (BCP 47). `Hans` matters: the same characters look different in Japanese."""
 
 
 def translator(language: Language) -> Translate:
-    """A function from English phrases to those of the language; values are filled in afterwards, by `str.format`.
+    """Return a function that translates English phrases; values are filled in afterwards, by `str.format`.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The HTML report: one page that asks nothing of the network."""
+"""The HTML report: one page that loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -25,19 +25,37 @@ from pybridge.report.charts import charts
 from pybridge.report.explanations import BENIGN_MARK, ESTABLISHMENT, PROBLEM_MARK, TERMINATION
 from pybridge.report.ladder import svg
 from pybridge.report.language import TAGS, Language, Translate, translator
-from pybridge.report.summary import NUMBERS_IN_FILTER, SHOWN, Summary, are_several, lasted, since_first, summary
+from pybridge.report.summary import EXAMPLES_SHOWN, NUMBERS_IN_FILTER, Summary, are_several, lasted, since_first, summary
 from pybridge.tables import frames
 from pybridge.tcp.vocabulary import FAILED
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
 GROUPS_PER_FAILURE = 50
+"""Groups of failed connections that are listed for each kind of failure."""
+
 CONNECTION_ROWS = 10_000
-OPENING = 5  # which of a row's cells
-SEGMENT_ROWS = 60  # of a connection
+"""Connections that the table lists."""
+
+OPENING = 5
+"""Which of a row's cells holds `establishment`."""
+
+SEGMENT_ROWS = 60
+"""Segments that are listed for each ladder."""
+
 LADDERS_OF_A_KIND = 20
-PRINTED_PAGE = 1300  # a higher ladder takes more than a page; Chromium prints over its end unless a new page follows
+"""Ladders of the same failure and anomalies that are chosen before other kinds get their turn."""
+
+PRINTED_PAGE = 1300
+"""Height of a printed page. A higher ladder needs a new page after it, else Chromium prints over its end."""
+
+OPEN_LADDERS = 3
+"""Ladders up to which all are open from the start."""
+
 EXCERPT_CHARTS = 4
-OPEN_LADDERS = 3  # so many ladders or fewer are open from the start
+"""Charts that an excerpt shows."""
+
+EXCERPT_FAILURES = 5
+"""Groups of failed connections that an excerpt shows."""
 
 
 def render(
@@ -51,26 +69,26 @@ def render(
     language: Language = "en",
     facts: Summary | None = None,
 ) -> str:
-    """Write the whole report as one HTML page, which asks nothing of the network and can be read without scripts.
+    """Return the report as one HTML page, which loads nothing from the network and can be read without scripts.
 
     Parameters
     ----------
     segments : pandas.DataFrame
         One row per TCP segment.
     connections : pandas.DataFrame
-        One row per connection, indexed by stream; of several captures see `summary.numbered`.
+        One row per connection, indexed by stream. For several captures, use the result of `summary.numbered`.
     title : str
-        What was captured, usually the name of the file.
+        The heading, usually the name of the file.
     versions : mapping of str to str
-        Programs that took part and their versions, for the foot of the page.
+        Versions of the programs that made the report, by name, for the foot of the page.
     notes : sequence of str, optional
-        Remarks that the reader must know (a capture cut short, for example).
+        Remarks that the reader must see (that the capture is cut short, for example).
     max_ladders : int, default 200
-        Draw at most so many connections; failed and anomalous ones are chosen first.
+        Number of connections to draw at most; failed and anomalous ones are chosen first.
     language : {"en", "zh"}
-        Of what is said on the page; names of states, roles and outcomes stay as they are in the tables.
+        Language of the sentences. Names of states, roles and outcomes stay as they are in the tables.
     facts : Summary, optional
-        If they are known already.
+        Result of `summary`, if the caller has it already.
 
     Returns
     -------
@@ -79,61 +97,43 @@ def render(
     """
     translate = translator(language)
     drawn = _choose(connections, max_ladders)
-    rows = _table_rows(connections.head(CONNECTION_ROWS))
-    script = _script()
-    page = _environment(translate).get_template("report.html.j2")
-    return page.render(
+    template = _environment(translate).get_template("report.html.j2")
+    return template.render(
         language=TAGS[language],
         title=title,
         versions=versions,
         notes=notes,
         facts=facts or summary(segments, connections),
         charts=_charts(connections, translate),
-        rows=rows,
-        data=_json(
-            {
-                "rows": [(*row["cells"], *row["numbers"]) for row in rows],
-                "failed": FAILED,
-                "mark": PROBLEM_MARK,
-                "words": _words(translate),
-            }
-        ),
-        script=Markup(script),  # noqa: S704 - constants
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        table_style=Markup(_bundled("css")),  # noqa: S704 - a constant
         ladders=_ladders(segments, connections, drawn, language, translate) if drawn else [],
-        plain_row=partial(_plain_row, drawn=frozenset(drawn)),
-        several=are_several(connections),
         drawn=frozenset(drawn),
-        listed=frozenset(row["stream"] for row in rows),
         open_ladders=len(drawn) <= OPEN_LADDERS,
-        shown=SHOWN,
+        several=are_several(connections),
+        examples_shown=EXAMPLES_SHOWN,
         groups_per_failure=GROUPS_PER_FAILURE,
         numbers_in_filter=NUMBERS_IN_FILTER,
         establishment=ESTABLISHMENT,
         termination=TERMINATION,
         failed_values=FAILED,
-        ladder_style=Markup(svg.STYLE),  # noqa: S704 - a constant
+        **_table(connections, frozenset(drawn), translate),
+        **_styles_and_script(),
     )
 
 
 def excerpt(segments: pd.DataFrame, connections: pd.DataFrame, *, title: str) -> str:
-    """The verdict, the charts and the first failures, as a part of somebody else's page."""
-    return (
-        _environment(str)
-        .get_template("excerpt.html.j2")
-        .render(
-            title=title,
-            facts=summary(segments, connections),
-            charts=_charts(connections, str, EXCERPT_CHARTS),
-            shown=SHOWN,
-            establishment=ESTABLISHMENT,
-            termination=TERMINATION,
-        )
+    """Return the verdict, the charts and the first failures as an element for another page."""
+    template = _environment(str).get_template("excerpt.html.j2")
+    return template.render(
+        title=title,
+        facts=summary(segments, connections),
+        charts=_charts(connections, str, EXCERPT_CHARTS),
+        failures_shown=EXCERPT_FAILURES,
+        establishment=ESTABLISHMENT,
+        termination=TERMINATION,
     )
 
 
-# What is drawn and listed
+# The parts of the page
 
 
 def _charts(connections: pd.DataFrame, translate: Translate, most: int | None = None) -> list[tuple[str, Markup]]:
@@ -142,7 +142,7 @@ def _charts(connections: pd.DataFrame, translate: Translate, most: int | None = 
 
 
 def _choose(connections: pd.DataFrame, limit: int) -> list[int]:
-    """Streams to draw: failed and anomalous first, of these first some of every kind, then by order."""
+    """Return the streams to draw, in order: failed and anomalous ones first, of these at first only some of every kind."""
     if connections.empty or limit <= 0:
         return []
     failed = connections["establishment"].isin(FAILED)
@@ -162,13 +162,13 @@ def _ladders(
     rows = (row for _, row in connections.loc[streams].iterrows())
     counts, listed = segments["stream"].value_counts(), _segment_rows(segments, streams)
     return [
-        _ladder(svg, row, listed.get(stream, []), int(counts.get(stream, 0)), translate)
-        for svg, stream, row in zip(drawn, streams, rows, strict=True)
+        _ladder(drawing, row, listed.get(stream, []), int(counts.get(stream, 0)), translate)
+        for drawing, stream, row in zip(drawn, streams, rows, strict=True)
     ]
 
 
 def _ladder(
-    svg: str, connection: pd.Series[Any], rows: list[tuple[str, ...]], count: int, translate: Translate
+    drawing: str, connection: pd.Series[Any], rows: list[tuple[str, ...]], count: int, translate: Translate
 ) -> dict[str, Any]:
     return {
         "stream": connection.name,
@@ -182,19 +182,20 @@ def _ladder(
         "details": _details(connection, translate),
         "rows": rows,
         "more": count - len(rows),
-        "tall": _height(svg) > PRINTED_PAGE,
-        "svg": Markup(svg),  # noqa: S704 - ladders escapes all text
+        "tall": _height(drawing) > PRINTED_PAGE,
+        "svg": Markup(drawing),  # noqa: S704 - `ladders` escapes all text
     }
 
 
 def _segment_rows(segments: pd.DataFrame, streams: list[int]) -> dict[int, list[tuple[str, ...]]]:
-    """By stream the first segments as text: frame, time, sender, flags, numbers, role, steps, states, answer, anomalies."""
+    """Return the cells of the first segments of each stream, as text."""
     shown = segments[segments["stream"].isin(streams)]
     shown = shown[shown.groupby("stream").cumcount() < SEGMENT_ROWS]
     since = shown["time"] - shown.groupby("stream")["time"].transform("first")
     columns = [
-        shown["frame"], since.map(duration_text), shown["sender"], shown["tcp_flags"], shown["seq_raw"], shown["ack_raw"], shown["length"],
-        shown["role"], frames.steps(shown), shown["client_state"], shown["server_state"], shown["responds_to"],
+        shown["frame"], since.map(duration_text), shown["sender"], shown["tcp_flags"],
+        shown["seq_raw"], shown["ack_raw"], shown["length"], shown["role"],
+        frames.steps(shown), shown["client_state"], shown["server_state"], shown["responds_to"],
         shown["response_time"].map(duration_text), shown["anomaly"],
     ]  # fmt: skip
     rows: dict[int, list[tuple[str, ...]]] = {}
@@ -209,7 +210,7 @@ def _height(svg: str) -> int:
 
 
 def _details(connection: pd.Series[Any], translate: Translate) -> list[tuple[str, str]]:
-    """List what a connection is described by beside its ladder."""
+    """Return the names and values that stand beside a ladder; missing values are left out."""
     details = [
         ("Closed first by", translate(_as_cell(connection["closed_by"]) or "nobody")),
         ("Handshake", duration_text(connection["handshake_time"])),
@@ -228,7 +229,7 @@ def _details(connection: pd.Series[Any], translate: Translate) -> list[tuple[str
 
 
 def _pair(connection: pd.Series[Any], name: str) -> str:
-    """Client's value / server's value."""
+    """Return, for example, ``1460 / 1440``: the client's value and the server's."""
     return " / ".join(_as_cell(connection[f"{end}_{name}"]) or MISSING for end in ("client", "server"))
 
 
@@ -236,8 +237,25 @@ def _yes_no(value: Any, translate: Translate) -> str:
     return MISSING if pd.isna(value) else translate("yes" if value else "no")
 
 
+def _table(connections: pd.DataFrame, drawn: frozenset[int], translate: Translate) -> dict[str, Any]:
+    """Return the template's values for the table of connections: once for the script as JSON, once for the plain table."""
+    rows = _table_rows(connections.head(CONNECTION_ROWS))
+    data = {
+        "rows": [(*row["cells"], *row["numbers"]) for row in rows],
+        "failed": FAILED,
+        "mark": PROBLEM_MARK,
+        "words": _words(translate),
+    }
+    return {
+        "rows": rows,
+        "listed": frozenset(row["stream"] for row in rows),
+        "plain_row": partial(_plain_row, drawn=drawn),
+        "data": _json(data),
+    }
+
+
 def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
-    """What is listed of each connection: the text of its cells, and the numbers that it is sorted and picked by."""
+    """Return a row for each connection: the texts of its cells, and the numbers for sorting and filtering."""
     if connections.empty:
         return []
     several = are_several(connections)
@@ -275,12 +293,12 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-# The page
+# The template, the script and their filters
 
 
 def _plain_row(row: Mapping[str, Any], drawn: frozenset[int]) -> Markup:
-    """A row of the plain table, in Python: the template takes twenty times as long, which counts for ten thousand rows."""
-    number, *cells = escape("\0".join(row["cells"])).split("\0")  # at once; none of them holds a control character
+    """Return a row of the plain table. For ten thousand rows the template would take twenty times as long."""
+    number, *cells = escape("\0".join(row["cells"])).split("\0")  # all cells at once: none holds a control character
     if row["cells"][OPENING] in FAILED:
         cells[OPENING - 1] = f'<span class="bad">{PROBLEM_MARK} {cells[OPENING - 1]}</span>'
     head = f'<a href="#ladder-{number}">{number}</a>' if row["stream"] in drawn else number
@@ -289,17 +307,17 @@ def _plain_row(row: Mapping[str, Any], drawn: frozenset[int]) -> Markup:
 
 
 def _words(translate: Translate) -> dict[str, Any]:
-    """What the script says, part of it in DataTables' own form."""
+    """Return the texts of the script; those under `table` are for DataTables, by its own keys."""
     return {
         "table": {
             "search": translate("Search"),
-            "lengthMenu": translate("_MENU_ connections a page"),
+            "lengthMenu": translate("_MENU_ connections per page"),
             "info": translate("_START_ to _END_ of _TOTAL_"),
             "infoEmpty": translate("none"),
-            "infoFiltered": translate("(picked from _MAX_)"),
-            "zeroRecords": translate("No connection is like that."),
+            "infoFiltered": translate("(filtered from _MAX_)"),
+            "zeroRecords": translate("No connection matches."),
         },
-        "picked": translate("Picked in the chart:"),
+        "picked": translate("Selected in the chart:"),
         "all": translate("Show all"),
         "open": translate("Open connection"),
         "not_drawn": translate("This connection is not drawn here. To draw it:"),
@@ -308,19 +326,30 @@ def _words(translate: Translate) -> dict[str, Any]:
 
 
 def _json(value: Any) -> Markup:
-    """JSON that can stand in a script element."""
+    """Return JSON that can stand in a script element."""
     text = json.dumps(value, separators=(",", ":"))
     return Markup(re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: S704 - escaped
 
 
+def _styles_and_script() -> dict[str, Any]:
+    """Return the template's values that are the same on every page. The hash allows this script, and no other, to run."""
+    script = _script()
+    return {
+        "script": Markup(script),  # noqa: S704 - a constant
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "table_style": Markup(_bundled("css")),  # noqa: S704 - a constant
+        "ladder_style": Markup(svg.STYLE),  # noqa: S704 - a constant
+    }
+
+
 @cache
 def _script() -> str:
-    """DataTables, of the itables package, with our few lines behind it as one module."""
+    """Return DataTables, from the itables package, and the report's own script after it, as one module."""
     bundle = _bundled("js")
     names = re.search(r"export\s*\{([^}]*)\};?", bundle)
     table = re.search(r"([\w$]+) as default", names[1]) if names else None
     if not names or not table:
-        raise ImportError("itables' bundle of DataTables is not as it was: install itables 2 again.")
+        raise ImportError("The DataTables of this version of itables cannot be used: install itables 2.")
     own = (resources.files("pybridge.report") / "templates" / "report.js").read_text(encoding="utf-8")
     return f"{bundle[: names.start()]}const DataTable={table[1]};\n{own}"
 
@@ -358,7 +387,7 @@ def _environment(translate: Translate) -> Environment:
 
 def _phrase(translate: Translate, template: str, **values: Any) -> Markup:
     """Translate a phrase, and fill in values that are escaped."""
-    return Markup(translate(template)).format(**{name: _printable(value) for name, value in values.items()})  # noqa: S704 - ours
+    return Markup(translate(template)).format(**{name: _printable(value) for name, value in values.items()})  # noqa: S704 - the template is a constant
 
 
 def _printable(value: Any) -> Any:
@@ -366,7 +395,7 @@ def _printable(value: Any) -> Any:
 
 
 def _breakable(text: str) -> str:
-    """An address that may wrap after a colon if it is longer than any of IPv4."""
+    """Return an endpoint that may wrap after a colon, if it is longer than any IPv4 endpoint."""
     return Markup(":<wbr>").join(printable(text).split(":")) if len(text) > len("255.255.255.255:65535") else text
 
 

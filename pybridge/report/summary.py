@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What happened to the connections of a capture, counted: the facts behind the verdict."""
+"""The facts behind the verdict: how the connections of a capture opened and closed, counted."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from pybridge.report.language import Translate
 from pybridge.tcp.vocabulary import BENIGN_ANOMALIES, FAILED, OPENED
 from pybridge.text import amount, endpoint
 
-SLOWEST = 10
-SHOWN = 5  # so many frames or connections of an anomaly are shown
+SLOWEST_SHOWN = 10
+"""Slowest handshakes that are listed."""
+
+EXAMPLES_SHOWN = 5
+"""Frames and connections that are named for each anomaly."""
+
 NUMBERS_IN_FILTER = 50
+"""Frames or streams that a display filter names."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class SlowHandshake:
 
 @dataclass(frozen=True)
 class FailedGroup:
-    """Connections to one port of a server that failed in the same way; `client` if all came from one."""
+    """Connections to one port of a server that failed in the same way; `client` is set if they all came from one."""
 
     establishment: str
     server: str
@@ -51,7 +56,7 @@ class FailedGroup:
 
 @dataclass(frozen=True)
 class Anomaly:
-    """An anomaly with how often it occurs and how to find it."""
+    """An anomaly: how often it occurs, and the display filters that find it."""
 
     name: str
     explanation: str
@@ -63,7 +68,7 @@ class Anomaly:
     fallback_filter: str
 
     def where(self, translate: Translate = str) -> str:
-        """The first frames; the streams if it is on no segment."""
+        """Return the first frames as text, or the first streams if the anomaly is on no segment."""
         if self.frames:
             return _first_of(self.frames)
         return f"{translate('stream' if len(self.streams) == 1 else 'streams')} {_first_of(self.streams)}"
@@ -76,22 +81,22 @@ class Summary:
     Attributes
     ----------
     connections, segments, frames, payload : int
-        Numbers of connections, TCP segments, packets that held them, and bytes of payload.
+        Numbers of connections, of TCP segments, of packets that held them, and of bytes of payload.
     first, last : pandas.Timestamp or None
-        Earliest and latest time of a segment; None without any.
+        Earliest and latest time of a segment; None if there are no segments.
     opened, failed, not_captured : int
-        Connections by what became of their opening; they add up to `connections`.
+        Connections by the outcome of their opening; the three add up to `connections`.
     establishment : dict of str to int
-        Connections by value; values that do not occur are left out.
+        Number of connections by value; values that do not occur are left out.
     open_termination, open_closed_by : dict of str to int
         The same over the connections that were open (`opened` and `not_captured`), so that a refused connection does
         not count as closed by a reset.
     handshake_median, handshake_p95 : pandas.Timedelta or None
-        Of the handshakes that were measured.
+        Median and 95th percentile of the handshakes that were captured from SYN to third step.
     slowest : list of SlowHandshake
     failures : list of FailedGroup
     anomalies : list of Anomaly
-        Problems first, then what is rare but allowed.
+        Problems first, then anomalies that are rare but allowed.
     """
 
     connections: int
@@ -119,7 +124,7 @@ class Summary:
         return size if self.frames == self.segments else f"{size} in {amount(self.frames, 'packet')}"
 
     def verdict(self, translate: Translate = str) -> tuple[str, str, str]:
-        """The first sentence, translated by `translate`, in three parts: before the failures, the failures if any, after them."""
+        """Return the first sentence in three parts: before the failures, the failures if there are any, after them."""
         if self.connections == 0:
             return translate("There is no TCP connection in this capture."), "", ""
         if self.connections == 1 and self.failed:
@@ -154,7 +159,7 @@ def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
     segments : pandas.DataFrame
         One row per TCP segment.
     connections : pandas.DataFrame
-        One row per connection, indexed by stream; of several captures see `numbered`.
+        One row per connection, indexed by stream. For several captures, use the result of `numbered`.
 
     Returns
     -------
@@ -186,14 +191,14 @@ def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
 
 
 def numbered(segments: pd.DataFrame, connections: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables of several captures (`read_all`) with connections numbered through; `tcp_stream` keeps Wireshark's number."""
+    """Return the tables of `read_all` with connections numbered across all captures; `tcp_stream` keeps Wireshark's number."""
     number = connections.index.to_series(index=pd.MultiIndex.from_frame(connections[["capture", "stream"]]))
     streams = number.loc[pd.MultiIndex.from_frame(segments[["capture", "stream"]])].to_numpy()
     return segments.assign(stream=streams), connections.rename(columns={"stream": "tcp_stream"}).rename_axis("stream")
 
 
 def are_several(connections: pd.DataFrame) -> bool:
-    """Whether these are connections of several captures, numbered through: frames and `tcp.stream` then mean nothing alone."""
+    """Whether the connections are from several captures, so that frames and `tcp.stream` mean nothing without the capture."""
     return "tcp_stream" in connections
 
 
@@ -223,20 +228,20 @@ def _was_open(connections: pd.DataFrame) -> pd.DataFrame:
 
 
 def since_first(connections: pd.DataFrame) -> pd.Series[Any]:
-    """How long after the first connection of its capture each begins."""
+    """Return the time from the start of the first connection of the same capture to the start of each."""
     start = connections["start"]
     return start - (start.groupby(connections["capture"]).transform("min") if are_several(connections) else start.min())
 
 
 def lasted(connections: pd.DataFrame) -> pd.Series[Any]:
-    """How long connections lasted; missing for a single segment."""
+    """Return the durations of connections; missing for connections of a single segment."""
     return connections["duration"].where(connections["client_segments"] + connections["server_segments"] > 1)
 
 
 def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
     if connections.empty:
         return []
-    slow = connections[connections["handshake_time"].notna()].nlargest(SLOWEST, "handshake_time")
+    slow = connections[connections["handshake_time"].notna()].nlargest(SLOWEST_SHOWN, "handshake_time")
     return [
         SlowHandshake(
             stream=int(row.Index),
@@ -252,7 +257,7 @@ def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
 
 
 def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
-    """Failed connections, one group for each way of failing and port of a server; the most frequent first."""
+    """Group failed connections by `establishment`, server and port; the most frequent first."""
     if connections.empty:
         return []
     rows = connections.assign(since=since_first(connections), lasted=lasted(connections), stream=connections.index)
@@ -290,17 +295,17 @@ def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
 
 
 def _of_streams(streams: Sequence[int], server: str, port: int) -> str:
-    """A display filter for these connections; for all to the port if they are none or too many to name."""
+    """Return a display filter for connections; for all connections to the port if there are none or too many to name."""
     if 0 < len(streams) <= NUMBERS_IN_FILTER:
         return _members("tcp.stream", streams)
     return f"{'ipv6' if ':' in server else 'ip'}.addr == {server} && tcp.port == {port}"
 
 
 def _anomalies(segments: pd.DataFrame, connections: pd.DataFrame) -> list[Anomaly]:
-    """Anomalies of the segments, and `unreachable`, which only the connections tell."""
+    """Return the anomalies of segments, and `unreachable`, which only connections have."""
     on_segments = _exploded(segments, "anomaly", ["frame", "stream"])
     if are_several(connections):
-        on_segments["frame"] = pd.NA  # means nothing without its capture
+        on_segments["frame"] = pd.NA  # a frame's number means nothing without its capture
     on_connections = _exploded(connections.assign(stream=connections.index), "anomalies", ["stream"])
     names = set(on_segments["name"]) | set(on_connections["name"])
     order = [*ANOMALIES, *sorted(names - set(ANOMALIES))]
@@ -311,7 +316,7 @@ def _anomalies(segments: pd.DataFrame, connections: pd.DataFrame) -> list[Anomal
 
 
 def _exploded(frame: pd.DataFrame, column: str, keep: list[str]) -> pd.DataFrame:
-    """One row for each name in a column of names joined with "+"."""
+    """Return one row for each name in a column of names that are joined with "+"."""
     if frame.empty or column not in frame:
         return pd.DataFrame({"name": [], **{name: [] for name in keep}})
     some = frame.loc[frame[column].notna(), [column, *keep]]
@@ -336,8 +341,8 @@ def _anomaly(name: str, on_segments: pd.DataFrame, on_connections: pd.DataFrame)
 
 
 def _first_of(numbers: Sequence[int]) -> str:
-    """``3, 5, 11``; with dots after the first few."""
-    return ", ".join(map(str, numbers[:SHOWN])) + ("\u00a0…" if len(numbers) > SHOWN else "")
+    """Return, for example, ``3, 5, 11``; with dots after the first few."""
+    return ", ".join(map(str, numbers[:EXAMPLES_SHOWN])) + ("\u00a0…" if len(numbers) > EXAMPLES_SHOWN else "")
 
 
 def _members(name: str, numbers: Sequence[int]) -> str:

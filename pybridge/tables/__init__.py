@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Record batches and DataFrames."""
+"""The tables: their schema, record batches, DataFrames, and files of them (Parquet, Arrow, CSV, JSON).
+
+This package may import `tcp`, `wireshark` and `errors`. Only `frames` and `text_writers` import pandas.
+"""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From which file, and which frame in it, the rows of a merged capture came.
+"""Find the file, and the frame in it, from which each row of a merged capture came.
 
 mergecap leaves the packets of a file in their order, and takes the file whose next packet is the earliest. A packet that is
 earlier than one before it in its file thus comes right behind that: the order is that of the running maxima of the times.

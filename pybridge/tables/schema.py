@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The columns of both tables: names, Arrow types, categories, and which of them can be missing.
 
-A column that cannot be missing is not nullable. `docs/schema.md` says the same for readers, and a test compares the two.
+A column that cannot be missing is not nullable. `docs/schema.md` describes the columns for users, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def _schema(*fields: pa.Field) -> pa.Schema:
         for field in fields
         if (kind := pandas_dtype(field))
     ]
-    about = {"index_columns": [], "column_indexes": [], "columns": columns, "pandas_version": "2.2.0"}
-    return pa.schema(fields, metadata={"pandas": json.dumps(about), "pybridge.schema": SCHEMA_VERSION})
+    metadata = {"index_columns": [], "column_indexes": [], "columns": columns, "pandas_version": "2.2.0"}
+    return pa.schema(fields, metadata={"pandas": json.dumps(metadata), "pybridge.schema": SCHEMA_VERSION})
 
 
 def pandas_dtype(field: pa.Field) -> str | None:

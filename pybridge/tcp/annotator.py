@@ -100,8 +100,7 @@ class Annotator:
                 connection.remember_former(former)
         else:
             former = None
-            if time < connection.first_time:
-                connection.first_time = time
+            connection.first_time = min(connection.first_time, time)
         before = connection.last_time
         if time > before:
             connection.last_time = time

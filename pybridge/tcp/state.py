@@ -91,7 +91,7 @@ class Fin:
         Its receiver shows that it did not arrive (T5).
     """
 
-    __slots__ = ("ack", "acked", "acked_before", "first_time", "frame", "frame_time", "missed", "seq", "sent", "was_acked")
+    __slots__ = ("ack", "acked", "acked_before", "first_time", "frame", "frame_time", "missed", "sent", "seq", "was_acked")
 
     def __init__(self, seq: int, ack: int, acked_before: int | None, frame: int, time: int) -> None:
         self.seq = seq
@@ -112,10 +112,45 @@ class End:
     """One end of a connection (rules X)."""
 
     __slots__ = (
-        "acknowledged", "address", "awaiting", "challenged", "early_ack", "fin", "first_seq", "former", "gap", "gone", "heard", "in_order",
-        "isn", "last_time", "next_sent", "offer", "offered_isn", "offers_ecn", "payload", "phase", "port", "recent", "rejected",
-        "segments", "sent_syn", "spoke", "syn_ack_frame", "syn_ack_sent", "syns", "syn_ack_frame_time", "syn_ack_number", "syn_ack_seen",
-        "syn_frame", "syn_frame_time", "syn_length", "syn_seen", "syn_sent", "syn_time", "was_reset",
+        "acknowledged",
+        "address",
+        "awaiting",
+        "challenged",
+        "early_ack",
+        "fin",
+        "first_seq",
+        "former",
+        "gap",
+        "gone",
+        "heard",
+        "in_order",
+        "isn",
+        "last_time",
+        "next_sent",
+        "offer",
+        "offered_isn",
+        "offers_ecn",
+        "payload",
+        "phase",
+        "port",
+        "recent",
+        "rejected",
+        "segments",
+        "sent_syn",
+        "spoke",
+        "syn_ack_frame",
+        "syn_ack_frame_time",
+        "syn_ack_number",
+        "syn_ack_seen",
+        "syn_ack_sent",
+        "syn_frame",
+        "syn_frame_time",
+        "syn_length",
+        "syn_seen",
+        "syn_sent",
+        "syn_time",
+        "syns",
+        "was_reset",
     )  # fmt: skip
 
     def __init__(self, address: str, port: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a capture is read from: its kind, and the one record that every reader takes."""
+"""The source of a capture: its kind, and the one record that every reader takes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ The keys are the numbers that tshark prints, the values the names that capinfos 
 
 
 class SourceKind(Enum):
-    """What the name of a source stands for."""
+    """The kinds of source that a name can stand for."""
 
     STANDARD_INPUT = "standard input"
     FILE = "file"

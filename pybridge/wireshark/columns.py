@@ -78,7 +78,7 @@ def read_columns(
             count += len(batch)
             yield batch
         process.finish(on_cut_short)
-    if count <= every_packet:  # Wireshark takes what is no capture for one packet
+    if count <= every_packet:  # Wireshark reads a file that is no capture as one packet
         _check_encapsulation(source)
 
 
@@ -129,7 +129,7 @@ def _tabs(fields: Sequence[str]) -> list[str]:
 
 
 def _csv_options(fields: Sequence[str]) -> tuple[pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions]:
-    """Return pyarrow's options for what `_tabs` prints."""
+    """Return pyarrow's options for reading the output of `_tabs`."""
     return (
         pa.csv.ReadOptions(column_names=list(fields), block_size=BLOCK, use_threads=False),
         pa.csv.ParseOptions(delimiter="\t", quote_char=False, double_quote=False, ignore_empty_lines=False),
@@ -194,7 +194,7 @@ class GrowingCapture(TSharkProcess):
         return self
 
     def batches(self, patience: float | None) -> Iterator[pa.RecordBatch | None]:
-        """Yield record batches as `read_columns` does, as they come; None whenever nothing came for so many seconds."""
+        """Yield record batches as `read_columns` does, as they come; yield None whenever nothing came for `patience` seconds."""
         while True:
             ahead = self.begin(os.read, self.output.fileno(), BLOCK)
             while not wait([ahead], timeout=patience).done:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where packets begin in a stream of pcap or pcapng, so that it can go on in another reader.
+"""Find where packets begin in a stream of pcap or pcapng, so that another reader can continue it.
 
 Pure: bytes in, bytes out. Formats: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng.
 """
@@ -8,42 +8,47 @@ from __future__ import annotations
 
 import struct
 
-PCAP_ORDERS = {  # by magic number, for microseconds and nanoseconds
+PCAP_ORDERS = {
     b"\xd4\xc3\xb2\xa1": "<",
     b"\x4d\x3c\xb2\xa1": "<",
     b"\xa1\xb2\xc3\xd4": ">",
     b"\xa1\xb2\x3c\x4d": ">",
 }
+"""Byte orders of pcap, by magic number; two of them stand for microseconds, two for nanoseconds."""
+
 PCAPNG_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
+"""Byte orders of pcapng, by byte-order magic."""
+
 PCAP_HEADER, PACKET_HEADER, BLOCK_HEADER = 24, 16, 12  # bytes
 SECTION, INTERFACE, PACKETS = 0x0A0D0D0A, 1, {2, 3, 6}  # types of blocks
-LARGEST = 1 << 28  # what claims to be larger is no packet
+LARGEST = 1 << 28
+"""Bytes of the largest packet or block; a larger length is an error in the stream."""
 
 
 class Framing:
-    """Finds the packets in a stream.
+    """Splits a stream at the ends of packets.
 
-    In another format, and behind a length that cannot be, there are none: that is handed on as it comes.
+    A stream in another format is passed on as it comes, and so is everything after an impossible length.
 
     Attributes
     ----------
     header : bytes
-        What another reader has to be given before the next packet.
+        The bytes that another reader needs before the next packet.
     """
 
     def __init__(self) -> None:
         self.header = b""
         self._data = bytearray()
         self._order = ""
-        self._blocks = False  # pcapng
+        self._blocks = False  # whether the format is pcapng
         self._lost = False
 
     def add(self, data: bytes) -> None:
-        """Take in what the stream brought."""
+        """Add the next bytes of the stream."""
         self._data += data
 
     def take(self, most: int) -> tuple[bytes, int]:
-        """What has come up to the end of a packet, at most so many of them, and their number."""
+        """Return the bytes up to the end of a packet, of at most `most` packets, and the number of packets in them."""
         at = packets = 0
         while packets < most and (size := self._size(at)) and at + size <= len(self._data):
             packets += self._is_packet(at, size)
@@ -55,11 +60,11 @@ class Framing:
         return taken, packets
 
     def rest(self) -> bytes:
-        """What is left when the stream has ended: nothing, unless it was cut short."""
+        """Return the bytes that are left when the stream has ended: none, unless it was cut short."""
         return bytes(self._data)
 
     def _size(self, at: int) -> int:
-        """Of the header, packet or block that begins there; 0 if that cannot be told, or not yet."""
+        """Return the size of the header, packet or block that begins at `at`; 0 if it is unknown, or not known yet."""
         data = self._data
         if len(data) < at + BLOCK_HEADER or self._lost:
             return 0
@@ -76,7 +81,7 @@ class Framing:
         return 0 if self._lost else size
 
     def _is_packet(self, at: int, size: int) -> bool:
-        """Whether it is one; a header is kept."""
+        """Whether a packet begins at `at`; keep the bytes if it is a header."""
         data = self._data
         if not self._order:
             self.header = bytes(data[at : at + size])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Many files as one capture: mergecap merges them, capinfos looks through each before.
+"""Read many files as one capture: capinfos checks each file, mergecap merges them.
 
-mergecap writes the merged capture to a pipe that tshark reads, so that order and numbers are Wireshark's and no copy lies on
-the disk. It stops at the first packet that it cannot read, hence capinfos.
+mergecap writes the merged capture to a pipe that tshark reads. Thus order and numbers are Wireshark's, and there is no copy on
+the disk. mergecap stops at the first packet that it cannot read: hence the check by capinfos.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _merged(source: str, copies: Path) -> CaptureSource:
         raise CaptureError(f"{source} cannot be read ({error.strerror}): check its name and permissions.") from None
     names = sorted(name for name in names if not os.path.basename(name).startswith(".") and not os.path.isdir(name))
     if not names:
-        raise CaptureError(f"{source} stands for no file: check the folder's or the pattern's name.")
+        raise CaptureError(f"{source} names no file: check the folder's or the pattern's name.")
     files = []
     for name, found in _checked(names, copies).items():
         if isinstance(found, CaptureError):
@@ -97,7 +97,7 @@ def _checked(names: Sequence[str], copies: Path) -> dict[str, MergedFile | Captu
             checked[name] = error
     readable = [name for name in names if name not in checked]
     rows = _capinfos(readable)
-    if rows is None:  # something is wrong with one of them
+    if rows is None:  # at least one file is damaged or no capture
         checked |= {name: _checked_alone(name, copies / str(number)) for number, name in enumerate(readable)}
     else:
         checked |= {name: _file(name, name, row) for name, row in zip(readable, rows, strict=True)}
@@ -134,7 +134,7 @@ def _time(text: str) -> int:
 
 
 def _distinct(files: Iterable[MergedFile]) -> Iterator[MergedFile]:
-    """Yield the files without copies of earlier ones; a file of one packet may be a packet that was captured twice (G8)."""
+    """Yield the files without copies of earlier ones. A copy with one packet stays: it may be a duplicate segment (rule G8)."""
     kept: dict[tuple[int, int, int], list[MergedFile]] = {}
     for file in files:
         alike = kept.setdefault((file.frames, file.first, file.last), [])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Lua plugin and its profile: where they are, and getting them into and out of the user's Wireshark."""
+"""The files of the Lua plugin and its profile: find them, install them into the user's Wireshark, and remove them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROFILE = "TCP Handshake"
 
 
 def path() -> Path:
-    """The plugin's file that came with the package.
+    """Return the path of the plugin that came with the package.
 
     Raises
     ------
@@ -33,18 +33,18 @@ def path() -> Path:
 
 
 def installed() -> Path:
-    """Where the plugin is, or would be, installed: Wireshark's personal folder of Lua plugins."""
+    """Return where the plugin is, or would be, installed: in Wireshark's personal folder of Lua plugins."""
     return installation.personal_plugins() / NAME
 
 
 def is_stale() -> bool:
-    """Whether another version than the package's is installed."""
+    """Whether the installed plugin differs from the one that came with the package."""
     target = installed()
     return target.is_file() and not filecmp.cmp(path(), target, shallow=False)
 
 
 def install() -> Path:
-    """Copy the plugin into Wireshark's personal folder of Lua plugins; returns where it is.
+    """Copy the plugin into Wireshark's personal folder of Lua plugins; return its path.
 
     Raises
     ------
@@ -55,12 +55,12 @@ def install() -> Path:
 
 
 def check() -> str:
-    """Whether the user's tshark loads the installed plugin, and only this; returns the version that it loads.
+    """Check that the user's tshark loads the installed plugin and no other copy; return the version that it loads.
 
     Raises
     ------
     PluginError
-        It does not.
+        tshark does not load the plugin, or there is another copy.
     """
     target = installed()
     for folder in installation.plugin_folders():
@@ -80,12 +80,12 @@ def _is_root() -> bool:
 
 
 def uninstall() -> list[Path]:
-    """Remove the installed plugin and its profile; returns what was removed.
+    """Remove the installed plugin and its profile; return the paths that were removed.
 
     Raises
     ------
     OutputError
-        It cannot be removed.
+        One of them cannot be removed.
     """
     removed = []
     for target in (installed(), installed_profile()):
@@ -103,14 +103,14 @@ def uninstall() -> list[Path]:
 
 
 def installed_profile() -> Path:
-    """Where the configuration profile is, or would be, installed."""
+    """Return where the configuration profile is, or would be, installed."""
     return installation.personal_configuration() / "profiles" / PROFILE
 
 
 def install_profile() -> Path:
-    """Copy the profile to where Wireshark keeps the user's; returns where it is.
+    """Copy the profile to Wireshark's personal profiles; return its folder.
 
-    One that is there is left alone: Wireshark writes what its user changes into it.
+    An installed profile is left as it is, because Wireshark saves the user's changes in it.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def install_profile() -> Path:
 
 
 def profile() -> list[Path]:
-    """The files of the configuration profile that came with the package: columns, colours, filter buttons."""
+    """Return the files of the configuration profile that came with the package: columns, colours, filter buttons."""
     return sorted((path().parent / "profile").iterdir())
 
 
@@ -146,7 +146,7 @@ def _copy(source: Path, target: Path) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{target.parent} cannot be made ({error.strerror}): check its permissions.") from None
+        raise OutputError(f"{target.parent} cannot be created ({error.strerror}): check its permissions.") from None
     with replacing(target) as temporary:
         temporary.write_bytes(source.read_bytes())
     return target

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run one tshark: its options, its pipes, its end, and what its complaints mean.
+"""Run one tshark: its options, its pipes, its end, and the meaning of its messages.
 
 pyshark builds the parameters and supervises the process. The event loop that pyshark needs runs in a worker thread, so that
 it does not matter whether the caller has one running (Jupyter) or none.
@@ -185,7 +185,7 @@ class TSharkProcess(PysharkCapture):
         label = self._source.label
         complaints = "".join(self._errors)
         if self._source.path is not None:
-            complaints = complaints.replace(os.path.realpath(self._source.path), "")  # a file's name says nothing of its state
+            complaints = complaints.replace(os.path.realpath(self._source.path), "")  # a file's name may contain such words, too
         lines = [line.strip() for line in complaints.splitlines() if line.strip() and "This could be dangerous" not in line]
         if self._writer:
             self._check_writer(self.wait(self._writer.wait()))
@@ -205,7 +205,7 @@ class TSharkProcess(PysharkCapture):
             if display_filter:
                 raise FilterError(f"{display_filter!r} is not a display filter ({reason}): try it in Wireshark's filter bar.")
             if "doesn't support" in complaints:
-                raise CaptureError(f"{label} holds what this tshark cannot read ({reason}): try a newer Wireshark.")
+                raise CaptureError(f"{label} has content that this tshark cannot read ({reason}): try a newer Wireshark.")
             raise TSharkError(f"tshark failed on {label}: {reason}.")
 
     def _check_writer(self, status: int) -> None:
@@ -213,20 +213,20 @@ class TSharkProcess(PysharkCapture):
         if status in (0, -getattr(signal, "SIGPIPE", 0)):  # SIGPIPE: tshark stopped reading
             return
         reason = "".join(self._writer_errors).split("\n")[0].strip(". ") or f"status {status}"
-        raise CaptureError(f"{self._source.label} could be read in part only ({reason}): read it again.")
+        raise CaptureError(f"{self._source.label} was read only in part ({reason}): read it again.")
 
     @staticmethod
     def _check_plugin(plugin: Path, lines: Sequence[str]) -> None:
         """Raise if tshark did not load the plugin."""
         reasons = list(lua_errors(lines))
-        ours = next((reason for reason in reasons if _is_about(plugin, reason)), "")
-        if "two protocols with the same" in ours:
+        own_reason = next((reason for reason in reasons if _is_about(plugin, reason)), "")
+        if "two protocols with the same" in own_reason:
             raise PluginError(
                 f"The plugin is also in Wireshark's global plugin folder, {global_plugins()}: "
                 "remove it there, tshark loads it before pybridge's own."
             )
-        if ours:
-            raise PluginError(f"tshark could not load {plugin} ({ours}): install pybridge again, or use the python engine.")
+        if own_reason:
+            raise PluginError(f"tshark could not load {plugin} ({own_reason}): install pybridge again, or use the python engine.")
         if not re.search(rf"{PLUGIN_PROTOCOL}\S* is (neither a field nor|not a valid)", " ".join(lines)):
             return
         if reasons:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From tshark's columns to segments and network errors (rules G1 to G3, N1)."""
+"""Make segments and network errors from tshark's columns (rules G1 to G3, N1)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ import pyarrow.compute as pc
 from pybridge.tcp.model import NetworkError, Offer, Segment
 from pybridge.tcp.vocabulary import RST, SYN
 
-HEADER = ("tcp.srcport", "tcp.dstport", "tcp.stream", "tcp.len", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw")  # G1
+HEADER = ("tcp.srcport", "tcp.dstport", "tcp.stream", "tcp.len", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw")
+"""Fields of a TCP header; a header without one of them is no segment (rule G1)."""
+
 ADDRESSES = ("ip.src", "ip.dst", "ipv6.src", "ipv6.dst")
 OPTIONS = (
     "tcp.option_kind", "tcp.options.mss_val", "tcp.options.wscale.shift", "tcp.options.tfo.request", "tcp.options.tfo.cookie",
     "tcp.options.timestamp.tsval", "tcp.options.timestamp.tsecr",
 )  # fmt: skip
-IDENTITY = ("ip.id", "tcp.options.timestamp.tsval")  # G8
-TIMESTAMP = 1 << 16  # added to tell a timestamp from an identification
+IDENTITY = ("ip.id", "tcp.options.timestamp.tsval")
+"""Fields that tell a copy of a segment from a retransmission (rule G8)."""
+
+TIMESTAMP = 1 << 16
+"""Added to timestamps, so that no timestamp equals an IPv4 identification."""
+
 ICMP = ("icmp.type", "icmp.code", "icmpv6.type")
 FIELDS = (
     *("frame.number", "frame.time_epoch", "%us", HEADER[0], "%ud", *HEADER[1:]),
     *(*OPTIONS, IDENTITY[0], *ICMP, *ADDRESSES),
 )
-"""What to read of each packet (Wireshark field names). Side by side `%us` and `%ud` would get an arrow between them."""
+"""Fields to read of each packet. `%us` and `%ud` must not be neighbours: tshark would print an arrow between them."""
 
 LONGEST_COOKIE = 16  # bytes
 SACK_PERMITTED, TIMESTAMPS = "4", "8"  # option kinds
@@ -34,7 +40,7 @@ FRAGMENTATION_NEEDED = "4"
 
 
 def events(batch: pa.RecordBatch) -> Iterator[Segment | NetworkError]:
-    """Segments and network errors of a block of packets with the columns `FIELDS`, in order."""
+    """Yield the segments and network errors of a block of packets with the columns `FIELDS`, in order."""
     start = 0
     for row in _unusual(batch):
         yield from _usual(batch.slice(start, row - start))
@@ -44,7 +50,7 @@ def events(batch: pa.RecordBatch) -> Iterator[Segment | NetworkError]:
 
 
 def nanoseconds(text: str) -> int:
-    """`frame.time_epoch` as nanoseconds, exactly; 0 for a packet that the capture gives no time."""
+    """Return `frame.time_epoch` as nanoseconds, exactly; 0 for a packet without a time."""
     if not text:
         return 0
     whole, _, fraction = text.partition(".")
@@ -54,7 +60,7 @@ def nanoseconds(text: str) -> int:
 
 
 def _unusual(batch: pa.RecordBatch) -> list[int]:
-    """Rows with several headers, or with an ICMP error: every header has a source port, whatever else it lacks."""
+    """Return the rows with several headers or an ICMP error. Several source ports show several headers, complete or not."""
     several = pc.match_substring(batch.column("tcp.srcport"), ",")
     error = pc.or_(pc.is_valid(batch.column("icmp.type")), pc.is_valid(batch.column("icmpv6.type")))
     found: list[int] = pc.indices_nonzero(pc.or_(pc.fill_null(several, False), error)).to_pylist()
@@ -62,14 +68,14 @@ def _unusual(batch: pa.RecordBatch) -> list[int]:
 
 
 def _usual(batch: pa.RecordBatch) -> Iterator[Segment]:
-    """Rows with at most one header."""
+    """Yield the segments of rows with at most one header."""
     whole = pc.is_valid(batch.column(HEADER[0]))
     for name in HEADER[1:]:
         whole = pc.and_(whole, pc.is_valid(batch.column(name)))
     batch = batch.filter(whole)
     flags = _flags(batch.column("tcp.flags"))
     yield from map(
-        partial(tuple.__new__, Segment),  # as `Segment._make`, without a call in Python
+        partial(tuple.__new__, Segment),  # the same as `Segment._make`, without a call in Python
         zip(
             _integers(batch, "frame.number"),
             times(batch),
@@ -100,13 +106,13 @@ def _integers(batch: pa.RecordBatch, name: str) -> list[int]:
 
 
 def _list(column: pa.Array) -> list[Any]:
-    """The same as `to_pylist` of a column without nulls, or of text, at a fifth of its cost."""
+    """Return the same as `to_pylist`, at a fifth of its cost; only for columns of text, or without nulls."""
     values: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
     return values
 
 
 def times(batch: pa.RecordBatch) -> list[int]:
-    """Of each packet of a block, nanoseconds since the epoch; 0 for one that the capture gives no time."""
+    """Return the time of each packet of a block, in nanoseconds since the epoch; 0 for a packet without a time."""
     texts = pc.fill_null(batch.column("frame.time_epoch"), "")
     if pc.all(pc.match_substring_regex(texts, r"^(\d{1,9}|[1-8]\d{9})\.\d{9}$")).as_py():
         return _list(pc.cast(pc.replace_substring(texts, ".", "", max_replacements=1), pa.int64()))
@@ -114,7 +120,7 @@ def times(batch: pa.RecordBatch) -> list[int]:
 
 
 def _addresses(batch: pa.RecordBatch, name: str) -> list[str]:
-    """Trimmed, and each address one object: tshark pads them, and a capture repeats them."""
+    """Return addresses without the padding of tshark; equal addresses are one object, which saves memory."""
     encoded = pc.fill_null(batch.column(name), "").dictionary_encode()
     names = [text.strip() for text in encoded.dictionary.to_pylist()]
     return [names[index] for index in _list(encoded.indices)]
@@ -135,7 +141,7 @@ def _identities(batch: pa.RecordBatch, flags: list[int]) -> list[int | None]:
 
 
 def _identity(identification: str | None, flags: int, timestamp: str | None) -> int | None:
-    """G8."""
+    """Return a number that only copies of the same segment share, or None (rule G8)."""
     value = _identification(identification) if identification else 0
     if value:
         return value
@@ -158,13 +164,13 @@ def _offer(
     tsval: str | None,
     tsecr: str | None,
 ) -> Offer:
-    """C12, C13."""
-    found = (kinds or "").split(",")
+    """Return the options of a SYN or SYN-ACK (rules C12, C13 and H10)."""
+    present = (kinds or "").split(",")
     return Offer(
         mss=int(mss.partition(",")[0]) if mss else None,
         window_scale=int(window_scale.partition(",")[0]) if window_scale else None,
-        sack_permitted=SACK_PERMITTED in found,
-        timestamps=TIMESTAMPS in found,
+        sack_permitted=SACK_PERMITTED in present,
+        timestamps=TIMESTAMPS in present,
         fast_open=_fast_open(request, cookie),
         tsval=int(tsval.partition(",")[0]) if tsval else None,
         tsecr=int(tsecr.partition(",")[0]) if tsecr else None,
@@ -172,7 +178,7 @@ def _offer(
 
 
 def _fast_open(request: str | None, cookie: str | None) -> str | None:
-    """C12: what is longer than RFC 7413 lets a cookie be is none."""
+    """Return the cookie of TCP Fast Open as text, `request`, or None; RFC 7413 allows no longer cookie (rule C12)."""
     if cookie:
         first = cookie.partition(",")[0].replace(":", "")  # Wireshark 4.4 puts colons between the bytes
         return first if len(first) <= 2 * LONGEST_COOKIE else None
@@ -180,7 +186,7 @@ def _fast_open(request: str | None, cookie: str | None) -> str | None:
 
 
 def _expand(row: dict[str, str | None]) -> Iterator[Segment | NetworkError]:
-    """G2, G3, N1: a packet with several headers, or with an ICMP error."""
+    """Yield the events of a packet with several headers, or with an ICMP error (rules G2, G3, N1)."""
     values = {name: text.split(",") if (text := row[name]) else [] for name in (*HEADER, *ICMP, *ADDRESSES)}
     counts = [len(values[name]) for name in HEADER]
     count = min(counts)
@@ -198,7 +204,7 @@ def _expand(row: dict[str, str | None]) -> Iterator[Segment | NetworkError]:
         return
     if version and len(set(counts)) > 1:
         return
-    single = len(values["tcp.srcport"]) == 1  # C12, G8
+    single = len(values["tcp.srcport"]) == 1  # else the options are of an unknown header (rules C12, G8)
     sources, destinations = [(row["%us"] or "").strip()] * count, [(row["%ud"] or "").strip()] * count
     for family in ("ipv6", "ip") if count > 1 else ():
         if len(values[f"{family}.src"]) == len(values[f"{family}.dst"]) == count:
@@ -214,7 +220,7 @@ def _expand(row: dict[str, str | None]) -> Iterator[Segment | NetworkError]:
 
 
 def _error_version(values: dict[str, list[str]]) -> str | None:
-    """N1: `ip` or `ipv6` if the packet is an error of that ICMP, else None."""
+    """Return `ip` or `ipv6` if the packet is an error of that version's ICMP, else None (rule N1)."""
     for kind, code in zip(values["icmp.type"], values["icmp.code"] or [""], strict=False):
         if kind in ("11", "12") or (kind == "3" and code != FRAGMENTATION_NEEDED):
             return "ip"

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What goes wrong is one clear sentence, an exit status, and nothing left behind."""
+"""An error is one clear sentence and an exit status, and leaves nothing behind."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -13,18 +12,14 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 import pybridge
-from pybridge.engine import EngineName
-from pybridge.wireshark import plugin_files
 from pybridge.wireshark.plugin_engine import PluginEngine
 from tests.conftest import Run
-from tools.goldens.listing import GOLDEN, find
+from tools.goldens.listing import find
 
 ENGINES = ["python", "plugin"]
-DISSECTOR = 'p = Proto("tcp_handshake", "x") function p.dissector(_, _, tree) {} end register_postdissector(p, true)'
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -37,6 +32,7 @@ def sentence(run: Run, *arguments: str | Path, status: int = 2, **environment: s
     return line
 
 
+@pytest.mark.tshark
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("name", "content", "said"),
@@ -46,7 +42,7 @@ def sentence(run: Run, *arguments: str | Path, status: int = 2, **environment: s
         ("text.pcap", b"Hello, this is certainly no capture.", "is not a capture that tshark understands"),
     ],
 )
-def test_what_is_no_capture_is_said_so(
+def test_a_file_that_is_no_capture_is_named_with_the_reason(
     run: Run, tmp_path: Path, name: str, content: bytes | None, said: str, engine: str
 ) -> None:
     if content is not None:
@@ -54,16 +50,20 @@ def test_what_is_no_capture_is_said_so(
     assert f"{name} {said}" in sentence(run, "segments", name, "--engine", engine)
 
 
-def test_a_folder_is_said_to_be_one(run: Run, tmp_path: Path) -> None:
+def test_a_folder_is_refused_where_a_file_is_expected(run: Run, tmp_path: Path) -> None:
     assert "is a folder" in sentence(run, "live", tmp_path)
 
 
-def test_a_capture_without_read_permission_is_said_so(tmp_path: Path) -> None:
+def test_escape_sequences_in_a_file_name_are_escaped_in_messages(run: Run) -> None:
+    assert "\\x1b[31mred does not exist" in sentence(run, "segments", "\x1b[31mred")
+
+
+def test_a_capture_without_read_permission_is_named_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "secret.pcapng"
     shutil.copy(find("refused.pcapng"), path)
     path.chmod(0)
     tmp_path.chmod(0o755)
-    # As root everything is readable: the check runs in a child that has given up its rights after importing.
+    # Root can read everything, so the check runs in a child that drops its rights after importing.
     program = (
         "import os; from pybridge.errors import CaptureError; from pybridge.wireshark.capture_source import check_file\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setegid(65534); os.seteuid(65534)\n"
@@ -77,28 +77,32 @@ def test_a_capture_without_read_permission_is_said_so(tmp_path: Path) -> None:
         script, capture_output=True, text=True, check=True, env=environment, preexec_fn=lambda: os.fchdir(descriptor)
     )
     os.close(descriptor)
-    assert "secret.pcapng cannot be read (Permission denied): check its name and permissions.\n" == done.stdout
+    assert done.stdout == "secret.pcapng cannot be read (Permission denied): check its name and permissions.\n"
 
 
+@pytest.mark.tshark
 @pytest.mark.parametrize("engine", ENGINES)
 def test_of_a_capture_cut_short_all_whole_packets_are_annotated(run: Run, tmp_path: Path, engine: str) -> None:
     (tmp_path / "cut.pcapng").write_bytes((find("article-wget.pcapng")).read_bytes()[:-40])
     done = run("segments", "cut.pcapng", "--format", "csv", "--engine", engine)
-    assert (0, 10) == (done.returncode, len(done.stdout.splitlines()))  # the head and nine of ten
-    assert "pybridge: cut.pcapng ends in the middle of a packet: all whole packets before that were annotated.\n" == done.stderr
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 10)  # the heading and nine of ten segments
+    assert done.stderr == "pybridge: cut.pcapng ends in the middle of a packet: all whole packets before that were annotated.\n"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_capture_without_tcp_gives_empty_tables_with_all_types(engine: EngineName) -> None:
-    empty, full = pybridge.read(find("no-tcp.pcapng"), engine), pybridge.read(find("article-wget.pcapng"), engine)
-    assert (0, 0) == (len(empty.segments), len(empty.connections))
-    pd.testing.assert_series_equal(full.segments.dtypes, empty.segments.dtypes)
-    pd.testing.assert_series_equal(full.connections.dtypes, empty.connections.dtypes)
-    assert full.connections.index.dtype == empty.connections.index.dtype
+@pytest.mark.tshark
+def test_a_frame_that_does_not_exist_raises_an_error_with_its_number() -> None:
+    with pytest.raises(pybridge.CaptureError, match="has no frame 99"):
+        pybridge.read(find("refused.pcapng")).packet(99)
+
+
+@pytest.mark.tshark
+def test_a_connection_that_does_not_exist_raises_an_error_with_its_number() -> None:
+    with pytest.raises(KeyError, match="has no connection 7"):
+        pybridge.read(find("refused.pcapng")).ladder(7)
 
 
 def script(folder: Path, text: str) -> str:
-    """A `tshark` of this content; the PATH on which only it is found."""
+    """Write a `tshark` with this content; return a PATH with nothing else."""
     folder.mkdir()
     path = folder / "tshark"
     path.write_text(f"#!/bin/sh\n{text}\n")
@@ -106,7 +110,7 @@ def script(folder: Path, text: str) -> str:
     return str(folder)
 
 
-def test_without_tshark_one_learns_what_to_install(run: Run, tmp_path: Path) -> None:
+def test_without_tshark_the_message_says_what_to_install(run: Run, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     said = sentence(run, "segments", find("refused.pcapng"), PATH=str(tmp_path / "nothing"))
     assert "tshark was not found: install Wireshark 4.0 or later" in said
@@ -119,7 +123,8 @@ def test_a_tshark_that_is_too_old_is_named_with_its_version(run: Run, tmp_path: 
     )
 
 
-def test_a_tshark_that_ignores_the_plugin_is_never_taken_for_agreement(run: Run, tmp_path: Path) -> None:
+@pytest.mark.tshark
+def test_a_tshark_that_ignores_the_plugin_is_an_error_and_no_agreement(run: Run, tmp_path: Path) -> None:
     drop = (
         'for a; do shift; case "$a" in -X) ;; lua_script:*) ;; *) set -- "$@" "$a" ;; esac; done\n'
         f'exec {shutil.which("tshark")} "$@"'
@@ -130,9 +135,13 @@ def test_a_tshark_that_ignores_the_plugin_is_never_taken_for_agreement(run: Run,
             run, "segments", find(f"{name}.pcapng"), "--engine", "plugin", PATH=deaf
         )
     done = run("verify", find("refused.pcapng"), PATH=deaf)
-    assert (2, "0 agree, 0 differ, 1 could not be read.\n") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, "0 agree, 0 differ, 1 could not be read.\n")
 
 
+DISSECTOR = 'p = Proto("tcp_handshake", "x") function p.dissector(_, _, tree) {} end register_postdissector(p, true)'
+
+
+@pytest.mark.tshark
 @pytest.mark.parametrize(
     "lua",
     [
@@ -143,76 +152,68 @@ def test_a_tshark_that_ignores_the_plugin_is_never_taken_for_agreement(run: Run,
     ],
     ids=["does not parse", "fails when loaded", "fails on a packet", "says nothing"],
 )
-def test_a_plugin_that_fails_is_said_so(tmp_path: Path, lua: str) -> None:
+def test_a_plugin_that_fails_raises_a_plugin_error(tmp_path: Path, lua: str) -> None:
     broken = tmp_path / "broken.lua"
     broken.write_text(lua)
     with pytest.raises(pybridge.PluginError):
         pybridge.read(find("refused.pcapng"), PluginEngine(broken))
 
 
-def test_a_stale_copy_in_the_personal_folder_does_no_harm(run: Run, tmp_path: Path) -> None:
+@pytest.mark.tshark
+def test_a_stale_plugin_in_the_personal_folder_changes_nothing(run: Run, tmp_path: Path) -> None:
     installed = Path(run("plugin", "install").stdout.splitlines()[0])
     installed.write_text('local p = Proto("tcp_handshake", "stale")\nregister_postdissector(p)')
     done = run("verify", find("article-wget.pcapng"))
-    assert (0, "1 agree, 0 differ, 0 could not be read.\n") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (0, "1 agree, 0 differ, 0 could not be read.\n")
 
 
-def test_a_config_ini_in_the_working_directory_does_no_harm(run: Run, tmp_path: Path) -> None:
+@pytest.mark.tshark
+def test_a_config_ini_in_the_working_directory_is_ignored(run: Run, tmp_path: Path) -> None:
     (tmp_path / "config.ini").write_text("[someone else]\nkey = value\n")
-    assert 0 == run("verify", find("refused.pcapng")).returncode
+    assert run("verify", find("refused.pcapng")).returncode == 0
     (tmp_path / "config.ini").write_text("no section at all")
-    assert 0 == run("verify", find("refused.pcapng")).returncode
-
-
-@pytest.mark.parametrize(
-    "name", ["with space.pcapng", "-o.pcapng", "'quo\"ted.pcapng", "näme 三次.pcapng", "semi;colon $(x).pcapng"]
-)
-def test_any_file_name_will_do(run: Run, tmp_path: Path, name: str) -> None:
-    shutil.copy(find("refused.pcapng"), tmp_path / name)
-    for engine in ENGINES:
-        assert ",refused,reset," in run("connections", "--format", "csv", "--engine", engine, "--", name).stdout
-    assert 0 == run("report", "--", name).returncode
-
-
-def test_a_hostile_file_name_cannot_steer_the_terminal(run: Run) -> None:
-    assert "\\x1b[31mred does not exist" in sentence(run, "segments", "\x1b[31mred")
+    assert run("verify", find("refused.pcapng")).returncode == 0
 
 
 @pytest.mark.parametrize("out", ["missing/x.csv", "folder"])
-def test_where_nothing_can_be_written_is_said_before_the_work_and_leaves_nothing(run: Run, tmp_path: Path, out: str) -> None:
+def test_an_output_that_cannot_be_written_is_reported_before_the_work_and_leaves_nothing(
+    run: Run, tmp_path: Path, out: str
+) -> None:
     (tmp_path / "folder").mkdir()
     before = sorted(tmp_path.rglob("*"))
     for command in ("segments", "report"):
         assert f"{out} cannot be written" in sentence(run, command, find("refused.pcapng"), "-o", out)
-    assert before == sorted(tmp_path.rglob("*"))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_full_disk_is_said_so(tmp_path: Path) -> None:
+@pytest.mark.tshark
+def test_a_full_disk_is_reported_in_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pybridge", "segments", str(find("refused.pcapng"))]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
-    assert 2 == done.returncode
+    assert done.returncode == 2
     assert done.stderr.startswith("pybridge: The output cannot be written (No space left on device): free some space")
-    assert 1 == len(done.stderr.splitlines())
-
-
-def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m pybridge segments {GOLDEN}/*/*.pcapng --format csv 2>err | head -1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=True)
-    head, status = done.stdout.splitlines()
-    assert head.startswith("capture,frame,time")
-    assert "0" == status
-    assert "" == (tmp_path / "err").read_text()
+    assert len(done.stderr.splitlines()) == 1
 
 
 def long_capture(folder: Path) -> Path:
     path = folder / "long.pcapng"
     subprocess.run(["mergecap", "-a", "-F", "pcapng", "-w", str(path), *[str(find("article-ssh.pcapng"))] * 400], check=True)
     content = path.read_bytes()
-    path.write_bytes(content * 60)  # pcapng files one after the other are one pcapng file
+    path.write_bytes(content * 60)  # concatenated pcapng files are a pcapng file
     return path
 
 
+def children(path: Path) -> list[str]:
+    """Return the commands of all tshark processes that read this capture."""
+    commands = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            commands.append(entry.read_bytes().decode(errors="replace"))
+    return [command for command in commands if command.partition("\0")[0].endswith("tshark") and str(path) in command]
+
+
+@pytest.mark.tshark
 @pytest.mark.parametrize("signalled", ["the process", "its group"])
 def test_ctrl_c_leaves_no_tshark_and_no_file(tmp_path: Path, signalled: str) -> None:
     path = long_capture(tmp_path)
@@ -226,7 +227,7 @@ def test_ctrl_c_leaves_no_tshark_and_no_file(tmp_path: Path, signalled: str) -> 
         text=True,
         start_new_session=True,
         env=os.environ | {"TMPDIR": str(scratch)},
-        # Where the tests run in the background, Ctrl-C is ignored, and pybridge would rightly honour that.
+        # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread
     )
     deadline = time.monotonic() + 30
@@ -236,51 +237,7 @@ def test_ctrl_c_leaves_no_tshark_and_no_file(tmp_path: Path, signalled: str) -> 
     time.sleep(0.5)
     (os.kill if signalled == "the process" else os.killpg)(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=30)
-    assert (130, "pybridge: Interrupted.\n") == (process.returncode, said)
-    assert [] == children(path)
-    assert [] == list(scratch.iterdir())
-    assert ["long.pcapng", "scratch"] == sorted(entry.name for entry in tmp_path.iterdir())
-
-
-def children(path: Path) -> list[str]:
-    """Every tshark that reads this capture."""
-    commands = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            commands.append(entry.read_bytes().decode(errors="replace"))
-    return [command for command in commands if command.partition("\0")[0].endswith("tshark") and str(path) in command]
-
-
-def test_reading_works_inside_a_running_event_loop() -> None:
-    async def inside() -> int:
-        return len(pybridge.read(find("refused.pcapng")).segments)
-
-    assert 2 == asyncio.run(inside())
-
-
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="pyshark 0.6 by itself does not run on Python 3.14")
-def test_reading_works_beside_a_pyshark_of_the_application(tmp_path: Path) -> None:
-    program = (
-        "import pyshark, pybridge\n"
-        f"path = {str(find('refused.pcapng'))!r}\n"
-        "capture = pyshark.FileCapture(path)\n"
-        "first = len(list(capture))\n"
-        "capture.close()\n"
-        "print(first, len(pybridge.read(path).segments), pybridge.read(path).packet(2).tcp.dstport)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert ("2 2 50000\n", "") == (done.stdout, done.stderr)
-
-
-def test_a_packet_that_is_not_there_is_said_so() -> None:
-    with pytest.raises(pybridge.CaptureError, match="has no frame 99"):
-        pybridge.read(find("refused.pcapng")).packet(99)
-
-
-def test_a_connection_that_is_not_there_is_said_so() -> None:
-    with pytest.raises(KeyError, match="has no connection 7"):
-        pybridge.read(find("refused.pcapng")).ladder(7)
-
-
-def test_the_plugin_comes_with_the_package() -> None:
-    assert plugin_files.NAME == plugin_files.path().name
+    assert (process.returncode, said) == (130, "pybridge: Interrupted.\n")
+    assert children(path) == []
+    assert list(scratch.iterdir()) == []
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["long.pcapng", "scratch"]

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A cluster of real worker processes gives what one machine gives, whatever happens to a worker or a file."""
+"""A cluster of real worker processes gives the tables of one machine, also when a worker is killed or a file is damaged."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,8 @@ from packaging.version import Version
 import pybridge
 import pybridge.distributed
 from pybridge.examples import traffic
+
+pytestmark = [pytest.mark.cluster, pytest.mark.tshark]
 
 FRAMES = 6000
 PIECES = 50
@@ -44,7 +45,7 @@ def whole(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[distributed.Client]:
-    """Two worker processes; their tshark tells who runs it, and kills the first that opens a file with `fatal` in its name."""
+    """Start two workers; their tshark logs its worker, and kills the first one that opens a file with `fatal` in its name."""
     wrapper = folder / "bin" / "tshark"
     wrapper.parent.mkdir()
     wrapper.write_text(TSHARK.format(folder=folder, tshark=shutil.which("tshark")))
@@ -61,14 +62,16 @@ def cluster(workers: int, path: str) -> Iterator[distributed.Client]:
         processes=True,
         dashboard_address=":0",
         env={"PATH": path},
-        preload=["pybridge.distributed"],  # else a new worker's threads import it at the same time, which Python 3.14 can refuse
+        preload=[
+            "pybridge.distributed"
+        ],  # else two threads of a new worker import it at the same time, which Python 3.14 can refuse
     )
     with local, distributed.Client(local) as client:
         yield client
 
 
 def cut(whole: Path, folder: Path, *frames: str) -> list[str]:
-    """A file for each of these ranges of frames, in the order of the list."""
+    """Write a file for each of these ranges of frames, in the order of the list."""
     folder.mkdir()
     paths = []
     for number, some in enumerate(frames):
@@ -78,18 +81,18 @@ def cut(whole: Path, folder: Path, *frames: str) -> list[str]:
 
 
 def assert_same(found: pybridge.distributed.Captures, whole: Path, *, other_frames: bool = False) -> None:
-    """The tables are those of the whole capture, read on this machine, but for the connections' names."""
+    """Assert that the tables are those of the whole capture read on this machine, apart from the names of connections."""
     expected = pybridge.read(whole, progress=False)
     segments, connections = dask.compute(found.segments, found.connections)
-    if other_frames:  # the order of the one partition says which is which
+    if other_frames:  # one partition: the order tells which frame is which
         numbers = dict(zip(segments["frame"], expected.segments["frame"], strict=True))
         for name in ("frame", "responds_to"):
             segments[name] = segments[name].map(numbers).astype(segments[name].dtype)
     segments = segments.sort_values("frame", ignore_index=True)
     streams = dict(zip(segments.pop("connection"), expected.segments.pop("stream"), strict=True))
-    pd.testing.assert_frame_equal(expected.segments, segments)
+    pd.testing.assert_frame_equal(segments, expected.segments)
     connections.index = connections.index.map(streams).rename("stream")
-    pd.testing.assert_frame_equal(expected.connections, connections.sort_index())
+    pd.testing.assert_frame_equal(connections.sort_index(), expected.connections)
 
 
 def test_a_capture_cut_into_fifty_files_gives_the_tables_of_the_whole_though_a_worker_is_killed(
@@ -100,7 +103,7 @@ def test_a_capture_cut_into_fifty_files_gives_the_tables_of_the_whole_though_a_w
     paths[20] = str(Path(paths[20]).rename(tmp_path / "pieces" / "fatal.pcapng"))
     found = pybridge.distributed.read(paths, client)
     assert (folder / "killed").exists()
-    assert (PIECES, 0) == (len(found.files), len(found.problems))
+    assert (len(found.files), len(found.problems)) == (PIECES, 0)
     assert_same(found, whole)
 
 
@@ -121,11 +124,11 @@ def test_tables_go_to_parquet_by_partition_and_name_connections_alike_however_ma
         found.segments.to_parquet(tmp_path / "segments", write_index=False, compute=False),
         found.connections.to_parquet(tmp_path / "connections", compute=False),
     )
-    pd.testing.assert_frame_equal(segments.reset_index(drop=True), pd.read_parquet(tmp_path / "segments"))
-    pd.testing.assert_frame_equal(connections, pd.read_parquet(tmp_path / "connections"))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "segments"), segments.reset_index(drop=True))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "connections"), connections)
     (again,) = dask.compute(pybridge.distributed.read([whole], client, npartitions=2).connections)
-    pd.testing.assert_frame_equal(connections.sort_index(), again.sort_index())
-    assert [3, 3] == [len(list((tmp_path / name).glob("*.parquet"))) for name in ("segments", "connections")]
+    pd.testing.assert_frame_equal(again.sort_index(), connections.sort_index())
+    assert [len(list((tmp_path / name).glob("*.parquet"))) for name in ("segments", "connections")] == [3, 3]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def test_files_are_put_in_order_as_mergecap_does(
     for number, ranges in enumerate(frames):
         parts = cut(whole, tmp_path / f"parts{number}", *ranges.split())
         paths.append(str(tmp_path / f"{number}.pcapng"))
-        subprocess.run(["mergecap", "-a", "-w", paths[-1], *parts], check=True)  # one after the other: editcap would keep order
+        subprocess.run(["mergecap", "-a", "-w", paths[-1], *parts], check=True)  # concatenated: editcap would sort the frames
     subprocess.run(["mergecap", "-w", tmp_path / "merged.pcapng", *paths], check=True)
     found = pybridge.distributed.read(paths, client, npartitions=1)
     assert_same(found, tmp_path / "merged.pcapng", other_frames=True)
@@ -166,7 +169,7 @@ def test_bad_files_are_named_and_the_rest_is_done(client: distributed.Client, wh
         strict=True,
     ):
         assert f"{path} {reason}" in problem
-    assert [300, 0, 0, 0, 0, 99] == found.files["frames"].tolist()
+    assert found.files["frames"].tolist() == [300, 0, 0, 0, 0, 99]
     subprocess.run(["editcap", "-r", whole, tmp_path / "readable.pcapng", "1-399"], check=True)
     assert_same(found, tmp_path / "readable.pcapng")
 
@@ -178,7 +181,7 @@ def test_a_file_is_dissected_where_it_lies(client: distributed.Client, whole: Pa
     pybridge.distributed.read(where, client)
     log = (folder / "log").read_text().splitlines()
     ran = {path: int(line.split()[0]) for line in log for path in paths if line.endswith(path)}
-    assert {path: workers[worker] for path, worker in where.items()} == ran
+    assert ran == {path: workers[worker] for path, worker in where.items()}
 
 
 def test_a_worker_without_tshark_is_named(whole: Path, tmp_path: Path) -> None:
@@ -194,12 +197,6 @@ def test_a_worker_with_another_tshark_is_named(client: distributed.Client, whole
         future.result()
 
 
-def test_no_path_is_said_so(client: distributed.Client) -> None:
+def test_an_empty_list_of_paths_is_an_error(client: distributed.Client) -> None:
     with pytest.raises(ValueError, match="name at least one"):
         pybridge.distributed.read([], client)
-
-
-def test_pybridge_does_without_dask() -> None:
-    script = "import sys; sys.modules['dask'] = None; import pybridge.cli, pybridge.capture, pybridge.distributed"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert "ImportError: pybridge.distributed needs Dask: pip install 'pybridge-tcp[distributed]'." in done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rows that went from one process to another give back what tshark said."""
+"""Rows that went from one process to another give the same events as tshark's output."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pybridge.wireshark.capture_source import CaptureSource
 from pybridge.wireshark.columns import read_columns
 from tools.goldens.listing import REAL, find
 
+pytestmark = pytest.mark.tshark
+
 
 def packets(path: Path) -> list[pa.RecordBatch]:
     return list(read_columns(CaptureSource(str(path), str(path)), segments.FIELDS, every_packet=True))
@@ -25,22 +27,22 @@ def packets(path: Path) -> list[pa.RecordBatch]:
     [REAL / "fast-open.pcapng", *map(find, ["amsdu.pcapng", "duplicate-ipv6.pcapng", "6in4.pcapng"])],
     ids=lambda path: path.stem,
 )
-def test_events_are_the_same_afterwards(path: Path) -> None:
+def test_rows_give_the_same_events_after_transport(path: Path) -> None:
     (batch,) = packets(path)
     table = pa.Table.from_batches([rows.FileRows(0).rows(batch)])
-    assert list(segments.events(batch)) == [row.event for block in rows.in_order(table) for row in block]
+    assert [row.event for block in rows.in_order(table) for row in block] == list(segments.events(batch))
 
 
 def test_both_directions_and_an_error_about_them_are_one_flow() -> None:
     (batch,) = packets(find("icmp-host-unreachable.pcapng"))
     (block,) = rows.in_order(pa.Table.from_batches([rows.FileRows(0).rows(batch)]))
-    assert {"Segment", "NetworkError"} == {type(row.event).__name__ for row in block}
-    assert 1 == len({row.flow for row in block})
+    assert {type(row.event).__name__ for row in block} == {"Segment", "NetworkError"}
+    assert len({row.flow for row in block}) == 1
 
 
-def test_a_time_that_no_table_can_hold_is_the_nearest() -> None:
+def test_a_time_beyond_the_range_of_the_table_becomes_the_nearest() -> None:
     (batch,) = packets(find("refused.pcapng"))
     place = batch.schema.names.index("frame.time_epoch")
     far = batch.set_column(place, "frame.time_epoch", pa.array(["-99999999999.5", "99999999999.5"]))
     columns = rows.FileRows(0).rows(far).to_pydict()
-    assert [schema.EARLIEST, schema.LATEST] == columns["time"] == columns["order"]
+    assert columns["time"] == columns["order"] == [schema.EARLIEST, schema.LATEST]

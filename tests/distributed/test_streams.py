@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Over the borders of files, connections begin where Wireshark begins a stream within one (G4)."""
+"""Across files, a connection begins where Wireshark would begin a stream in one file (G4)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from pybridge.wireshark import segments
 from pybridge.wireshark.capture_source import CaptureSource
 from pybridge.wireshark.columns import read_columns
 from pybridge.wireshark.installation import tshark_version
-from tests.tcp import test_differential as differential
+from tests.support.conversations import Conversation as RandomConversation
+from tests.support.conversations import conversations, golden_of
 from tools.goldens import build, listing
 
 
 def assert_wireshark_agrees(path: Path) -> None:
-    """Every segment of the capture as if it had come in a file of its own.
+    """Number the streams as if every segment were in a file of its own, and compare with Wireshark.
 
-    But for the flows in which a header quoted by an ICMP error begins a stream: what else it says is not kept.
+    Flows are left out in which a header quoted by an ICMP error begins a stream: rows do not keep the rest of that header.
     """
     file = rows.FileRows(0)
     table = pa.Table.from_batches(
@@ -42,22 +43,24 @@ def assert_wireshark_agrees(path: Path) -> None:
     assert len(pairs) == len({stream for stream, _ in pairs}) == len({connection for _, connection in pairs})
 
 
-def test_all_goldens_one_after_the_other(tmp_path: Path) -> None:
+@pytest.mark.tshark
+def test_all_goldens_in_one_capture_are_numbered_as_wireshark_does(tmp_path: Path) -> None:
     goldens = [str(path) for path in (*listing.GOLDEN.glob("*/*.pcapng"), *listing.REAL.glob("*.pcapng"))]
     subprocess.run(["mergecap", "-a", "-w", tmp_path / "all.pcapng", *goldens], check=True)
     assert_wireshark_agrees(tmp_path / "all.pcapng")
 
 
-def test_conversations_that_nobody_thought_of(tmp_path: Path) -> None:
-    many: list[differential.Conversation] = []
+@pytest.mark.tshark
+def test_random_conversations_are_numbered_as_wireshark_does(tmp_path: Path) -> None:
+    many: list[RandomConversation] = []
 
     @settings(max_examples=200, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck))
-    @given(differential.conversations)
-    def make(conversation: differential.Conversation) -> None:
+    @given(conversations)
+    def make(conversation: RandomConversation) -> None:
         many.append(conversation)
 
     make()
-    (tmp_path / "many.pcapng").write_bytes(build.capture(differential.golden_of(many)))
+    (tmp_path / "many.pcapng").write_bytes(build.capture(golden_of(many)))
     assert_wireshark_agrees(tmp_path / "many.pcapng")
 
 
@@ -82,7 +85,7 @@ def segment(port: int, flags: int, seq: int, ack: int = 0) -> Segment:
         "a SYN-ACK after a FIN", "numbers wrap", "a SYN after an RST without ACK",
     ],
 )  # fmt: skip
-def test_versions_of_wireshark_differ(events: list[Segment], usual: list[bool], later: list[bool]) -> None:
+def test_streams_begin_as_in_the_given_version_of_wireshark(events: list[Segment], usual: list[bool], later: list[bool]) -> None:
     for version, expected in (("4.0.17", usual), ("4.4.0", later)):
         conversation = Conversation(Version(version))
-        assert expected == [conversation.begins(event) for event in events]
+        assert [conversation.begins(event) for event in events] == expected

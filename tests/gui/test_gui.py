@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The plugin in Wireshark itself, on a display of its own: xdotool presses keys, probe.lua tells what the plugin does."""
+"""The plugin in Wireshark itself, on a display of its own: xdotool presses keys, probe.lua logs what the plugin shows."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ import pytest
 from pybridge.wireshark import plugin_files
 from tools.goldens.listing import find
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="xdotool presses keys in windows of X11, which Wireshark has on Linux"
-)
+pytestmark = [
+    pytest.mark.gui,
+    pytest.mark.tshark,
+    pytest.mark.skipif(sys.platform != "linux", reason="xdotool presses keys in windows of X11, which Wireshark has on Linux"),
+]
 
 PATIENCE = 60  # seconds, for anything on a busy machine
-PROBE = Path(__file__).with_name("probe.lua")
+PROBE = Path(__file__).parent.parent / "support" / "probe.lua"
 PLUGIN = ("-X", f"lua_script:{plugin_files.path()}")
 SCRIPTS = ("-X", f"lua_script:{PROBE}", *PLUGIN)
 SETTINGS = ("-o", "gui.update.enabled:FALSE", "-o", "gui.ask_unsaved:FALSE")
@@ -39,13 +41,13 @@ T = TypeVar("T")
 
 
 def told(log: bytes, kind: str) -> list[str]:
-    """What the probe told of a kind."""
+    """Return the probe's entries of one kind."""
     entries = [entry.decode().partition("\n") for entry in log.split(b"\f")[:-1]]
     return [text for name, _, text in entries if name == kind]
 
 
 class Wireshark:
-    """Wireshark with the plugin and a home of its own."""
+    """Wireshark with the plugin and an empty home."""
 
     def __init__(self, home: Path, display: str, title: str, *arguments: str | Path) -> None:
         (home / "runtime").mkdir(mode=0o700)
@@ -84,7 +86,7 @@ class Wireshark:
         return done.stdout.strip()
 
     def windows(self) -> list[str]:
-        """The titles of the windows that are open."""
+        """Return the titles of the open windows."""
         return self.xdotool("search", "--onlyvisible", "--name", ".", "getwindowname", "%@").splitlines()
 
     def press(self, title: str, *keys: str) -> None:
@@ -95,39 +97,39 @@ class Wireshark:
         self.xdotool("windowfocus", "--sync", window, "key", *keys)
 
     def choose(self, item: str) -> None:
-        """Choose from the Tools menu."""
+        """Choose an item of the Tools menu."""
         self.press(self.title, "alt+t", *["Up"] * (ITEMS.index(item) + 1), "Return")
 
     def told(self, kind: str) -> list[str]:
-        """What the probe told of a kind since keys were pressed."""
+        """Return the probe's entries of one kind since the last key was pressed."""
         return told(self.log.read_bytes()[self.seen :], kind)
 
     def tells(self, kind: str) -> str:
-        """Wait for the probe to tell something of a kind."""
+        """Wait for an entry of one kind by the probe, and return it."""
         return self.until(kind, lambda: self.told(kind))[-1]
 
     def shows(self, annotations: str) -> None:
-        """Since keys were pressed, all packets were dissected again and have these annotations."""
+        """Assert that all packets were dissected again since the last key was pressed, with these annotations."""
         with suppress(TimeoutError):
             self.until("annotations", lambda: self.told("packets")[-1:] == [annotations])
         assert annotations.splitlines() == "".join(self.told("packets")[-1:]).splitlines()
 
     def table(self) -> list[list[str]]:
-        """The connections, copied as CSV from a new window."""
+        """Return the connections, copied as CSV from a new window."""
         self.choose("connections")
         text = self.tells("window")
         heading, *rows = csv.reader(StringIO(self.tells("clipboard")))
         connections = [dict(zip(heading, row, strict=True)) for row in rows]
         expected = ["stream {stream}, frame {frame}: {client} → {server}".format(**row) for row in connections]
-        assert expected == [line for line in text.splitlines() if line.startswith("stream")]
+        assert [line for line in text.splitlines() if line.startswith("stream")] == expected
         return [heading, *rows]
 
     @contextmanager
     def opened(self, pipe: Path) -> Iterator[BinaryIO]:
-        """Open a pipe once it is captured from."""
+        """Open a pipe for writing once Wireshark captures from it."""
 
         def descriptor() -> int | None:
-            with suppress(OSError):  # ENXIO: nobody reads
+            with suppress(OSError):  # ENXIO: no reader yet
                 return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
             return None
 
@@ -135,11 +137,11 @@ class Wireshark:
             yield file
 
     def complaints(self) -> list[str]:
-        """What standard error says of Lua."""
+        """Return the lines of standard error about Lua."""
         return [line for line in self.stderr.read_text().splitlines() if "lua" in line.lower()]
 
     def quit(self) -> None:
-        """Quit; Wireshark told of no error, neither in a dialog nor on standard error."""
+        """Quit Wireshark; assert that it reported no error in a dialog or on standard error."""
         try:
             strange = [title for title in self.windows() if not re.search(f"{self.title}|{TABLE}$", title)]
             assert (strange, self.complaints()) == ([], [])
@@ -155,7 +157,7 @@ class Wireshark:
 
 @pytest.fixture(scope="module")
 def display() -> Iterator[str]:
-    """A display that nobody sees."""
+    """Start a virtual display and return its name."""
     reader, writer = os.pipe()
     command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1200x800x24", "-nolisten", "tcp"]
     with subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL) as server, os.fdopen(reader) as number:
@@ -184,7 +186,7 @@ Tshark = Callable[..., str]
 
 @pytest.fixture
 def tshark(tmp_path: Path) -> Tshark:
-    """Runs tshark with a home of its own; what it prints."""
+    """Return a function that runs tshark with an empty home and returns its output."""
 
     def tshark(*arguments: str | Path) -> str:
         environment = os.environ | {"WIRESHARK_CONFIG_DIR": str(tmp_path), "PROBE_LOG": str(tmp_path / "log")}
@@ -196,7 +198,7 @@ def tshark(tmp_path: Path) -> Tshark:
 
 @pytest.fixture
 def annotated(tshark: Tshark, tmp_path: Path) -> Callable[..., str]:
-    """What the probe tells of a capture in tshark."""
+    """Return a function that gives the annotations of a capture as the probe logs them in tshark."""
 
     def annotated(path: Path, *options: str) -> str:
         log = tmp_path / "log"
@@ -209,7 +211,7 @@ def annotated(tshark: Tshark, tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def capture(tmp_path: Path) -> Path:
-    """Connections of several kinds, merged."""
+    """Merge goldens into a capture with connections of several kinds."""
     path = tmp_path / "merged.pcapng"
     names = ("refused", "ipv6", "article-wget")
     subprocess.run(["mergecap", "-a", "-w", path, *(find(f"{name}.pcapng") for name in names)], check=True)
@@ -228,19 +230,19 @@ def test_the_tools_show_and_filter_what_tshark_prints(
     again = annotated(capture, *TWO_PASSES)
     table = gui.table()
     printed = tshark("-q", *PLUGIN, "-z", "tcp_handshake,connections", "-r", capture)
-    assert printed.split() == [cell for row in table for cell in row if cell]
+    assert [cell for row in table for cell in row if cell] == printed.split()
     for item, streams in (("failed opens", {"0"}), ("slowest handshakes", {"1", "2"})):
         gui.choose(item)
         display_filter = gui.tells("filter")
         gui.shows(again)
         found = tshark(*TWO_PASSES, *PLUGIN, "-Y", display_filter, "-T", "fields", "-e", "tcp.stream", "-r", capture)
-        assert streams == set(found.split())
+        assert set(found.split()) == streams
         gui.press(capture.name, *CLEAR_FILTER)
         gui.shows(again)
-    assert table == gui.table()
+    assert gui.table() == table
 
 
-def test_whatever_is_done_to_an_open_capture_the_annotations_stay_right(
+def test_annotations_stay_right_when_an_open_capture_is_edited_and_reloaded(
     wireshark: Callable[..., Wireshark], annotated: Callable[..., str], capture: Path, tmp_path: Path
 ) -> None:
     gui = wireshark(capture.name, "-r", capture)
@@ -251,7 +253,7 @@ def test_whatever_is_done_to_an_open_capture_the_annotations_stay_right(
     gui.shows(annotated(capture, "-o", "tcp_handshake.explanations:FALSE"))
     gui.choose("explanations on")
     gui.shows(expected)
-    assert any(TABLE in title for title in gui.windows())  # it is still open, though nobody but its user needs it
+    assert any(TABLE in title for title in gui.windows())  # the window stays open although Lua holds no reference to it
     shifted, ignored = tmp_path / "shifted.pcapng", tmp_path / "ignored.pcapng"
     editcap("-t", "30", capture, shifted)
     editcap(shifted, ignored, "18")
@@ -260,14 +262,14 @@ def test_whatever_is_done_to_an_open_capture_the_annotations_stay_right(
     gui.shows(annotated(shifted))
     gui.press("Time Shift", "Escape")
     gui.until("end of the dialog", lambda: not any("Time Shift" in title for title in gui.windows()))
-    assert table == gui.table()
+    assert gui.table() == table
     gui.press(capture.name, "ctrl+g", "1", "8", "Return", "ctrl+d")
     gui.shows(annotated(ignored))
-    assert table[:-1] == gui.table()[:-1]
+    assert gui.table()[:-1] == table[:-1]
     for keys in ("ctrl+r", "ctrl+shift+l", "ctrl+r", "ctrl+shift+l"):
         gui.press(capture.name, keys)
         gui.shows(expected)
-        assert table == gui.table()
+        assert gui.table() == table
 
 
 def test_a_live_capture_that_starts_midway_is_annotated_as_it_comes(
@@ -287,4 +289,4 @@ def test_a_live_capture_that_starts_midway_is_annotated_as_it_comes(
         table = gui.table()
     gui.press("pipe", "ctrl+shift+l")
     gui.shows(annotated(whole))
-    assert table == gui.table()
+    assert gui.table() == table

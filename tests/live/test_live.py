@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Live: real traffic on the loopback interface, sources that grow, and what is left when it ends: the table, and no process."""
+"""`live`: real traffic on the loopback interface and growing sources; at the end it prints the table and leaves no process."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from tests.conftest import Run
 from tools.goldens.listing import REAL, find
 from tools.split_points import tool
 
+pytestmark = pytest.mark.tshark
+
 COMMAND = [sys.executable, "-m", "pybridge", "live"]
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER
@@ -36,7 +38,7 @@ READY = 20  # seconds
 
 
 class Peers:
-    """A server on the loopback interface, and a port that nobody listens on."""
+    """A server on the loopback interface, and a closed port."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -46,7 +48,7 @@ class Peers:
         self.filter = f"tcp port {self.port} or tcp port {self.closed}"
 
     def talk(self, *, reset: bool = False) -> None:
-        """A connection that the client closes, or the server resets."""
+        """Make a connection that the client closes, or the server resets."""
         with socket.create_connection(("127.0.0.1", self.port)) as client:
             server, _ = self._listener.accept()
             client.sendall(b"hello")
@@ -60,7 +62,7 @@ class Peers:
             server.close()
 
     def knock(self) -> None:
-        """A connection that is refused."""
+        """Make a connection that is refused."""
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", self.closed))
 
@@ -76,7 +78,7 @@ def peers() -> Iterator[Peers]:
 
 
 class Running:
-    """The command, with its lines as they come."""
+    """The command `pybridge live`, and the lines that it prints."""
 
     def __init__(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> None:
         self.process = subprocess.Popen(
@@ -86,7 +88,7 @@ class Running:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            # whoever runs the tests in the background ignores Ctrl-C, and so would this
+            # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         self._lines: Queue[str] = Queue()
@@ -101,12 +103,12 @@ class Running:
         return self._lines.get(timeout=READY)
 
     def children(self) -> set[int]:
-        """dumpcap and tshark."""
+        """Return the process ids of dumpcap and tshark."""
         found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False)
         return {int(number) for number in found.stdout.split()}
 
     def end(self, number: int) -> tuple[int, str]:
-        """The exit status and what was said to standard error, once the signal has come."""
+        """Send a signal; return the exit status and standard error."""
         self.process.send_signal(number)
         assert self.process.stderr
         said = self.process.stderr.read()
@@ -124,7 +126,7 @@ def running(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[Runnin
 
 
 def until_told(running: Running, peers: Peers) -> str:
-    """The first line that is printed: dumpcap says nothing when it is ready, so it is knocked until somebody hears."""
+    """Return the first line printed. dumpcap does not report that it is ready, so connections are tried until one is captured."""
     stop = threading.Event()
 
     def knock() -> None:
@@ -162,7 +164,7 @@ def test_handshakes_failures_and_closes_are_printed_as_they_happen_and_nothing_i
         lines = [lines[-1], command.line()]
         peers.talk(reset=True)
         lines += [command.line(), command.line()]
-        assert ["opened", "closed", "opened", "reset"] == [line.split()[1] for line in lines]
+        assert [line.split()[1] for line in lines] == ["opened", "closed", "opened", "reset"]
         assert lines[1].rstrip().endswith("by client")
         assert lines[3].rstrip().endswith("by server")
         assert all(f"\u2192 127.0.0.1:{peers.port}" in line for line in lines)
@@ -171,11 +173,11 @@ def test_handshakes_failures_and_closes_are_printed_as_they_happen_and_nothing_i
         status, said = command.end(number)
     assert not any(alive(child) for child in children)
     if number == signal.SIGTERM:
-        assert 128 + signal.SIGTERM == status
+        assert status == 128 + signal.SIGTERM
         return
-    assert 0 == status
+    assert status == 0
     server = next(line for line in said.splitlines() if line.startswith(f"127.0.0.1:{peers.port} "))
-    assert ["2", "0", "0", "0"] == server.split()[1:5]
+    assert server.split()[1:5] == ["2", "0", "0", "0"]
     assert " captured, 0 dropped." in said
 
 
@@ -195,17 +197,16 @@ def test_the_iterator_ends_with_its_loop(peers: Peers) -> None:
         stop.set()
         thread.join()
         events.close()  # type: ignore[attr-defined]
-    assert {"127.0.0.1"} == {event.client for event in found}
-    assert {peers.port} == {event.server_port for event in found}
-    assert {"opened", "closed"} >= {event.what for event in found}
+    assert {event.client for event in found} == {"127.0.0.1"}
+    assert {event.server_port for event in found} == {peers.port}
+    assert {event.what for event in found} <= {"opened", "closed"}
 
 
-def test_what_dumpcap_dropped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packets_dropped_by_dumpcap_are_counted() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         receiver.bind(("127.0.0.1", 0))
         address = receiver.getsockname()
-        monkeypatch.setattr(dumpcap, "BUFFER", 1)
-        with dumpcap.Packets(LOOPBACK, bpf=f"udp port {address[1]}") as packets:
+        with dumpcap.Packets(LOOPBACK, bpf=f"udp port {address[1]}", kernel_buffer=1) as packets:
             sessions = packets.sessions(0.1)
             batches = next(sessions)
             deadline = time.monotonic() + READY
@@ -231,7 +232,7 @@ def test_rows_of_connections_are_printed_when_they_are_released(peers: Peers) ->
         row = next(csv.DictReader(io.StringIO(head + first)))
         assert ("refused", "reset", str(peers.closed)) == (row["establishment"], row["termination"], row["server_port"])
         status, said = command.end(signal.SIGINT)
-        assert 0 == status, said
+        assert status == 0, said
 
 
 @pytest.mark.parametrize(
@@ -239,14 +240,14 @@ def test_rows_of_connections_are_printed_when_they_are_released(peers: Peers) ->
     [
         (["no-such-interface"], "no-such-interface cannot be captured ("),
         ([LOOPBACK, "--filter", "tcp port port"], f"{LOOPBACK} cannot be captured (Invalid capture filter"),
-        (["-", "--filter", "tcp"], "A capture filter is for an interface: standard input is read as it comes."),
+        (["-", "--filter", "tcp"], "A capture filter works only on an interface: leave it out for standard input."),
     ],
 )
-def test_what_cannot_be_captured_is_said(run: Run, arguments: list[str], said: str) -> None:
+def test_a_source_that_cannot_be_captured_is_named_in_the_error(run: Run, arguments: list[str], said: str) -> None:
     done = run("live", *arguments)
-    assert (2, "") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"pybridge: {said}")
-    assert 1 == done.stderr.count("\n")
+    assert done.stderr.count("\n") == 1
 
 
 # Sources that grow
@@ -267,27 +268,27 @@ def test_a_source_that_grows_is_followed(tmp_path: Path, kind: str, form: str) -
         command = Running(str(tmp_path / "pipe"))
         writing = os.open(tmp_path / "pipe", os.O_WRONLY)
     os.write(writing, data[: len(data) // 2])
-    assert "opened" == command.line().split()[1]
+    assert command.line().split()[1] == "opened"
     os.write(writing, data[len(data) // 2 :])
-    assert "closed" == command.line().split()[1]  # the source is still open
+    assert command.line().split()[1] == "closed"  # the source is still open
     os.close(writing)
-    assert 0 == command.process.wait(timeout=READY)
+    assert command.process.wait(timeout=READY) == 0
     command.process.communicate()
 
 
-def test_silence_lets_time_pass(tmp_path: Path) -> None:
+def test_timeouts_expire_while_no_packets_come(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     with running("-", "--answer-timeout", "1", stdin=reading) as command:
         os.close(reading)
         tool("editcap", "-r", "-F", "pcap", find("refused.pcapng"), tmp_path / "syn.pcap", "1")
         os.write(writing, (tmp_path / "syn.pcap").read_bytes())
-        assert "unanswered" == command.line().split()[-1]
+        assert command.line().split()[-1] == "unanswered"
         os.close(writing)
 
 
-def test_a_source_that_is_cut_short_is_said_to_be(run: Run) -> None:
+def test_a_truncated_source_is_reported(run: Run) -> None:
     done = run("live", "-", stdin=(find("article-wget.pcapng")).read_bytes()[:-10])
-    assert 0 == done.returncode
+    assert done.returncode == 0
     assert "standard input ends in the middle of a packet" in done.stderr
     assert "opened" in done.stdout
 
@@ -295,16 +296,16 @@ def test_a_source_that_is_cut_short_is_said_to_be(run: Run) -> None:
 # A file in fast motion
 
 
-def test_sessions_of_tshark_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restarting_tshark_changes_no_event() -> None:
     path = str(find("article-ssh.pcapng"))
     whole = list(live.events(path))
-    monkeypatch.setattr(dumpcap, "SESSION", 20)
-    assert whole == list(live.events(path))
-    assert ["opened", "closed"] == [event.what for event in whole]
+    with live.Live(path, session_packets=20) as sessions:
+        assert list(sessions) == whole
+    assert [event.what for event in whole] == ["opened", "closed"]
 
 
-def test_a_signal_that_somebody_handles_is_no_end(tmp_path: Path) -> None:
-    """pyarrow stops reading at Ctrl-C in the main thread, also where its handler only takes note, as that of the command does."""
+def test_a_handled_signal_does_not_end_the_events(tmp_path: Path) -> None:
+    """pyarrow stops reading at Ctrl-C in the main thread, even when a handler only sets a flag, as the command's does."""
     path = tmp_path / "office.pcapng"
     write(path, frames=5_000, seed=1)
     expected = list(live.events(str(path)))
@@ -318,14 +319,14 @@ def test_a_signal_that_somebody_handles_is_no_end(tmp_path: Path) -> None:
     thread = threading.Thread(target=press)
     thread.start()
     try:
-        assert expected == list(live.events(str(path)))
+        assert list(live.events(str(path))) == expected
     finally:
         stop.set()
         thread.join()
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_file_played_again_agrees_with_its_connections() -> None:
+def test_the_events_of_a_file_agree_with_its_connections() -> None:
     for path in map(str, (find("6in4.pcapng"), find("amsdu.pcapng"), REAL / "connect-scan.pcapng")):
         rows = pybridge.read(path, progress=False).connections
         told: dict[int, Event] = {}

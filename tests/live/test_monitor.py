@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is told of connections as they happen, and what is forgotten of them, without tshark."""
+"""The monitor's events, its counts by server, and the release of connections; no tshark is needed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from pybridge.live.monitor import OTHERS, OUTRIGHT, SECOND, WAITING, Event, Limits, Monitor
 from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
 from pybridge.tcp.vocabulary import ACK, FIN, OPENED, RST, SYN
+from tests.support.listings import LISTINGS, expectations
 from tests.support.machines import PythonMachine
-from tests.tcp.test_listings import LISTINGS, expectations
 
 PATIENT = Limits(answer_timeout=1e6, close_timeout=1e6, idle_timeout=1e6)
 HOUR = 3600
@@ -25,7 +25,7 @@ def follow(monitor: Monitor, segments: Iterable[Segment | NetworkError]) -> list
 
 
 def conversation(stream: int, start: float, *, port: int = 0, server: str = "192.0.2.2") -> Iterator[Segment]:
-    """A handshake, a request and a close, a millisecond each."""
+    """Yield a handshake, a request and a close, a millisecond apart."""
     client, web = ("192.0.2.1", port or 1024 + stream % 60_000), (server, 80)
     sent = [
         (client, web, SYN, 100, 0, 0),
@@ -60,7 +60,7 @@ def test_the_events_of_a_capture_agree_with_its_connections(name: str) -> None:
     for event in seen:
         machine.take(event)
     events = [*follow(monitor, seen), *monitor.finish()]
-    assert machine.rows() == {row.stream: row for row in rows}
+    assert {row.stream: row for row in rows} == machine.rows()
     for stream, row in machine.rows().items():
         mine = [event for event in events if event.stream == stream]
         last = mine[-1] if mine else None
@@ -79,43 +79,43 @@ def test_the_events_of_a_capture_agree_with_its_connections(name: str) -> None:
 
 def test_a_conversation_is_told_as_it_happens() -> None:
     events = follow(Monitor(), conversation(0, 1))
-    assert ["opened complete", "closed three-way"] == told(events)
+    assert told(events) == ["opened complete", "closed three-way"]
     opened, closed = events
-    assert (SECOND + 2_000_000, 2_000_000) == (opened.time, opened.duration)
-    assert (SECOND + 6_000_000, 6_000_000, "server") == (closed.time, closed.duration, closed.by)
+    assert (opened.time, opened.duration) == (SECOND + 2_000_000, 2_000_000)
+    assert (closed.time, closed.duration, closed.by) == (SECOND + 6_000_000, 6_000_000, "server")
 
 
 def test_an_opening_without_answer_has_failed_after_a_while_and_may_open_later() -> None:
     monitor = Monitor()
     segments = list(conversation(0, 0))
-    assert [] == follow(monitor, segments[:1])
-    assert [] == told(monitor.advance_to(9 * SECOND))
+    assert follow(monitor, segments[:1]) == []
+    assert told(monitor.advance_to(9 * SECOND)) == []
     failed = list(monitor.advance_to(60 * SECOND))
-    assert [(10 * SECOND, "failed", "unanswered")] == [(event.time, event.what, event.reason) for event in failed]
+    assert [(event.time, event.what, event.reason) for event in failed] == [(10 * SECOND, "failed", "unanswered")]
     again = [segment._replace(time=segment.time + 63 * SECOND) for segment in segments]
-    assert ["opened complete", "closed three-way"] == told(follow(monitor, again))
-    assert (1, 1) == (monitor.servers["192.0.2.2", 80].opened, monitor.servers["192.0.2.2", 80].unanswered)
+    assert told(follow(monitor, again)) == ["opened complete", "closed three-way"]
+    assert (monitor.servers["192.0.2.2", 80].opened, monitor.servers["192.0.2.2", 80].unanswered) == (1, 1)
 
 
 def test_a_syn_that_is_refused_three_times_is_one_failure() -> None:
     monitor = Monitor()
     refused = [syn(0, 0), Segment(2, 1, 0, "192.0.2.2", 80, "192.0.2.1", 1024, RST | ACK, 0, 101, 0)]
     events = [event for pause in (0, 1, 2) for event in follow(monitor, [one._replace(time=one.time + pause) for one in refused])]
-    assert ["failed refused"] == told(events)
+    assert told(events) == ["failed refused"]
 
 
 def test_what_still_waits_when_the_capture_ends_has_failed() -> None:
     monitor = Monitor()
-    assert [] == follow(monitor, list(conversation(0, 0))[:2])
-    assert ["failed half-open"] == told(monitor.finish())
-    assert 0 == monitor.tracked_connections
+    assert follow(monitor, list(conversation(0, 0))[:2]) == []
+    assert told(monitor.finish()) == ["failed half-open"]
+    assert monitor.tracked_connections == 0
 
 
 def test_an_unreachable_server_is_told_with_the_network_error() -> None:
     monitor = Monitor()
     error = NetworkError(2, 5, None, "192.0.2.1", 1024, "192.0.2.2", 80)
-    assert ["failed unreachable"] == told(follow(monitor, [syn(0, 0), error]))
-    assert 1 == monitor.servers["192.0.2.2", 80].failed
+    assert told(follow(monitor, [syn(0, 0), error])) == ["failed unreachable"]
+    assert monitor.servers["192.0.2.2", 80].failed == 1
 
 
 # The table by server
@@ -125,40 +125,40 @@ def test_each_server_has_its_counts_and_times() -> None:
     monitor = Monitor()
     follow(monitor, [*conversation(0, 0), *conversation(1, 1), *conversation(2, 2, server="192.0.2.3")])
     first = monitor.servers["192.0.2.2", 80]
-    assert (2, 0, 0, 0) == (first.opened, first.refused, first.unanswered, first.failed)
-    assert (4_000_000, 2_000_000) == (first.handshake_time, first.slowest)
-    assert 1 == monitor.servers["192.0.2.3", 80].opened
+    assert (first.opened, first.refused, first.unanswered, first.failed) == (2, 0, 0, 0)
+    assert (first.handshake_time, first.slowest) == (4_000_000, 2_000_000)
+    assert monitor.servers["192.0.2.3", 80].opened == 1
 
 
 def test_servers_beyond_the_limit_are_counted_together() -> None:
     monitor = Monitor(Limits(max_servers=2))
     follow(monitor, [segment for number in range(5) for segment in conversation(number, number, server=f"198.51.100.{number}")])
-    assert 3 == len(monitor.servers)
-    assert 3 == monitor.servers[OTHERS].opened
+    assert len(monitor.servers) == 3
+    assert monitor.servers[OTHERS].opened == 3
 
 
 # Release
 
 
-def test_a_closed_connection_is_released_after_its_linger_and_an_open_one_after_its_idle_time() -> None:
+def test_a_closed_connection_is_released_after_the_close_timeout_and_an_open_one_after_the_idle_timeout() -> None:
     rows: list[ConnectionRow] = []
     monitor = Monitor(Limits(close_timeout=100, idle_timeout=1000), rows.append)
     follow(monitor, [*conversation(0, 0), *list(conversation(1, 0))[:4]])
     list(monitor.advance_to(99 * SECOND))
-    assert 2 == monitor.tracked_connections
+    assert monitor.tracked_connections == 2
     list(monitor.advance_to(101 * SECOND))
-    assert (["three-way"], {"over": 1}) == ([row.termination for row in rows], dict(monitor.released))
+    assert ([row.termination for row in rows], dict(monitor.released)) == (["three-way"], {"over": 1})
     list(monitor.advance_to(1001 * SECOND))
-    assert (0, {"over": 1, "idle": 1}) == (monitor.tracked_connections, dict(monitor.released))
+    assert (monitor.tracked_connections, dict(monitor.released)) == (0, {"over": 1, "idle": 1})
 
 
-def test_a_repeated_fin_within_the_linger_still_belongs_to_its_connection() -> None:
+def test_a_repeated_fin_within_the_close_timeout_belongs_to_its_connection() -> None:
     rows: list[ConnectionRow] = []
     monitor = Monitor(Limits(close_timeout=100), rows.append)
     segments = list(conversation(0, 0))
-    assert [] == follow(monitor, [*segments, segments[5]._replace(time=60 * SECOND)])[2:]
+    assert follow(monitor, [*segments, segments[5]._replace(time=60 * SECOND)])[2:] == []
     list(monitor.finish())
-    assert [1] == [row.fin_retransmissions for row in rows]
+    assert [row.fin_retransmissions for row in rows] == [1]
 
 
 def test_a_connection_that_goes_on_after_its_release_is_joined_midway() -> None:
@@ -168,19 +168,19 @@ def test_a_connection_that_goes_on_after_its_release_is_joined_midway() -> None:
     follow(monitor, segments[:4])
     events = follow(monitor, [segment._replace(time=segment.time + 200 * SECOND) for segment in segments[4:]])
     list(monitor.finish())
-    assert ["complete", "not-captured"] == [row.establishment for row in rows]
-    assert ["closed three-way"] == told(events)
+    assert [row.establishment for row in rows] == ["complete", "not-captured"]
+    assert told(events) == ["closed three-way"]
 
 
-def test_the_one_that_was_silent_for_longest_makes_room() -> None:
+def test_the_connection_idle_for_longest_is_released_first() -> None:
     rows: list[ConnectionRow] = []
     monitor = Monitor(Limits(max_connections=2), rows.append)
     opened = [list(conversation(stream, stream))[:4] for stream in range(3)]
     follow(monitor, [*opened[0], *opened[1], opened[0][3]._replace(time=5 * SECOND), *opened[2]])
-    assert ([1], 2, {"crowded": 1}) == ([row.stream for row in rows], monitor.tracked_connections, dict(monitor.released))
+    assert ([row.stream for row in rows], monitor.tracked_connections, dict(monitor.released)) == ([1], 2, {"crowded": 1})
 
 
-def test_a_day_in_fast_motion_keeps_its_memory() -> None:
+def test_memory_stays_constant_over_a_day_of_traffic() -> None:
     monitor = Monitor(Limits(idle_timeout=600, max_servers=100))
     tracemalloc.start()
     try:
@@ -189,20 +189,20 @@ def test_a_day_in_fast_motion_keeps_its_memory() -> None:
             for number in range(120):
                 stream, start = hour * 120 + number, hour * HOUR + number * 30
                 segments = list(conversation(stream, start, server=f"198.51.{number % 200}.1"))
-                follow(monitor, segments[: 1 + stream % 7])  # left in every state
+                follow(monitor, segments[: 1 + stream % 7])  # so that connections stay in every state
             sizes.append(tracemalloc.get_traced_memory()[0])
             assert monitor.tracked_connections <= 101
     finally:
         tracemalloc.stop()
     assert sizes[-1] < sizes[2] * 1.1
-    assert 24 * 120 == monitor.released.total() + monitor.tracked_connections
+    assert monitor.released.total() + monitor.tracked_connections == 24 * 120
 
 
 # Sessions of tshark
 
 
 @pytest.mark.parametrize("where", range(7))
-def test_a_connection_goes_on_when_tshark_counts_anew(where: int) -> None:
+def test_a_connection_continues_when_a_new_tshark_numbers_streams_from_0(where: int) -> None:
     rows: list[ConnectionRow] = []
     alone: list[ConnectionRow] = []
     monitor, other = Monitor(on_release=rows.append), Monitor(on_release=alone.append)
@@ -213,7 +213,7 @@ def test_a_connection_goes_on_when_tshark_counts_anew(where: int) -> None:
     assert follow(other, segments) == [event._replace(stream=min(event.stream, 1)) for event in events]
     list(monitor.finish())
     list(other.finish())
-    assert alone == [replace(row, stream=min(row.stream, 1)) for row in rows]
+    assert [replace(row, stream=min(row.stream, 1)) for row in rows] == alone
 
 
 def test_another_connection_between_the_same_ends_is_another_one_in_the_next_session() -> None:
@@ -222,4 +222,4 @@ def test_another_connection_between_the_same_ends_is_another_one_in_the_next_ses
     follow(monitor, segments)
     monitor.begin_session()
     anew = [segment._replace(seq=segment.seq + 5000, ack=segment.ack and segment.ack + 5000, time=9) for segment in segments]
-    assert [1, 1] == [event.stream for event in follow(monitor, anew)]
+    assert [event.stream for event in follow(monitor, anew)] == [1, 1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The report as its reader meets it, in Chromium."""
+"""The report in Chromium."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 import pybridge
 from pybridge.examples.traffic import write
 from pybridge.report import page
-from tests.report.test_ladder import tables
+from tests.support.scenarios import tables
+
+pytestmark = [pytest.mark.browser, pytest.mark.tshark]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 Open = Callable[..., Page]
@@ -32,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def show(browser: Browser) -> Iterator[Open]:
-    """Opens a page; in the end nothing was said on the console and nothing asked of the network."""
+    """Return a function that opens a page; at the end assert an empty console and no requests to other addresses."""
     said: list[str] = []
 
     def show(path: Path, **context: Any) -> Page:
@@ -49,7 +51,7 @@ def show(browser: Browser) -> Iterator[Open]:
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> pybridge.Capture:
-    """Some hundred connections of all kinds."""
+    """Read a capture of some hundred connections of all kinds."""
     path = tmp_path_factory.mktemp("browser") / "office.pcapng"
     write(path, frames=20_000, seed=5)
     return pybridge.read(path, progress=False)
@@ -103,7 +105,9 @@ def test_a_row_opens_its_ladder_and_its_segments(show: Open, office: pybridge.Ca
     assert row.get_attribute("aria-expanded") == "false"
 
 
-def test_what_is_not_drawn_says_how_to_get_it(show: Open, office: pybridge.Capture, office_page: Path) -> None:
+def test_a_connection_without_ladder_shows_the_command_that_draws_it(
+    show: Open, office: pybridge.Capture, office_page: Path
+) -> None:
     page = show(office_page)
     dull = next(stream for stream in office.connections.index if not page.locator(f"#ladder-{stream}").count())
     page.get_by_label("Search").fill(
@@ -157,7 +161,7 @@ def test_without_scripts_it_is_a_plain_document(show: Open, office: pybridge.Cap
     assert page.locator("svg.tcp-ladder").first.is_visible()
 
 
-def test_on_paper_stand_all_rows(show: Open, office: pybridge.Capture, office_page: Path) -> None:
+def test_all_rows_are_printed_on_paper(show: Open, office: pybridge.Capture, office_page: Path) -> None:
     page = show(office_page)
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert len(rows(page, 1)) == len(office.connections)
@@ -167,14 +171,14 @@ def test_on_paper_stand_all_rows(show: Open, office: pybridge.Capture, office_pa
     assert len(rows(page, 1)) == 25
 
 
-def test_it_is_dark_where_the_reader_likes_it_dark(show: Open, office_page: Path) -> None:
+def test_the_page_follows_the_dark_mode_of_the_system(show: Open, office_page: Path) -> None:
     page = show(office_page, color_scheme="dark")
     colours = page.evaluate("[document.body, document.querySelector('#table td')].map(e => getComputedStyle(e).color)")
     assert colours == ["rgb(232, 232, 232)"] * 2
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(20, 20, 20)"
 
 
-def test_it_speaks_chinese(show: Open, office: pybridge.Capture, tmp_path: Path) -> None:
+def test_the_page_is_in_chinese_when_asked(show: Open, office: pybridge.Capture, tmp_path: Path) -> None:
     page = show(written(tmp_path / "zh.html", office.segments, office.connections, language="zh"))
     assert page.locator("html").get_attribute("lang") == "zh-Hans"
     assert page.get_by_label("搜索").is_visible()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""English and Chinese: nothing is left untranslated, and nothing is translated in vain."""
+"""English and Chinese: every phrase has a translation, and every translation is used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEMPLATES = [path.read_text(encoding="utf-8") for path in (PACKAGE / "report" / 
 
 
 def said() -> set[str]:
-    """What is translated where it stands: `translate("...")` in code and templates."""
+    """Return the phrases in `translate("...")` in code and templates."""
     calls = [node for tree in SOURCES for node in ast.walk(tree) if isinstance(node, ast.Call)]
     names = [(call, call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")) for call in calls]
     code = {
@@ -32,7 +32,7 @@ def said() -> set[str]:
 
 
 def written() -> set[str]:
-    """All texts in code and templates: some are translated elsewhere than where they stand. Nouns also in the plural."""
+    """Return all texts in code and templates, for some are translated in another place; nouns also in the plural."""
     nodes = (node for tree in SOURCES for node in ast.walk(tree) if isinstance(node, ast.Constant))
     texts = {node.value for node in nodes if isinstance(node.value, str)}
     texts |= {text for template in TEMPLATES for text in re.findall(r'"([^"]*)"', template)}
@@ -57,16 +57,16 @@ def test_a_translation_fills_in_the_same_values(phrase: str) -> None:
     assert placeholders(PHRASES[phrase]) == placeholders(phrase)
 
 
-def test_english_is_what_is_written() -> None:
+def test_english_phrases_stay_as_they_are() -> None:
     assert translator("en")("{count} segments") == "{count} segments"
 
 
-def test_what_has_no_translation_is_found_out() -> None:
+def test_a_phrase_without_translation_raises_an_error() -> None:
     with pytest.raises(KeyError):
         translator("zh")("three-way hand shake")
 
 
-def test_other_languages_are_refused_with_those_there_are() -> None:
+def test_an_unknown_language_is_refused_and_the_known_ones_are_named() -> None:
     with pytest.raises(ValueError, match="language must be one of en, zh, not 'fr'"):
         translator("fr")  # type: ignore[arg-type]
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # ruff: noqa: RUF001 - texts have dashes
-"""The report's page and the facts behind it."""
+"""The page of the report and its facts."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from pybridge.report.page import GROUPS_PER_FAILURE, render
 from pybridge.tables.schema import CATEGORIES
 from pybridge.tcp import vocabulary
 from pybridge.tcp.vocabulary import ANOMALIES, BENIGN_ANOMALIES
-from tests.report.test_ladder import (
-    handshake,
-    midstream,
-    mismatch,
-    normal,
-    refused,
-    seg,
-    simultaneous_close,
+from tests.support.scenarios import (
+    HANDSHAKE,
+    MIDSTREAM,
+    MISMATCH,
+    NORMAL,
+    REFUSED,
+    SIMULTANEOUS_CLOSE,
+    UNANSWERED,
+    UNREACHABLE,
+    renamed,
     tables,
     transfer,
-    unanswered,
-    unreachable,
 )
 
 VERSIONS = {"pybridge": "1.0", "tshark": "4.4.18"}
@@ -36,7 +36,7 @@ VOID = {"meta", "br", "wbr", "path", "rect", "use"}
 
 
 class Page(HTMLParser):
-    """What a browser would make of the page: its elements, ids, links, and the texts of the cells of its tables."""
+    """The elements, ids, links and table cells of a page, as a browser would parse it."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -78,18 +78,16 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] += data
 
     def table(self, first_head: str) -> list[list[str]]:
-        """Rows of the table whose first column has that head, without the heads; of two the one that scripts do not fill."""
+        """Return the rows of the table whose first column has this head; of two the longer, for scripts fill the other."""
         return max((rows[1:] for rows in self.tables if rows[0][0] == first_head), key=len)
 
 
 @pytest.fixture(scope="module")
 def mixed() -> tuple[pd.DataFrame, pd.DataFrame]:
-    return tables(
-        normal(), refused(), unanswered(), unreachable(), simultaneous_close(), midstream(), mismatch(), transfer(300), refused()
-    )
+    return tables(NORMAL, REFUSED, UNANSWERED, UNREACHABLE, SIMULTANEOUS_CLOSE, MIDSTREAM, MISMATCH, transfer(300), REFUSED)
 
 
-def test_facts(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_connections_are_counted_by_outcome(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     facts = summary.summary(*mixed)
     assert (facts.connections, facts.opened, facts.failed, facts.not_captured) == (9, 3, 5, 1)
     assert list(facts.establishment.items()) == [
@@ -112,7 +110,7 @@ def test_failures_are_grouped(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     assert groups[2].longest == pd.Timedelta("7.1s")
 
 
-def test_anomalies_tell_where_they_are(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_anomalies_name_their_frames_or_streams(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     anomalies = {anomaly.name: anomaly for anomaly in summary.summary(*mixed).anomalies}
     assert list(anomalies)[-1] == "simultaneous-close", "what is legal comes last"
     repeated = anomalies["syn-retransmission"]
@@ -124,15 +122,21 @@ def test_anomalies_tell_where_they_are(mixed: tuple[pd.DataFrame, pd.DataFrame])
     assert (repeated.where(), lost.where()) == ("13, 14, 15", "stream 3")
 
 
-def test_several_anomalies_on_one_segment() -> None:
-    rows = [*handshake(), seg(1, "C", "RST", 5, 0, "CLOSED CLOSED", anomaly="rst-after-fin+invalid-flags")]
-    facts = summary.summary(*tables((rows, normal()[1] | {"anomalies": "rst-after-fin+invalid-flags"})))
-    assert [(anomaly.name, anomaly.count) for anomaly in facts.anomalies] == [("rst-after-fin", 1), ("invalid-flags", 1)]
+def test_several_anomalies_on_one_segment_are_counted_each() -> None:
+    syn_with_data_twice = """
+        0  C SYN 100 +5
+        1  C SYN 100 +5
+    """
+    segments, connections = tables(syn_with_data_twice)
+    assert segments["anomaly"].tolist() == ["syn-with-data", "syn-retransmission+syn-with-data"]
+    facts = summary.summary(segments, connections)
+    assert [(anomaly.name, anomaly.count) for anomaly in facts.anomalies] == [("syn-retransmission", 1), ("syn-with-data", 2)]
 
 
 def test_an_anomaly_that_is_not_known_yet_is_shown_and_quoted() -> None:
-    rows = [seg(1, "C", "ACK", 5, 0, "CLOSED CLOSED", anomaly='new"one\\')]
-    (anomaly,) = summary.summary(*tables((rows, normal()[1]))).anomalies
+    segments, connections = tables(MIDSTREAM)
+    segments["anomaly"] = [None, None, None, 'new"one\\']
+    (anomaly,) = summary.summary(segments, connections).anomalies
     assert anomaly.display_filter == r'tcp_handshake.anomaly == "new\"one\\"'
 
 
@@ -142,9 +146,9 @@ def test_filters_stay_short() -> None:
     assert len(anomaly.fallback_filter) < 500
 
 
-def test_slowest_handshakes() -> None:
-    scenarios = [(normal()[0], normal()[1] | {"handshake_time": time / 10}) for time in range(1, 13)]
-    facts = summary.summary(*tables(*scenarios, refused()))
+def test_the_ten_slowest_handshakes_are_listed() -> None:
+    scenarios = [HANDSHAKE.replace("0.0121", str(time / 10)) for time in range(1, 13)]
+    facts = summary.summary(*tables(*scenarios, REFUSED))
     assert [slow.stream for slow in facts.slowest] == [11, 10, 9, 8, 7, 6, 5, 4, 3, 2]
     assert facts.handshake_median == pd.Timedelta("650ms"), "connections without a handshake do not count"
 
@@ -160,7 +164,7 @@ def test_every_value_is_explained() -> None:
     assert set(explanations.ANOMALIES) >= BENIGN_ANOMALIES
 
 
-def test_page(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_the_page_has_the_verdict_and_all_tables(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     page = Page(render(*mixed, title="office.pcapng", versions=VERSIONS, notes=["It was cut short."]))
     assert "Of 9 connections, 3 opened, ▲ 5 failed, 1 had no opening in the capture." in page.text
     assert "Failed: 2 refused, 1 unreachable, 2 unanswered." in page.text
@@ -201,8 +205,8 @@ def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame],
     assert any("stream 3" in line for line in lines)
 
 
-def test_packets_are_told_where_they_hold_several_segments() -> None:
-    segments, connections = tables(refused())
+def test_packets_are_counted_too_where_they_hold_several_segments() -> None:
+    segments, connections = tables(REFUSED)
     segments["frame"] = 1
     assert summary.summary(segments, connections).size == "1 TCP connection, 2 TCP segments in 1 packet"
 
@@ -255,9 +259,9 @@ def test_tables_are_readable_by_screen_readers(mixed: tuple[pd.DataFrame, pd.Dat
     assert page.tags.count("th") == sum(name == "scope" for tag, name, _ in page.attributes if tag == "th")
 
 
-def test_hostile_text() -> None:
+def test_hostile_text_stays_text() -> None:
     nasty = "<script>alert(1)</script>\"'&<img src=x onerror=y>\x00\x1b[2J\u202e"
-    segments, connections = tables(refused(), (normal()[0], normal()[1] | {"ends": ((nasty, 1), (nasty, 2))}))
+    segments, connections = renamed(tables(REFUSED, NORMAL), nasty, nasty)
     segments["tcp_flags"] = nasty
     segments["anomaly"] = nasty
     connections["anomalies"] = nasty
@@ -272,22 +276,26 @@ def test_hostile_text() -> None:
 
 
 def test_failures_and_anomalies_are_drawn_first() -> None:
-    scenarios = [normal() for _ in range(10)] + [simultaneous_close(), refused(), normal()]
+    scenarios = [NORMAL] * 10 + [SIMULTANEOUS_CLOSE, REFUSED, NORMAL]
     html = render(*tables(*scenarios), title="t", versions={}, max_ladders=4)
     assert re.findall(r'id="ladder-(\d+)"', html) == ["10", "11", "0", "1"]
     assert "4 connections of 13" in Page(html).text
 
 
 def test_many_equal_failures_leave_room_for_others() -> None:
-    scenarios = [refused() for _ in range(60)] + [unanswered(), simultaneous_close()]
+    scenarios = [REFUSED] * 60 + [UNANSWERED, SIMULTANEOUS_CLOSE]
     html = render(*tables(*scenarios), title="t", versions={}, max_ladders=30)
     drawn = re.findall(r'id="ladder-(\d+)"', html)
     assert drawn == [str(stream) for stream in (*range(28), 60, 61)]
 
 
 def test_scan_of_many_ports_is_capped() -> None:
-    scenarios = [(refused()[0], refused()[1] | {"ends": (("10.0.0.1", 50000), ("10.0.0.2", port)), "establishment": value})
-                 for value in ("refused", "aborted") for port in range(1, 81)]  # fmt: skip
+    aborted = """
+        0    C SYN 100
+        0.1  S SYN-ACK 300 101
+        0.2  C RST 101
+    """
+    scenarios = [f"server 10.0.0.2:{port}\n{answer}" for answer in (REFUSED, aborted) for port in range(1, 81)]
     page = Page(render(*tables(*scenarios), title="t", versions={}, max_ladders=1))
     rows = page.table("Server")
     assert len(rows) == 2 * (1 + GROUPS_PER_FAILURE + 1)
@@ -304,13 +312,13 @@ def test_connection_table_is_capped(monkeypatch: pytest.MonkeyPatch, mixed: tupl
 
 
 def test_two_hundred_connections_make_a_small_page() -> None:
-    html = render(*tables(*[normal()] * 150, *[transfer(100)] * 30, *[refused()] * 20), title="t", versions=VERSIONS)
+    html = render(*tables(*[NORMAL] * 150, *[transfer(100)] * 30, *[REFUSED] * 20), title="t", versions=VERSIONS)
     assert html.count('class="tcp-ladder"') == 200
     assert len(html.encode()) < 3_000_000
 
 
 @pytest.mark.parametrize("empty", [tables(), (pd.DataFrame(), pd.DataFrame())])
-def test_no_tcp(empty: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_a_capture_without_tcp_says_so(empty: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     page = Page(render(*empty, title="quiet.pcap", versions=VERSIONS))
     assert "There is no TCP connection in this capture." in page.text
     assert "table" not in page.tags
@@ -318,8 +326,8 @@ def test_no_tcp(empty: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     assert summary.summary(*empty).span is None
 
 
-def test_only_failures() -> None:
-    page = Page(render(*tables(refused()), title="t", versions={}))
+def test_a_capture_of_failures_only_has_no_empty_values() -> None:
+    page = Page(render(*tables(REFUSED), title="t", versions={}))
     assert "▲ The only connection failed" in page.text
     assert "None" not in page.text
     assert "NaT" not in page.text

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Both state machines behind one face, without tshark."""
+"""Both state machines behind one interface; no tshark is needed."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ Rows = dict[int, dict[str, Any]]
 
 
 class PythonMachine:
-    """The annotator of the package."""
+    """The state machine of the package: `Annotator`."""
 
     def __init__(self, **options: int) -> None:
         self.annotator = Annotator(**options)
@@ -52,14 +53,21 @@ class PythonMachine:
         return {stream: {name: getattr(row, name) for name in TOLD} for stream, row in self.rows().items()}
 
 
+@cache
+def compiled_plugin(lua: Any) -> tuple[Any, Any]:
+    """Return a Lua runtime and the compiled plugin in it, once: compiling takes longer than a short conversation."""
+    runtime = lua.LuaRuntime(unpack_returned_tuples=True)
+    return runtime, runtime.compile(PLUGIN.read_text(encoding="utf-8"))
+
+
 class LuaMachine:
-    """The plugin's state machine in a Lua of `lupa`, when somebody looks at each segment."""
+    """The state machine of the plugin in a Lua of `lupa`; every segment is annotated at once."""
 
     takes = "segment"
 
     def __init__(self, lua: Any = lua54) -> None:
-        self._runtime = lua.LuaRuntime(unpack_returned_tuples=True)
-        self._tracker = self._runtime.execute(PLUGIN.read_text(encoding="utf-8")).new()
+        self._runtime, plugin = compiled_plugin(lua)
+        self._tracker = plugin().new()
         self._streams: list[int] = []
 
     def take(self, event: Segment | NetworkError) -> Said | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How one segment may move the states of both ends: by RFC 9293 figure 5, or by a numbered rule of the specification."""
+"""The changes of state that a segment can cause: those of RFC 9293 figure 5, and those of a rule of the specification."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FIGURE_5 = {
 
 
 class Exceptional(NamedTuple):
-    """A move that is not in the figure: whose rule it is, and the shortest conversation that ends with it."""
+    """A move that is not in the figure: the rule that makes it, and the shortest conversation that ends with it."""
 
     rule: str
     part: str
@@ -126,7 +126,7 @@ BY_RULE = [
 
 
 def kind(flags: int) -> str:
-    """G7."""
+    """Return the kind of a segment (G7)."""
     if flags & RST:
         return "RST"
     if flags & (SYN | FIN) == SYN | FIN or not flags & (SYN | ACK):
@@ -137,13 +137,13 @@ def kind(flags: int) -> str:
 
 
 def events(flags: int, roles: Iterable[str]) -> list[str]:
-    """What a segment is to its sender and its receiver, in the order in which it takes effect: one segment, several arrows."""
+    """Return the events of figure 5 that one segment stands for, in the order in which they take effect."""
     found = {"SYN-ACK": ["SYN-ACK", "ACK"], "ACK": ["ACK"], "FIN": ["ACK"], "invalid": []}.get(kind(flags), [kind(flags)])
     return found + [role for role in ("ACK-OF-FIN", "FIN") if role in roles]
 
 
 def reachable(part: str, events: Iterable[str], before: str, by_rule: Iterable[Exceptional] = BY_RULE) -> set[str]:
-    """The states that an end can be in after its part in a segment: that before, and what one arrow of each event leads to."""
+    """Return the states in which an end can be after these events: the one before, and those that one arrow per event reaches."""
     states = {before}
     for event in events:
         figure = FIGURE_5.get((part, event), {})

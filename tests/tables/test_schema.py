@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What `docs/schema.md` promises of the tables, and that files carry its version."""
+"""The tables and files are as docs/schema.md documents them."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def test_categories_are_as_documented() -> None:
     assert said == {name: tuple(values) for name, values in schema.CATEGORIES.items()}
 
 
+@pytest.mark.tshark
 def test_files_carry_the_version(run: Run, tmp_path: Path) -> None:
     version = re.search(r"^Version (\S+)\.", DOCUMENT, re.MULTILINE)[1].encode()
     for table in ("segments", "connections"):
@@ -54,6 +55,7 @@ def test_files_carry_the_version(run: Run, tmp_path: Path) -> None:
         assert pa.ipc.open_file(tmp_path / f"{table}.arrow").schema.metadata[b"pybridge.schema"] == version
 
 
+@pytest.mark.tshark
 def test_every_format_holds_the_same(run: Run, tmp_path: Path) -> None:
     for form in ("csv", "json", "jsonl", "parquet", "arrow"):
         assert run("connections", find("article-curl.pcapng"), "-o", f"x.{form}").returncode == 0
@@ -70,6 +72,7 @@ def test_every_format_holds_the_same(run: Run, tmp_path: Path) -> None:
         assert loaded["handshake_time"].tolist() == expected["handshake_time"].dt.total_seconds().tolist()
 
 
+@pytest.mark.tshark
 def test_several_captures_in_one_table() -> None:
     paths = [find("refused.pcapng"), find("article-wget.pcapng")]
     segments, connections = pybridge.read_all(paths, progress=False)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Damaged captures: no traceback, no hang, and of whatever is left both engines say the same.
+"""Damaged captures: no traceback, no hang, and both engines give the same tables for the rest.
 
-The damage follows from the name of the test and from --hypothesis-seed: the same make the same file again.
+The name of the test and --hypothesis-seed determine the damage: they make the same file again.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from pybridge.verification import compare
 from tools.goldens import listing
 from tools.goldens.listing import find
 
+pytestmark = pytest.mark.tshark
+
 OWN = [
     golden.name + ".pcapng"
     for golden in listing.load_all()
@@ -42,7 +44,7 @@ Damage = Callable[[random.Random, Path, Path], bytes]
 
 
 def noise(chance: random.Random, path: Path, _: Path) -> bytes:
-    """Of 30 captures one after the other, some bytes of the packets."""
+    """Change some bytes of the packets of 30 captures, one after the other in a file."""
     merged, out = path.with_name("merged"), path.with_name("noise")
     subprocess.run(["mergecap", "-a", "-w", merged, *chance.sample(CAPTURES, 30)], check=True)
     seed = str(chance.randrange(1 << 31))
@@ -51,13 +53,13 @@ def noise(chance: random.Random, path: Path, _: Path) -> bytes:
 
 
 def cut(chance: random.Random, _: Path, source: Path) -> bytes:
-    """The end is missing."""
+    """Cut off the end."""
     content = source.read_bytes()
     return content[: chance.randrange(1, len(content))]
 
 
 def scribble(chance: random.Random, _: Path, source: Path) -> bytes:
-    """Some bytes of the file are others, wherever they are."""
+    """Change some bytes anywhere in the file."""
     content = bytearray(source.read_bytes())
     for _ in range(chance.choice([1, 1, 3, 10, 40])):
         content[chance.randrange(len(content))] = chance.randrange(256)
@@ -65,7 +67,7 @@ def scribble(chance: random.Random, _: Path, source: Path) -> bytes:
 
 
 def wrong_length(chance: random.Random, _: Path, source: Path) -> bytes:
-    """One of a pcapng block's two total lengths, or one of the two lengths of its packet."""
+    """Change one of a pcapng block's two total lengths, or one of the two lengths of its packet."""
     content = bytearray(source.read_bytes())
     blocks, place = [], 0
     while place < len(content):
@@ -77,7 +79,7 @@ def wrong_length(chance: random.Random, _: Path, source: Path) -> bytes:
 
 
 def wrong_length_in_classic_pcap(chance: random.Random, path: Path, source: Path) -> bytes:
-    """Of the four numbers in front of a packet the seconds or a length; a fraction beyond a second is shown wrongly by tshark."""
+    """Change the seconds or a length in front of a packet; not the fraction, for tshark shows one beyond a second wrongly."""
     classic = path.with_name("classic")
     subprocess.run(["editcap", "-F", chance.choice(["pcap", "nsecpcap"]), source, classic], check=True)
     content = bytearray(classic.read_bytes())
@@ -132,15 +134,15 @@ def same_of_both(path: Path) -> None:
     with time_limit():
         (ours, our_words), (theirs, their_words) = (outcome(path, engine) for engine in ENGINES)
     assert our_words == their_words
-    assert [] == [words for words in our_words if "\n" in words or not words.endswith(".")]
+    assert [words for words in our_words if "\n" in words or not words.endswith(".")] == []
     assert (ours is None) == (theirs is None)
     if ours and theirs:
-        assert [] == compare(ours, theirs).to_dict(orient="records")
+        assert compare(ours, theirs).to_dict(orient="records") == []
 
 
 @contextmanager
 def time_limit() -> Iterator[None]:
-    """A hang is a failure."""
+    """Raise TimeoutError after a minute: a hang is a failure."""
 
     def end(_: int, __: FrameType | None) -> None:
         raise TimeoutError
@@ -155,7 +157,7 @@ def time_limit() -> Iterator[None]:
 
 
 def outcome(path: Path, engine: EngineName) -> tuple[pybridge.Capture | None, list[str]]:
-    """The tables, if there are any, and what is said."""
+    """Read a capture; return the tables, if there are any, and the messages."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", pybridge.CutShortWarning)
         try:
@@ -172,7 +174,7 @@ def test_damage_takes_nothing_from_what_comes_before_it(tmp_path: Path, chance: 
     path.write_bytes(source.read_bytes()[: chance.randrange(300, 1000)])
     whole, (left, words) = pybridge.read(source, progress=False), outcome(path, "python")
     assert left is not None
-    pd.testing.assert_frame_equal(whole.segments.head(len(left.segments)), left.segments)
+    pd.testing.assert_frame_equal(left.segments, whole.segments.head(len(left.segments)))
     assert words == [f"{path} ends in the middle of a packet: all whole packets before that were annotated."] or not words
 
 
@@ -184,6 +186,6 @@ def test_the_command_line_says_what_is_wrong_line_by_line_and_ends(tmp_path: Pat
         (folder / f"{damage.__name__}.pcapng").write_bytes(damage(chance, tmp_path / "scratch", chance.choice(CAPTURES)))
     command = [sys.executable, "-m", "pybridge", "verify", folder]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=SECONDS, check=False)
-    assert [] == [line for line in done.stderr.splitlines() if not (line.startswith("pybridge: ") and line.endswith("."))]
+    assert [line for line in done.stderr.splitlines() if not (line.startswith("pybridge: ") and line.endswith("."))] == []
     agree, differ, unread = map(int, re.findall(r"\d+", done.stdout))
     assert (3, 0, 2 if unread else 0) == (agree + unread, differ, done.returncode)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A stream of packets can be cut between any two of them, and each piece is a capture."""
+"""A stream can be cut between any two packets, and each piece is a capture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FRAMES = [bytes([number]) * (14 + number) for number in range(5)]
 
 
 def pcap(order: str, magic: int) -> tuple[bytes, list[bytes]]:
-    """A file's header and its packets."""
+    """Return the header of a file and its packets."""
     packets = [struct.pack(f"{order}4I", 1, 2, len(frame), 1500) + frame for frame in FRAMES]
     return struct.pack(f"{order}IHHiIII", magic, 2, 4, 0, 0, 65535, 1), packets
 
@@ -47,7 +47,7 @@ STREAMS = {
 
 
 def pieces(stream: bytes, sizes: list[int], most: int) -> list[bytes]:
-    """What each of several readers is given, as the stream comes in portions of these sizes."""
+    """Return the bytes that each of several readers is given when the stream arrives in portions of these sizes."""
     framing = Framing()
     found, packets = [b""], 0
     while stream:
@@ -73,33 +73,34 @@ def test_every_piece_begins_with_the_header_and_holds_whole_packets(name: str, s
     expected = [header + b"".join(packets[start : start + most]) for start in range(0, len(packets), most)]
     if len(packets) % most == 0:
         expected.append(header)
-    assert expected == pieces(header + b"".join(packets), sizes, most)
+    assert pieces(header + b"".join(packets), sizes, most) == expected
 
 
 def test_an_interface_that_comes_later_is_known_to_the_next_reader() -> None:
     header, packets = pcapng("<")
     late = block("<", 1, struct.pack("<HHI", 113, 0, 0))
     found = pieces(header + packets[0] + late + packets[1], [1000], 1)
-    assert [header + packets[0], header + late + packets[1], header + late] == found
+    assert found == [header + packets[0], header + late + packets[1], header + late]
 
 
-def test_another_section_begins_anew() -> None:
+def test_a_new_section_replaces_the_header() -> None:
     (first, packets), (second, others) = pcapng("<"), pcapng(">")
-    assert [first + packets[0], first + second + others[0], second] == pieces(first + packets[0] + second + others[0], [1000], 1)
+    assert pieces(first + packets[0] + second + others[0], [1000], 1) == [first + packets[0], first + second + others[0], second]
 
 
 @pytest.mark.parametrize(
     "stream", [b"\x1f\x8b" + bytes(100), b"no capture at all", pcap("<", 0xA1B2C3D4)[0] + struct.pack("<4I", 0, 0, LARGEST, 0)]
 )
-def test_what_holds_no_packets_is_handed_on_as_it_is(stream: bytes) -> None:
-    assert [stream] == pieces(stream, [40], 1)
+def test_a_stream_without_packets_is_passed_on_unchanged(stream: bytes) -> None:
+    assert pieces(stream, [40], 1) == [stream]
 
 
 def test_a_stream_that_is_cut_short_keeps_its_last_bytes() -> None:
     header, packets = pcapng("<")
-    assert [header + packets[0][:-3]] == pieces(header + packets[0][:-3], [10], 5)
+    assert pieces(header + packets[0][:-3], [10], 5) == [header + packets[0][:-3]]
 
 
+@pytest.mark.tshark
 def test_a_capture_of_wiresharks_is_cut_at_its_packets(tmp_path: Path) -> None:
     for form in ("pcap", "nsecpcap", "pcapng"):
         tool("editcap", "-F", form, find("article-wget.pcapng"), tmp_path / "capture")

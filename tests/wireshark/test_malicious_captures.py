@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Captures made to do harm: they cost a bounded amount of memory per connection, and change nothing but their own rows."""
+"""Malicious captures cost a bounded amount of memory per connection, and change no rows but their own."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def tcp_frame(
     payload: bytes = b"",
     data_offset: int | None = None,
 ) -> bytes:
-    """A frame with whatever its TCP header says of its own length."""
+    """Return a frame whose TCP header claims any length."""
     options += bytes(-len(options) % 4)
     offset = 5 + len(options) // 4 if data_offset is None else data_offset
     header = TCP(sport=source[1], dport=destination[1], seq=100, ack=300, flags=flags, dataofs=offset)
@@ -68,7 +68,7 @@ def capture(path: Path, frames: list[bytes]) -> Path:
 
 
 def flood(count: int, target: tuple[str, int], first: int = 0) -> list[bytes]:
-    """A SYN each from so many addresses."""
+    """Return a SYN from each of `count` addresses."""
     frame = bytearray(tcp_frame(("66.0.0.0", 1024), target, SYN, options=bytes([2, 4, 5, 180])))
     place = frame.index(bytes([66, 0, 0, 0]), 14)
     frames = []
@@ -81,6 +81,7 @@ def flood(count: int, target: tuple[str, int], first: int = 0) -> list[bytes]:
 # --------------------------------------------------------------------------------------------------------- Options
 
 
+@pytest.mark.tshark
 def test_both_engines_say_the_same_of_absurd_options(tmp_path: Path) -> None:
     chance = random.Random(1)  # noqa: S311 - the same again
     options = ABSURD + [
@@ -91,9 +92,10 @@ def test_both_engines_say_the_same_of_absurd_options(tmp_path: Path) -> None:
         client, server = (f"10.1.{number >> 8}.{number & 255}", 50000), ("10.0.0.2", 80)
         frames += [tcp_frame(client, server, SYN, options=content), tcp_frame(server, client, SYN | ACK, options=content)]
     path = capture(tmp_path / "options.pcapng", frames)
-    assert [] == pybridge.verify(path, progress=False).to_dict(orient="records")
+    assert pybridge.verify(path, progress=False).to_dict(orient="records") == []
 
 
+@pytest.mark.tshark
 def test_both_engines_say_the_same_of_headers_that_claim_another_length(tmp_path: Path) -> None:
     frames = []
     for number in range(16 * 3):
@@ -102,14 +104,14 @@ def test_both_engines_say_the_same_of_headers_that_claim_another_length(tmp_path
             content = [b"", bytes([2, 4, 5, 180]), bytes(40)][number // 16]
             frames.append(tcp_frame(client, server, flags, options=content, data_offset=number % 16))
     path = capture(tmp_path / "lengths.pcapng", frames)
-    assert [] == pybridge.verify(path, progress=False).to_dict(orient="records")
+    assert pybridge.verify(path, progress=False).to_dict(orient="records") == []
 
 
 # ----------------------------------------------------------------------------------------------------------- Names
 
 
 def blocks(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Kind and body of each block of a pcapng file."""
+    """Yield kind and body of each block of a pcapng file."""
     place = 0
     while place < len(content):
         kind, length = struct.unpack_from("<II", content, place)
@@ -129,7 +131,7 @@ def option(code: int, text: str) -> bytes:
 
 
 def with_names(content: bytes, addresses: list[str]) -> bytes:
-    """The capture with hostile text wherever a pcapng file has room for some: comments, programs, interfaces, hosts."""
+    """Add hostile text to a capture wherever pcapng has room: comments, programs, interfaces, hosts."""
     end = bytes(4)
     found = b""
     for kind, body in blocks(content):
@@ -155,25 +157,27 @@ def named(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.tshark
 @pytest.mark.parametrize("engine", ENGINES)
 def test_names_and_comments_in_a_capture_change_no_table(named: Path, engine: EngineName) -> None:
     found, usual = pybridge.read(named, engine, progress=False), pybridge.read(find("article-wget.pcapng"), progress=False)
-    pd.testing.assert_frame_equal(usual.segments, found.segments)
-    pd.testing.assert_frame_equal(usual.connections, found.connections)
+    pd.testing.assert_frame_equal(found.segments, usual.segments)
+    pd.testing.assert_frame_equal(found.connections, usual.connections)
 
 
+@pytest.mark.tshark
 def test_names_and_comments_in_a_capture_reach_no_terminal_and_no_page(run: Run, tmp_path: Path, named: Path) -> None:
     shown = [run(command, named) for command in ("segments", "report")]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     for text in [page, *(done.stdout + done.stderr for done in shown)]:
-        assert [] == [part for part in ("\x1b", "\x07", "\u202e", "<script>alert", "gone") if part in text]
+        assert [part for part in ("\x1b", "\x07", "\u202e", "<script>alert", "gone") if part in text] == []
 
 
-# ------------------------------------------------------------------------------------------------- Nothing but their own
+# ------------------------------------------------------------------------------------------------- Other connections
 
 
 def hostile(place: int, target: tuple[str, int]) -> list[bytes]:
-    """What comes before a frame of the golden, from other ends to the golden's own server."""
+    """Return the frames to insert before a frame of the golden: from other ends to the golden's own server."""
     web, files = ("66.200.0.1", 50000 + place), ("66.200.0.2", 21)
     words = f"GET /{TEXT} HTTP/1.1\r\nHost: {TEXT}\r\n\r\n".encode()
     frames = [tcp_frame(("66.100.0.1", 1 + place), target, flags, options=chosen) for flags in (SYN, SYN | ACK, FIN | ACK)
@@ -186,6 +190,7 @@ def hostile(place: int, target: tuple[str, int]) -> list[bytes]:
     return frames + flood(250, target, first=250 * place)
 
 
+@pytest.mark.tshark
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["article-wget", "icmp-eight-bytes", "port-reuse", "simultaneous-open-one-syn-ack"])
 def test_a_golden_among_hostile_traffic_keeps_its_rows(tmp_path: Path, name: str, engine: EngineName) -> None:
@@ -205,14 +210,14 @@ def test_a_golden_among_hostile_traffic_keeps_its_rows(tmp_path: Path, name: str
     assert len(among.segments) > 250 * len(frames)
     expected_segments, expected_connections = alone.segments, alone.connections
     pd.testing.assert_frame_equal(
-        expected_segments,
         segments.assign(
             frame=segments["frame"].map(frames),
             stream=segments["stream"].map(streams),
             responds_to=segments["responds_to"].map(frames).astype("Int64"),
         ).reset_index(drop=True),
+        expected_segments,
     )
-    pd.testing.assert_frame_equal(expected_connections, connections.rename(index=streams))
+    pd.testing.assert_frame_equal(connections.rename(index=streams), expected_connections)
 
 
 # ------------------------------------------------------------------------------------------------------------- Memory
@@ -236,7 +241,7 @@ def test_a_flood_costs_the_annotator_a_bounded_amount_per_connection() -> None:
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert used / CONNECTIONS < BYTES_OF_ANNOTATOR
-    assert CONNECTIONS == len(annotator.connections)
+    assert len(annotator.connections) == CONNECTIONS
 
 
 @pytest.mark.parametrize("lua", [lua52, lua54], ids=["Lua 5.2", "Lua 5.4"])
@@ -270,7 +275,7 @@ def test_a_long_connection_costs_the_annotator_no_more_than_a_short_one() -> Non
 
 
 @pytest.mark.parametrize("takes", ["segment", "take"], ids=["looked at", "not looked at"])
-def test_segments_that_say_nothing_cost_the_plugin_nothing(takes: str) -> None:
+def test_invalid_segments_and_plain_data_cost_the_plugin_no_memory(takes: str) -> None:
     runtime = lua54.LuaRuntime()
     tracker = runtime.execute(PLUGIN.read_text(encoding="utf-8")).new()
     size = runtime.eval("function() collectgarbage() return (collectgarbage('count')) end")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The plugin in Wireshark: installing, profile, statistics, preferences."""
+"""The plugin in Wireshark: installation, profile, statistics, preferences."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from pybridge.wireshark import plugin_files
 from tests.conftest import Run
 from tools.goldens.listing import find
 
+pytestmark = pytest.mark.tshark
+
 Tshark = Callable[..., str]
 
 
 @pytest.fixture
 def tshark(tmp_path: Path) -> Tshark:
-    """Runs tshark with the plugin and a home of its own; what it prints, if it complains of nothing."""
+    """Return a function that runs tshark with the plugin and an empty home, fails on complaints, and returns the output."""
 
     def tshark(*arguments: str | Path) -> str:
         command = ["tshark", "-X", f"lua_script:{plugin_files.path()}", *map(str, arguments)]
         environment = os.environ | {"HOME": str(tmp_path), "WIRESHARK_CONFIG_DIR": str(tmp_path)}
         ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         complaints = [line for line in ended.stderr.splitlines() if "Running as user" not in line]
-        assert [] == complaints
+        assert complaints == []
         return ended.stdout
 
     return tshark
@@ -46,11 +48,11 @@ def test_the_plugin_and_its_profile_are_installed_seen_to_be_loaded_and_removed(
     assert script.is_relative_to(tmp_path)
     assert profile.is_relative_to(tmp_path)
     assert f"loads version {pybridge.__version__};" in ended.stderr
-    assert "" == run("plugin", "path").stderr
+    assert run("plugin", "path").stderr == ""
     script.write_text("-- an old version")
     assert "is another version: run pybridge plugin install." in run("plugin", "path").stderr
-    assert [str(script), str(profile)] == run("plugin", "uninstall").stdout.splitlines()
-    assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert run("plugin", "uninstall").stdout.splitlines() == [str(script), str(profile)]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert "not installed" in run("plugin", "uninstall").stderr
 
 
@@ -65,7 +67,7 @@ def test_a_copy_elsewhere_is_named(run: Run, name: str) -> None:
     assert f"{copy} is another copy of the plugin" in ended.stderr
 
 
-def test_a_plugin_that_is_not_loaded_is_said_so(run: Run) -> None:
+def test_an_installed_plugin_that_tshark_does_not_load_is_an_error(run: Run) -> None:
     script = Path(run("plugin", "install").stdout.splitlines()[0])
     folder = script.parent.parent / "no-lua"
     folder.mkdir()
@@ -80,7 +82,7 @@ def test_a_profile_that_its_user_changed_is_left_alone(run: Run) -> None:
     preferences = Path(run("plugin", "install").stdout.splitlines()[1]) / "preferences"
     preferences.write_text("gui.column.format: mine")
     run("plugin", "install")
-    assert "gui.column.format: mine" == preferences.read_text()
+    assert preferences.read_text() == "gui.column.format: mine"
 
 
 # --------------------------------------------------------------------------------------------------------- Profile
@@ -91,7 +93,7 @@ def test_the_profile_shows_roles_steps_and_states_in_columns(tshark: Tshark, tmp
     with zipfile.ZipFile(tmp_path / "profile.zip") as archive:
         archive.extractall(tmp_path / "profiles")
     lines = tshark("-C", plugin_files.PROFILE, "-T", "tabs", "-r", find("article-wget.pcapng")).splitlines()
-    assert ["ACK-OF-FIN,FIN", "2,3", "TIME-WAIT", "LAST-ACK", "0.000504000"] == lines[8].split("\t")[-6:-1]
+    assert lines[8].split("\t")[-6:-1] == ["ACK-OF-FIN,FIN", "2,3", "TIME-WAIT", "LAST-ACK", "0.000504000"]
 
 
 def filters() -> list[str]:
@@ -124,7 +126,7 @@ def test_the_statistic_holds_what_the_table_of_connections_does(tshark: Tshark, 
     heading, *lines = tshark("-n", "-q", "-z", "tcp_handshake,connections", "-r", path).splitlines()
     columns = {word: heading.index(word) for word in heading.split()}
     connections = pybridge.read(path, progress=False).connections
-    assert len(connections) == len(lines)
+    assert len(lines) == len(connections)
     for (stream, row), line in zip(connections.iterrows(), lines, strict=True):
         found = {word: (line[place:].split("  ")[0].strip() or None) for word, place in columns.items()}
         end = "[{}]:{}" if ":" in row.client else "{}:{}"
@@ -160,7 +162,7 @@ def test_notes_and_explanations_can_be_turned_off(tshark: Tshark) -> None:
     assert "Explanation: proposes" not in tshark("-o", "tcp_handshake.explanations:FALSE", "-V", "-r", path)
 
 
-# ------------------------------------------------------------------------------------------------- However it is run
+# ------------------------------------------------------------------------------------------------- Ways to run tshark
 
 WAYS = {
     "two passes": ["-2"],
@@ -180,7 +182,7 @@ WAYS = {
 @pytest.mark.parametrize("name", ["article-wget", "icmp-host-unreachable"])
 def test_no_state_is_missed_however_tshark_is_run(tshark: Tshark, name: str, way: str) -> None:
     arguments = ("-q", "-z", "tcp_handshake,connections", "-r", find(f"{name}.pcapng"))
-    assert tshark("-n", *arguments).split("\n") == tshark(*WAYS[way], *arguments).split("\n")
+    assert tshark(*WAYS[way], *arguments).split("\n") == tshark("-n", *arguments).split("\n")
 
 
 @pytest.mark.parametrize("kept", ["tcp.flags.fin == 1", "tcp.len > 0", "tcp.flags.syn == 0"])
@@ -200,4 +202,4 @@ def test_what_goes_before_and_after_in_one_file_changes_nothing(tshark: Tshark, 
     fields = ("-T", "fields", *(word for name in ("role", "client_state", "anomaly") for word in ("-e", f"tcp_handshake.{name}")))
     alone = [tshark(*fields, "-r", part) for part in parts]
     assert "".join(alone[:2]) in tshark(*fields, "-r", merged)
-    assert tshark(*fields, "-r", merged) == tshark(*fields, "-r", shifted)
+    assert tshark(*fields, "-r", shifted) == tshark(*fields, "-r", merged)

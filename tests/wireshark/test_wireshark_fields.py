@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Wireshark's own `tcp.completeness` and `tcp.analysis.initial_rtt` agree with the tables, or a rule says why not."""
+"""Wireshark's own `tcp.completeness` and `tcp.analysis.initial_rtt` agree with the tables, or the reason is known."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from pybridge.wireshark.installation import tshark_version
 from tools import wireshark_fields
 from tools.goldens import build, listing
 from tools.goldens.listing import find
+
+pytestmark = pytest.mark.tshark
 
 CAPTURES = wireshark_fields.captures([str(listing.PCAPS)])
 CHUNKS = 8  # for as many workers
@@ -80,7 +82,7 @@ def made(folder: Path, port: int, text: str) -> Path:
 
 
 def read(path: Path, heard: pa.Table) -> pybridge.Capture:
-    """`pybridge.read` of what the witness heard: a start of tshark is most of the time that a capture takes."""
+    """Read a capture from fields that tshark has printed already: starting tshark again takes most of a test's time."""
     with patch.object(engine, "read_columns", lambda *_: iter(heard.to_batches())):
         return pybridge.read(path, progress=False)
 
@@ -93,7 +95,7 @@ def examine(path: Path) -> wireshark_fields.Verdict:
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_wireshark_agrees_or_the_difference_has_a_reason(chunk: int) -> None:
     verdict = sum(map(examine, CAPTURES[chunk::CHUNKS]), wireshark_fields.Verdict())
-    assert [] == verdict.unexplained
+    assert verdict.unexplained == []
     assert 2 * verdict.connections == verdict.counts.total() > 0
 
 
@@ -103,31 +105,31 @@ def test_a_difference_has_its_own_reason(name: str, tmp_path: Path) -> None:
     expected = set() if name in LIKE_US_SINCE_4_4 and tshark_version() >= Version("4.4") else {reason}
     path = made(tmp_path, port, text)
     verdict = (wireshark_fields.examine if reason == wireshark_fields.MOVED else examine)(path)
-    assert [] == verdict.unexplained
-    assert expected == {found for _, found in verdict.counts} - {wireshark_fields.EQUAL, wireshark_fields.NOT_GIVEN}
+    assert verdict.unexplained == []
+    assert {found for _, found in verdict.counts} - {wireshark_fields.EQUAL, wireshark_fields.NOT_GIVEN} == expected
 
 
 @pytest.mark.parametrize("name", ["ipv6", "late-syn-midstream", "syn-retransmission", "refused"])
-def test_what_is_wrong_has_none(name: str) -> None:
+def test_a_wrong_table_is_reported_as_unexplained(name: str) -> None:
     path = find(f"{name}.pcapng")
     heard = wireshark_fields.listen(path)
     for column, change in CHANGES:
         capture = read(path, heard)
         capture.connections[column] = change(capture.connections[column])
-        assert 1 == len(wireshark_fields.compare(path, heard, capture).unexplained)
+        assert len(wireshark_fields.compare(path, heard, capture).unexplained) == 1
 
 
 @pytest.mark.parametrize("name", ["ipv6", "syn-retransmission"])
-def test_a_third_step_that_was_overlooked_has_none(name: str) -> None:
+def test_a_missing_handshake_time_is_reported_as_unexplained(name: str) -> None:
     path = find(f"{name}.pcapng")
     heard = wireshark_fields.listen(path)
     capture = read(path, heard)
     for table in (capture.connections, capture.segments):
         table["handshake_time"] = pd.Timedelta("NaT")
-    assert 1 == len(wireshark_fields.compare(path, heard, capture).unexplained)
+    assert len(wireshark_fields.compare(path, heard, capture).unexplained) == 1
 
 
 @pytest.mark.parametrize("name", ["amsdu-one-connection", "icmp-then-syn-ack"])
-def test_what_the_witness_heard_gives_the_tables_of_read(name: str) -> None:
+def test_reading_from_printed_fields_gives_the_tables_of_read(name: str) -> None:
     path = find(f"{name}.pcapng")
     assert verification.compare(pybridge.read(path, progress=False), read(path, wireshark_fields.listen(path))).empty

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Golden captures: how they are written down, built, and what is expected of them."""
+"""Golden captures: read their listings, build the capture files, and write the expected tables."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Write every golden capture from its NAME.listing, and the table in each folder's README.md; the same bytes every time."""
+"""Write every golden capture from its NAME.listing, and the table in each folder's README.md.
+
+The same listing gives the same bytes every time.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def option_bytes(name: str, values: tuple[int, ...]) -> bytes:
 
 
 def tcp_packet(segment: Segment) -> bytes:
-    """Make the IP packet of a segment. Options are written by hand, so that they stay as they are listed."""
+    """Make the IP packet of a segment. Options are encoded here, because scapy would change them."""
     options = b"".join(option_bytes(name, values) for name, values in segment.options)
     options += b"\x01" * (-len(options) % 4)
     source, destination = segment.source, segment.destination
@@ -55,7 +58,7 @@ def tcp_packet(segment: Segment) -> bytes:
 
 
 def fragment(segment: Segment, content: bytes) -> bytes:
-    """Make the IP packet of a fragment. In IPv6 the sequence number serves as its identification."""
+    """Make the IP packet of a fragment. In IPv6 its identification is the sequence number."""
     assert segment.fragment is not None
     first, end = segment.fragment
     source, destination, part = segment.source.address, segment.destination.address, Raw(content[first:end])
@@ -125,7 +128,7 @@ def frame_bytes(golden: Listing, events: Sequence[Event]) -> bytes:
 
 
 def records(golden: Listing) -> Iterator[Record]:
-    """Make what was captured of each frame."""
+    """Yield the captured bytes of each frame."""
     for events in golden.frames():
         frame = frame_bytes(golden, events)
         snap = events[0].snap if isinstance(events[0], Segment) else None
@@ -147,7 +150,7 @@ def write_table(goldens: Sequence[Listing], readme: Path) -> None:
 
 
 def main() -> None:
-    """Write all."""
+    """Write the captures and the tables of all goldens."""
     goldens = load_all()
     for golden in goldens:
         golden.path.write_bytes(capture(golden))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Write capture files: pcapng and pcap, in either byte order, compressed or not.
 
-Written here since scapy's writers have no captured length, and one byte order. What is compressed is stored, not squeezed:
-every version of a compressor would give other bytes.
+scapy's writers know no captured length, and only one byte order. Compressed files hold stored blocks, because every version of a
+compressor would give other bytes.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Device:
         unit: int = 10 ** (9 - self.digits)
         ticks, rest = divmod(time_ns, unit)
         if rest:
-            raise ValueError(f"{time_ns} ns is finer than the capture's resolution")
+            raise ValueError(f"{time_ns} ns is finer than the capture's resolution.")
         return ticks
 
 
 @dataclass(frozen=True)
 class Record:
-    """A frame as it was captured, perhaps cut short."""
+    """A frame as it was captured, perhaps truncated by the snap length."""
 
     device: int
     time_ns: int

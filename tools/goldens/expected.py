@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Write NAME.expected for every golden: both tables in full, so that a change of them shows in a diff.
+"""Write NAME.expected for every golden: both tables in full, so that every change shows in a diff.
 
 Where Wireshark 4.4 begins other streams (rule G4), this writes NAME.expected-4.4 beside it when it runs with that version.
 """
@@ -33,7 +33,7 @@ def _files(golden: Listing) -> tuple[Path, Path]:
 
 
 def expected_text(capture: pybridge.Capture) -> str:
-    """Both tables as text: a line per segment, a line per column of the connections."""
+    """Return both tables as text: a line per segment, then a line per column of `connections`."""
     segments = as_text(capture.segments)
     connections = as_text(capture.connections.reset_index()).T.reset_index()
     return f"segments\n{_aligned(segments, header=True)}\nconnections\n{_aligned(connections, header=False)}"
@@ -52,7 +52,7 @@ def _cell(value: Any) -> str:
 
 
 def main() -> None:
-    """Write all."""
+    """Write the expected tables of all goldens."""
     warnings.simplefilter("error")
     goldens = load_all()
     for golden in goldens:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is around the packets of the goldens: IP, tunnels and links."""
+"""Make the layers around the TCP headers of the goldens: IP, tunnels and links."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ LINK_TYPES = {
 ETHERNET_TYPES = {4: 0x0800, 6: 0x86DD}
 PPP_PROTOCOLS = {4: 0x0021, 6: 0x0057}
 ADDRESS_FAMILIES = {4: 2, 6: 30}  # AF_INET, and AF_INET6 of macOS
-TO_US, FROM_US = 0, 4  # of Linux' cooked frames
+TO_US, FROM_US = 0, 4  # packet types of Linux cooked frames
 ETHERNET_HARDWARE = 1  # ARPHRD_ETHER
 VXLAN_PORT, VXLAN_NETWORK = 4789, 42
 
 
 def version(packet: bytes) -> int:
-    """Tell the version of IP: 4 or 6."""
+    """Return the version of IP: 4 or 6."""
     return packet[0] >> 4
 
 
@@ -60,7 +60,7 @@ def tunnelled(tunnel: Tunnel, packet: bytes, *, outgoing: bool) -> bytes:
         case "ip":
             outer = ip_packet(*ends, Raw(packet), proto=4 if version(packet) == 4 else 41)
         case _:
-            raise ValueError(f"no tunnel {tunnel.kind}")
+            raise ValueError(f"There is no tunnel {tunnel.kind}.")
     return bytes(outer)
 
 
@@ -71,7 +71,7 @@ def mac(packet: bytes, *, source: bool) -> bytes:
 
 
 def ethernet(packet: bytes, inside: Packet | None = None) -> bytes:
-    """Put a packet into an Ethernet frame, with tags or PPPoE inside that tell what they carry."""
+    """Put a packet into an Ethernet frame, after tags or PPPoE if given; these name the type of their content themselves."""
     frame = Ether(dst=mac(packet, source=False).hex(":"), src=mac(packet, source=True).hex(":"))
     if inside is None:
         frame.type = ETHERNET_TYPES[version(packet)]
@@ -91,7 +91,7 @@ def amsdu(packets: Sequence[bytes]) -> bytes:
 
 
 def linked(interface: Interface, packets: Sequence[bytes], *, outgoing: bool, order: str) -> bytes:
-    """Make the frame that an interface captures of a packet, or, of A-MSDU, of several."""
+    """Make the frame in which an interface captures a packet, or (A-MSDU) several packets."""
     packet = packets[0]
     kind = ETHERNET_TYPES[version(packet)]
     cooked: dict[str, Any] = {
@@ -114,10 +114,10 @@ def linked(interface: Interface, packets: Sequence[bytes], *, outgoing: bool, or
             return bytes(CookedLinux(**cooked) / Raw(packet))
         case "linux-cooked-2", (number,):
             return bytes(CookedLinuxV2(**cooked, ifindex=number) / Raw(packet))
-        case "null", ():  # scapy takes the byte order of the machine
+        case "null", ():  # by hand: scapy takes the byte order of the machine
             return struct.pack(order + "I", ADDRESS_FAMILIES[version(packet)]) + packet
         case "raw", ():
             return packet
         case "802.11-amsdu", ():
             return amsdu(packets)
-    raise ValueError(f"no link {interface.link} with the numbers {interface.numbers}")
+    raise ValueError(f"There is no link {interface.link} with the numbers {interface.numbers}.")

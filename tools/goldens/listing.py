@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Read the golden listings: packets and what is expected of them, as plain dataclasses.
+"""Read the golden listings: packets and their expected annotations, as plain dataclasses.
 
-The notation is explained in README.md. Nothing but the standard library is needed, so that tests can feed a state
-machine from a listing, without any capture file or dissector.
+`pcaps/README.md` explains the notation. This module needs only the standard library, so that tests can feed a state machine from
+a listing, without a capture file and without a dissector.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class End:
 
     @property
     def version(self) -> int:
-        """Return the version of IP: 4 or 6."""
+        """The version of IP: 4 or 6."""
         return ipaddress.ip_address(self.address).version
 
 
 @dataclass(frozen=True)
 class Interface:
-    """Where frames are captured: the kind of link with its numbers, and how many digits of a second its times have."""
+    """An interface that captures: the kind of link with its numbers, and the number of decimal digits of its times."""
 
     link: str = "ethernet"
     numbers: tuple[int, ...] = ()
@@ -86,7 +86,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class Tunnel:
-    """What all packets go through: its ends on the client's and on the server's side, and its kind."""
+    """A tunnel for all packets: its ends on the client's and on the server's side, and its kind."""
 
     near: str
     far: str
@@ -95,9 +95,9 @@ class Tunnel:
 
 @dataclass(frozen=True)
 class Expected:
-    """What is to be said of one segment, or of a network error that has an effect.
+    """The expected annotation of one segment, or of a network error that has an effect.
 
-    The two times are None where the listing leaves them unsaid, not where they are absent.
+    The two times are None if the listing does not mention them; that does not mean that they are absent.
     """
 
     sender: str
@@ -113,13 +113,13 @@ class Expected:
 
     @property
     def retransmission(self) -> bool:
-        """Tell whether one of the anomalies is a retransmission (A3)."""
+        """Whether one of the anomalies is a retransmission (rule A3)."""
         return any(anomaly.endswith("-retransmission") for anomaly in self.anomalies)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What every event has: the frame's number and time (nanoseconds since 1970), and the interface that captured it."""
+    """The part that all events share: the frame's number and time (nanoseconds since 1970), and the capturing interface."""
 
     frame: int
     time_ns: int
@@ -129,9 +129,9 @@ class Frame:
 
 @dataclass(frozen=True)
 class Segment(Frame):
-    """A TCP header with its payload; `expected` is None if it is no segment (cut short, or a part of one).
+    """A TCP header with its payload; `expected` is None if it is no segment (it is truncated, or a fragment).
 
-    Of a `fragment` the frame holds these bytes of what IP carries, up to the end if the second number is None.
+    `fragment` is the range of bytes of the IP payload that the frame holds, up to the end if the second number is None.
     """
 
     stream: int
@@ -153,11 +153,11 @@ class Segment(Frame):
 
     @property
     def length(self) -> int:
-        """Return the number of payload bytes (`tcp.len`)."""
+        """The number of payload bytes (`tcp.len`)."""
         return len(self.payload)
 
     def option(self, name: str) -> tuple[int, ...] | None:
-        """Values of the first option with this name (`mss`, `ws`, `sack`, `ts`), None without it."""
+        """Return the values of the first option with this name (`mss`, `ws`, `sack`, `ts`), or None."""
         return next((values for kind, values in self.options if kind == name), None)
 
 
@@ -209,7 +209,7 @@ class Listing:
 
     @property
     def segments(self) -> list[Segment]:
-        """The headers that are segments (G1)."""
+        """The headers that are segments (rule G1)."""
         return [event for event in self.events if isinstance(event, Segment) and event.expected]
 
     def frames(self) -> Iterator[list[Event]]:
@@ -230,7 +230,7 @@ def nanoseconds(text: str) -> int:
 
 
 def filler(seq: int, length: int) -> bytes:
-    """Make payload that depends on its place in the sequence space only, so that a retransmission repeats it."""
+    """Make payload that depends only on its sequence numbers, so that a retransmission repeats it."""
     return bytes(97 + (seq + i) % 26 for i in range(length))
 
 
@@ -246,7 +246,7 @@ def parse_flags(text: str) -> int:
 
 
 def parse_expected(words: list[str], sender: str) -> Expected | None:
-    """Parse the words right of the semicolon; None stands for "none"."""
+    """Parse the words after the semicolon; return None for "none"."""
     if words == ["none"]:
         return None
     states: list[str] = []
@@ -281,7 +281,7 @@ def parse_expected(words: list[str], sender: str) -> Expected | None:
 
 
 def parse_interface(words: list[str]) -> Interface:
-    """Parse what follows `link`."""
+    """Parse the words after `link`."""
     link, *rest = words
     digits = [RESOLUTIONS[word] for word in rest if word in RESOLUTIONS]
     return Interface(link, tuple(int(word) for word in rest if word not in RESOLUTIONS), *digits)
@@ -344,7 +344,7 @@ class Parser:
                 raise ListingError(f"unknown word {word!r}")
 
     def comment(self, text: str) -> None:
-        """Take idea, rules and source from a comment."""
+        """Parse a comment: the idea, the rules or the source."""
         listing = self.listing
         if text.startswith("rules:"):
             listing.rules = text[6:].strip()
@@ -380,7 +380,7 @@ class Parser:
             events.append(self.segment(place, words[1:], expected))
 
     def network_error(self, place: dict[str, Any], words: list[str], expected: list[str]) -> NetworkError:
-        """Parse what follows `icmp`."""
+        """Parse the words after `icmp`."""
         router, kind, _, quotes, *rest = words
         options = dict(word.split("=") for word in rest)
         quoted = next(e for e in self.listing.events if isinstance(e, Segment) and e.frame == int(quotes))
@@ -396,7 +396,7 @@ class Parser:
         )
 
     def segment(self, place: dict[str, Any], words: list[str], expected: list[str]) -> Segment:
-        """Parse what follows the time of a segment."""
+        """Parse the words after the time of a segment."""
         ends = self.listing.ends
         who, flags_word, seq_word, *rest = words
         source = ends[who]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Linux kernel's TCP talking to itself, captured beside its own socket states."""
+"""Record scenarios of the Linux kernel's TCP: two namespaces talk, and each capture comes with the kernel's socket states."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Two network namespaces with a cable between them, a capture at the client's end of it, and what `ss` says at quiet moments.
+"""Run two network namespaces with a cable between them; capture at the client's end, and note what `ss` prints at quiet moments.
 
-The capture sees what the client sends before it can be lost, and what the client gets before its own firewall drops it:
-every segment, also a lost one, is in the capture once.
+The capture sees the client's segments before they can be lost, and the server's before the client's firewall drops them. So every
+segment, also a lost one, is in the capture once.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ PEER: dict[Side, Side] = {"client": "server", "server": "client"}
 DEVICE = "lab0"
 CLIENT_PORT, SERVER_PORT = 40000, 80
 QUIET = 0.12  # seconds without a frame or a change; an acknowledgement is delayed by 0.04 at most
-PATIENCE = 12.0  # seconds for anything to happen
+PATIENCE = 12.0  # seconds until a timeout
 SAME_NAMES = ("LISTEN", "SYN-SENT", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT", "CLOSING", "LAST-ACK", "TIME-WAIT")
 RFC_NAMES = {"ESTAB": "ESTABLISHED", "SYN-RECV": "SYN-RECEIVED"} | {name: name for name in SAME_NAMES}
 SYSCTLS = {
     "net.ipv4.tcp_syn_retries": 2,
     "net.ipv4.tcp_fastopen": 3,
     "net.ipv4.tcp_tw_reuse": 1,
-    "net.ipv4.conf.all.arp_ignore": 8,  # the neighbours are fixed, and asking for a deleted one must not find it: see `hold`
+    "net.ipv4.conf.all.arp_ignore": 8,  # the neighbours are fixed; no answer, when a deleted one is asked for (see `hold`)
     f"net.ipv4.neigh.{DEVICE}.mcast_solicit": 100,
     f"net.ipv6.neigh.{DEVICE}.mcast_solicit": 100,
 }
@@ -59,7 +59,7 @@ _TCP_FASTOPEN = 23
 
 @dataclass(frozen=True)
 class Moment:
-    """A quiet moment: how much was captured by then, and what the kernel said of a connection."""
+    """A quiet moment: the number of frames captured by then, and the kernel's states of a connection."""
 
     frame: int
     client_state: str
@@ -69,24 +69,24 @@ class Moment:
     note: str
 
     def line(self) -> str:
-        """One line of a `.states` file."""
+        """Return the line of a `.states` file."""
         states = f"{self.client_state:<14}{self.server_state:<14}"
         return f"{self.frame:<4}{states}{self.client}  {self.server}  {self.note}\n"
 
     @classmethod
     def parse(cls, line: str) -> Moment:
-        """A line of a `.states` file, read."""
+        """Read a line of a `.states` file."""
         frame, client_state, server_state, client, server, note = line.split(maxsplit=5)
         return cls(int(frame), client_state, server_state, client, server, note.strip())
 
 
 def load(path: Path) -> list[Moment]:
-    """The quiet moments of a `.states` file: its lines that begin with a number."""
+    """Read the quiet moments of a `.states` file: the lines that begin with a number."""
     return [Moment.parse(line) for line in path.read_text(encoding="utf-8").splitlines() if line[:1].isdigit()]
 
 
 def run(*command: str, text: str | None = None) -> str:
-    """Run a command that must succeed, and return what it says."""
+    """Run a command that must succeed, and return its output."""
     done = subprocess.run(command, capture_output=True, text=True, input=text, timeout=PATIENCE, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
@@ -103,10 +103,10 @@ class Lab:
     moments: list[tuple[Moment, str]] = field(default_factory=list)
     opened: set[tuple[int, int]] = field(default_factory=set)
 
-    # the wire
+    # The network
 
     def namespace(self, side: Side) -> str:
-        """Its name."""
+        """Return the name of a side's namespace."""
         return f"real-tcp-{os.getpid()}-{side}"
 
     def inside(self, side: Side, *command: str, text: str | None = None) -> str:
@@ -114,11 +114,11 @@ class Lab:
         return run("ip", "netns", "exec", self.namespace(side), *command, text=text)
 
     def address(self, side: Side) -> str:
-        """Its address."""
+        """Return the address of a side."""
         return ADDRESSES[self.version][side]
 
     def build(self) -> None:
-        """Namespaces, cable, addresses, settings."""
+        """Make the namespaces, the cable, the addresses and the settings."""
         for side in SIDES:
             run("ip", "netns", "add", self.namespace(side))
             self.stack.callback(run, "ip", "netns", "del", self.namespace(side))
@@ -140,7 +140,7 @@ class Lab:
 
     @contextmanager
     def entered(self, side: Side) -> Iterator[None]:
-        """Put this thread into a namespace; sockets made there stay there."""
+        """Put this thread into a namespace. Sockets that it makes there stay there."""
         with open("/proc/self/ns/net") as home, open(f"/run/netns/{self.namespace(side)}") as there:
             _setns(there.fileno())
             try:
@@ -149,12 +149,12 @@ class Lab:
                 _setns(home.fileno())
 
     def lose(self, receiver: Side, match: str, times: int | None = None, verdict: str = "drop") -> None:
-        """Lose what a firewall rule matches on its arrival, for ever or so many times; it has been captured."""
+        """Lose arriving segments that a firewall rule matches, for ever or `times` times. They have been captured before."""
         limit = "" if times is None else f"limit rate 1/day burst {times} packets "
         self._rule(receiver, f"input {match} {limit}{verdict}")
 
     def suppress(self, sender: Side, match: str, times: int) -> None:
-        """As if so many segments had never been sent: they are not captured either."""
+        """Drop the first `times` matching segments before they are sent, so that they are not captured."""
         self.inside(
             sender, "nft", "-f", "-", text=f"add rule inet lab output {match} limit rate 1/day burst {times} packets drop\n"
         )
@@ -163,17 +163,17 @@ class Lab:
         self.inside(side, "nft", "-f", "-", text=f"add rule inet lab {rule}\n")
 
     def hold(self, *senders: Side) -> None:
-        """Keep back what is sent from now on: it waits in the kernel for the neighbour's address, and has not been captured."""
+        """Keep back all segments from now on: they wait in the kernel for the neighbour's address, and are not captured yet."""
         for sender in senders or SIDES:
             self._neighbour("del", sender)
 
     def release(self, *senders: Side) -> None:
-        """Let what was kept back go, and further segments too."""
+        """Send the segments that were kept back, and stop keeping back."""
         for sender in senders or SIDES:
             self._neighbour("replace", sender)
 
     def step(self, sender: Side) -> None:
-        """Let what was kept back go, and keep back what comes after."""
+        """Send the segments that were kept back, and keep back those that follow."""
         self.release(sender)
         self.hold(sender)
 
@@ -183,7 +183,7 @@ class Lab:
         run("ip", "-n", self.namespace(side), "neigh", action, self.address(peer), "dev", DEVICE, *address)
 
     def patient(self) -> None:
-        """No retransmission for two seconds, so that segments can be kept back without one."""
+        """Delay retransmissions to two seconds, so that segments can be kept back without one."""
         for side in SIDES:
             route = [NETWORKS[self.version], "dev", DEVICE, "rto_min", "2s"]
             run(
@@ -196,20 +196,20 @@ class Lab:
                 *route,
             )
 
-    # sockets
+    # Sockets
 
     def bound(self, side: Side, port: int) -> socket.socket:
-        """A socket bound in a namespace, closed after the scenario."""
+        """Return a socket that is bound in a namespace, and closed after the scenario."""
         with self.entered(side):
-            made = socket.socket(socket.AF_INET if self.version == 4 else socket.AF_INET6)
-        self.stack.callback(made.close)
-        made.settimeout(PATIENCE)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((self.address(side), port))
-        return made
+            bound = socket.socket(socket.AF_INET if self.version == 4 else socket.AF_INET6)
+        self.stack.callback(bound.close)
+        bound.settimeout(PATIENCE)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((self.address(side), port))
+        return bound
 
     def listen(self, port: int = SERVER_PORT, backlog: int = 8, *, fast_open: bool = False) -> socket.socket:
-        """A server that listens."""
+        """Return a server's socket that listens."""
         listener = self.bound("server", port)
         if fast_open:
             listener.setsockopt(socket.IPPROTO_TCP, _TCP_FASTOPEN, 8)
@@ -217,7 +217,7 @@ class Lab:
         return listener
 
     def connect(self, port: int = CLIENT_PORT, to: int = SERVER_PORT, *, by: Side = "client") -> socket.socket:
-        """An open that has begun; `moment` waits for what comes of it."""
+        """Begin an open, and return its socket; `moment` waits for the outcome."""
         opening = self.bound(by, port)
         opening.setblocking(False)
         opening.connect_ex((self.address(PEER[by]), to))
@@ -225,7 +225,7 @@ class Lab:
         return opening
 
     def fast_connect(self, data: bytes, port: int) -> socket.socket:
-        """An open by TCP Fast Open, with data on the SYN if there is a cookie."""
+        """Begin an open by TCP Fast Open, with data on the SYN if there is a cookie."""
         opening = self.bound("client", port)
         opening.setblocking(False)
         with suppress(BlockingIOError):
@@ -234,7 +234,7 @@ class Lab:
         return opening
 
     def forge(self, flags: int, number: int, port: int = CLIENT_PORT, to: int = SERVER_PORT) -> None:
-        """A segment from the client by hand (IPv4): the client's kernel knows nothing of it."""
+        """Send a hand-made segment from the client (IPv4 only); the client's kernel does not know of it."""
         addresses = [socket.inet_aton(self.address(side)) for side in SIDES]
         header = struct.pack("!HHIIBBHHH", port, to, number, 0, 5 << 4, flags, 1024, 0, 0)
         total = sum(struct.unpack("!16H", b"".join(addresses) + struct.pack("!HH", socket.IPPROTO_TCP, len(header)) + header))
@@ -244,20 +244,20 @@ class Lab:
             raw.sendto(header, (self.address("server"), 0))
 
     def accept(self, listener: socket.socket) -> socket.socket:
-        """The next connection of a server."""
+        """Accept the next connection of a server."""
         accepted, _ = listener.accept()
         self.stack.callback(accepted.close)
         return accepted
 
     def open(self) -> tuple[socket.socket, socket.socket]:
-        """An established connection: both ends."""
+        """Establish a connection, and return both ends."""
         listener = self.listen()
         client = self.connect()
         server = self.accept(listener)
         self.moment("established")
         return client, server
 
-    # what happened
+    # The record
 
     def record(self) -> None:
         """Begin to capture."""
@@ -276,7 +276,7 @@ class Lab:
 
         threading.Thread(target=listen, daemon=True).start()
         if not ready.wait(PATIENCE):
-            raise TimeoutError("tcpdump does not begin to capture")
+            raise TimeoutError("tcpdump does not begin to capture.")
         self.recording = process
 
     def stop(self) -> None:
@@ -284,7 +284,7 @@ class Lab:
         _finish(self.recording)
 
     def frames(self) -> int:
-        """How many frames have been captured."""
+        """Return the number of frames that have been captured."""
         data = self.capture.read_bytes()
         count, place = 0, 24
         while place + 16 <= len(data):
@@ -294,11 +294,11 @@ class Lab:
         return count
 
     def next_number(self) -> int:
-        """The sequence number after that of the client's SYN in the first frame (IPv4)."""
+        """Return the sequence number after that of the client's SYN in the first frame (IPv4 only)."""
         return int.from_bytes(self.capture.read_bytes()[24 + 16 + 14 + 20 + 4 :][:4], "big") + 1
 
     def wait(self, frames: int) -> None:
-        """Wait until so many frames have been captured."""
+        """Wait until this number of frames has been captured."""
         deadline = time.monotonic() + PATIENCE
         while self.frames() < frames:
             if time.monotonic() > deadline:
@@ -306,7 +306,7 @@ class Lab:
             time.sleep(0.01)
 
     def sockets(self, side: Side) -> list[tuple[str, ...]]:
-        """What `ss` says: state, receive queue, send queue, own end, peer."""
+        """Return the rows of `ss`: state, receive queue, send queue, own end, peer."""
         lines = self.inside(side, "ss", "-tanH").splitlines()
         return sorted((tuple(line.split()[:5]) for line in lines), key=lambda words: (words[3], words[4]))
 
@@ -318,17 +318,17 @@ class Lab:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no quiet moment: {note}")
             time.sleep(QUIET)
-        frame, ours, theirs = before
+        frame, client_sockets, server_sockets = before
         client, server = self._end("client", client_port), self._end("server", server_port)
-        if (state := _state(theirs, server, client)) not in (None, "SYN-RECEIVED"):
+        if (state := _state(server_sockets, server, client)) not in (None, "SYN-RECEIVED"):
             self.opened.add((client_port, server_port))
         if state is None:
-            listening = any(words[0] == "LISTEN" and words[3] == server for words in theirs)
+            listening = any(words[0] == "LISTEN" and words[3] == server for words in server_sockets)
             state = "LISTEN" if listening and (client_port, server_port) not in self.opened else "CLOSED"
-        found = Moment(frame, _state(ours, client, server) or "CLOSED", state, client, server, note)
-        tables = zip(SIDES, (ours, theirs), strict=True)
+        moment = Moment(frame, _state(client_sockets, client, server) or "CLOSED", state, client, server, note)
+        tables = zip(SIDES, (client_sockets, server_sockets), strict=True)
         raw = "".join(f"    {side}: {' '.join(words)}\n" for side, table in tables for words in table)
-        self.moments.append((found, raw))
+        self.moments.append((moment, raw))
 
     def _end(self, side: Side, port: int) -> str:
         return f"{self.address(side)}:{port}" if self.version == 4 else f"[{self.address(side)}]:{port}"
@@ -338,7 +338,7 @@ Act = Callable[[Lab], None]
 
 
 def film(name: str, idea: str, version: int, act: Act, folder: Path) -> None:
-    """Play a scenario; write its capture and its states."""
+    """Run a scenario, and write its capture and its states."""
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         lab = Lab(version, Path(scratch) / "capture.pcap", stack)
         lab.build()
@@ -366,7 +366,7 @@ def _setns(descriptor: int) -> None:
 
 
 def _checksums_in_software() -> None:
-    """Without it the captured checksums are those that a network card would have to finish."""
+    """Let the kernel compute checksums: else the capture has those that a network card would complete."""
     value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_STXCSUM, 0))
     request = struct.pack("16sP16x", DEVICE.encode(), ctypes.addressof(value))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:

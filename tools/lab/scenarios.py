@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Make the captures of this folder again: `python -m pcaps.real.scenarios [NAME...]`, as root, on Linux."""
+# ruff: noqa: D401 - the docstring of a scenario is its idea, in the `.states` file and the README
+"""Record the captures of `pcaps/real` again: `python -m tools.lab.scenarios [NAME...]`, as root, on Linux."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ FIN = "tcp flags & fin == fin"
 
 
 def scenario(*versions: int) -> Callable[[Act], Act]:
-    """Register a scenario, under its function's name, for these versions of IP; its idea is the function's description."""
+    """Register a scenario for these versions of IP, by its function's name; the function's docstring is its idea."""
 
     def register(act: Act) -> Act:
         for version in versions:
@@ -44,7 +45,7 @@ def abort(end: socket.socket) -> None:
 
 
 def talk(client: socket.socket, server: socket.socket) -> None:
-    """A question and its answer."""
+    """Send a question and its answer."""
     client.sendall(b"question")
     server.recv(100)
     server.sendall(b"the answer")
@@ -52,13 +53,13 @@ def talk(client: socket.socket, server: socket.socket) -> None:
 
 
 def vanish(end: socket.socket) -> None:
-    """Close without a segment, as if the machine had crashed."""
+    """Close without sending a segment, as if the machine had crashed."""
     end.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
     end.close()
 
 
 def connect_first(lab: Lab) -> None:
-    """Open; the SYN goes out once connect() has returned (see icmp-during-connect)."""
+    """Open a connection whose SYN is sent only when connect() has returned (see icmp-during-connect)."""
     lab.hold("client")
     lab.connect()
     lab.release("client")
@@ -620,14 +621,14 @@ TOOLS = ("ip", "ss", "nft", "sysctl", "tcpdump")
 
 
 def main() -> None:
-    """Play those named, or all."""
+    """Record the scenarios that are named, or all."""
     names = sys.argv[1:] or list(SCENARIOS)
     if unknown := set(names) - set(SCENARIOS):
-        sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
+        sys.exit(f"There is no scenario {', '.join(sorted(unknown))}: choose from {', '.join(SCENARIOS)}.")
     if os.geteuid():
-        sys.exit("network namespaces need root.")
+        sys.exit("Network namespaces need root: run this as root.")
     if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
-        sys.exit(f"{', '.join(missing)} not found: apt-get install iproute2 nftables tcpdump (or as your system calls them).")
+        sys.exit(f"{', '.join(missing)} not found: install iproute2, nftables, procps and tcpdump.")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything is cleaned up
     for name in names:
         print(name, flush=True)

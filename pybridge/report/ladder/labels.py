@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a ladder says of each segment: numbers, checks, notes; and the whole in words, for those who do not see it."""
+"""The texts of a ladder: labels and notes of each segment, and a description of the whole for screen readers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDEST_NOTE = 27  # Latin letters
 
 
 def label(story: Story, row: LadderRow) -> str:
-    """Flags, relative numbers and payload in the words of Wireshark's Info column."""
+    """Return flags, relative numbers and length in the words of Wireshark's Info column."""
     own, peer = story.ends(row)
     zero = row.seq_raw == 0 and row.has("RST")
     parts = [f"[{row.tcp_flags or '<None>'}]", f"Seq={0 if zero else _relative(row.seq_raw, own.base(row.position))}"]
@@ -27,13 +27,13 @@ def label(story: Story, row: LadderRow) -> str:
 
 
 def _relative(number: int, base: int | None) -> int:
-    """Distance from the base; slightly before it is negative (a keep-alive), anything else counts up."""
+    """Return the distance from the base: negative if slightly before it (a keep-alive), else counted upwards."""
     distance = (number - (base or 0)) % 2**32
     return distance - 2**32 if distance >= 2**32 - 2**16 else distance
 
 
 def raw_numbers(story: Story, row: LadderRow, translate: Translate) -> str:
-    """Numbers as they are in the header, with the check of what is acknowledged; empty for plain segments."""
+    """Return the numbers of the header, with the check of what is acknowledged; empty for plain segments."""
     if not row.role and "ack-mismatch" not in row.anomalies:
         return ""
     numbers = [f"seq {row.seq_raw}"]
@@ -44,7 +44,7 @@ def raw_numbers(story: Story, row: LadderRow, translate: Translate) -> str:
 
 
 def _acknowledged(row: LadderRow, peer: LadderEnd) -> int | None:
-    """Number of the SYN or FIN that a segment answers; the FIN if it answers both."""
+    """Return the number of the SYN or FIN that a segment answers; that of the FIN if it answers both."""
     if "ACK-OF-FIN" in row.roles:
         return peer.fin_before(row.position)
     answers_syn = {"SYN-ACK", "HANDSHAKE-ACK"} & set(row.roles) or {"connection-refused", "ack-mismatch"} & set(row.anomalies)
@@ -52,7 +52,7 @@ def _acknowledged(row: LadderRow, peer: LadderEnd) -> int | None:
 
 
 def _check(ack: int, base: int, translate: Translate) -> str:
-    """``ack 250118292 = 250118291 + 1``."""
+    """Return, for example, ``ack 250118292 = 250118291 + 1``."""
     beyond = (ack - base) % 2**32 - 1
     if not 0 <= beyond <= 2**16:
         return f"ack {ack} ≠ {base} + 1"
@@ -60,11 +60,11 @@ def _check(ack: int, base: int, translate: Translate) -> str:
 
 
 def notes(story: Story, row: LadderRow, translate: Translate) -> list[tuple[str, str]]:
-    """Lines beside a segment, each with its classes: role and step, anomalies, what it means, times."""
-    lines = [("b", part) for part in _role_lines(row, translate)]
+    """Return the lines beside a segment, each after its CSS class: role and step, anomalies, meaning, times."""
+    lines = [("bold", part) for part in _role_lines(row, translate)]
     for name in row.anomalies:
-        lines.append(("o", f"{BENIGN_MARK} {name}") if name in BENIGN_ANOMALIES else ("w", f"{PROBLEM_MARK} {name}"))
-    lines += [("q", text) for text in (*_close_notes(row, translate), *_time_notes(story, row, translate))]
+        lines.append(("benign", f"{BENIGN_MARK} {name}") if name in BENIGN_ANOMALIES else ("warning", f"{PROBLEM_MARK} {name}"))
+    lines += [("small", text) for text in (*_close_notes(row, translate), *_time_notes(story, row, translate))]
     return lines
 
 
@@ -91,14 +91,14 @@ def _time_notes(story: Story, row: LadderRow, translate: Translate) -> list[str]
 
 
 def _completing_row(story: Story, teardown: int) -> LadderRow | None:
-    """The segment that completed the close: the last acknowledgement of a FIN so long after a FIN."""
+    """Return the segment that completed the close: the last acknowledgement of a FIN that came `teardown` after a FIN."""
     fins = {*story.client.fin_times, *story.server.fin_times}
     rows = (row for row in reversed(story.items) if isinstance(row, LadderRow) and "ACK-OF-FIN" in row.roles)
     return next((row for row in rows if row.time - teardown in fins), None)
 
 
 def _answer(frame: int, time: int | None, translate: Translate) -> str:
-    """Earlier only where the clock of the capture stepped back."""
+    """Return which frame is answered, and when; earlier only where the clock of the capture stepped back."""
     if time is None:
         return translate("answers frame {frame}").format(frame=frame)
     template = (
@@ -114,12 +114,12 @@ def _role_lines(row: LadderRow, translate: Translate) -> list[str]:
 
 
 def width(text: str) -> int:
-    """How wide a text is, in Latin letters: a Chinese character is as wide as two."""
+    """Return the width of a text in Latin letters; a Chinese character is as wide as two."""
     return sum(2 if letter > "\u2e7f" else 1 for letter in text)
 
 
 def _role_and_step(row: LadderRow, translate: Translate) -> list[str]:
-    """``SYN``, ``1/3``; ``ACK-OF-FIN+FIN``, ``2+3/4``; ``HANDSHAKE-ACK+FIN``, ``3/3, 1/4``."""
+    """Return, for example, ``SYN``, ``1/3``; or ``ACK-OF-FIN+FIN``, ``2+3/4``; or ``HANDSHAKE-ACK+FIN``, ``3/3, 1/4``."""
     steps = []
     if row.handshake_step is not None:
         steps.append(translate("{step}/3").format(step=row.handshake_step))
@@ -129,7 +129,7 @@ def _role_and_step(row: LadderRow, translate: Translate) -> list[str]:
 
 
 def traffic(run: Run, translate: Translate) -> str:
-    """Segments and bytes in both directions."""
+    """Return the numbers of segments and bytes in both directions."""
     parts = [
         f"{arrow} {counted_segments(segments, translate)}, {_counted_bytes(payload, translate)}"
         for arrow, segments, payload in zip("→←", run.segments, run.payload, strict=True)
@@ -137,8 +137,19 @@ def traffic(run: Run, translate: Translate) -> str:
     return "\u2003".join(parts)
 
 
+def hidden_segments(story: Story, run: Run, translate: Translate) -> list[str]:
+    """Return the lines that stand for segments that are not drawn: how many, the traffic, a display filter for them."""
+    text = translate("{segments} are not drawn here (frames {first}–{last})")  # noqa: RUF001
+    display_filter = f"tcp.stream == {story.stream} && frame.number in {{{run.first_frame}..{run.last_frame}}}"
+    return [
+        text.format(segments=counted_segments(sum(run.segments), translate), first=run.first_frame, last=run.last_frame),
+        traffic(run, translate),
+        translate("in Wireshark: {filter}").format(filter=display_filter),
+    ]
+
+
 def counted_segments(count: int, translate: Translate) -> str:
-    """``1 segment``, ``1,234 segments``."""
+    """Return, for example, ``1 segment`` or ``1,234 segments``."""
     return translate("1 segment") if count == 1 else translate("{count} segments").format(count=f"{count:,}")
 
 
@@ -147,34 +158,35 @@ def _counted_bytes(count: int, translate: Translate) -> str:
 
 
 def title(story: Story, translate: Translate) -> str:
-    """Which connection it is."""
+    """Return the title of the drawing: the connection's number and ends."""
     client, server = heads(story.connection)
     return translate("TCP connection {stream}: {client} to {server}").format(stream=story.stream, client=client, server=server)
 
 
 def heads(connection: LadderConnection) -> tuple[str, str]:
-    """Both ends with their ports."""
+    """Return both ends with their ports, the client first."""
     return endpoint(connection.client, connection.client_port), endpoint(connection.server, connection.server_port)
 
 
 def description(story: Story, items: Sequence[LadderRow | Run | Missing], translate: Translate) -> str:
-    """What the drawing shows: the outcome, and the segments that have a role or should have been there."""
-    about = story.connection
-    closing = translate("Closing: {termination}, begun by {end}.") if about.closed_by else translate("Closing: {termination}.")
+    """Describe the drawing in words: the outcome, then the segments with a role and the missing steps."""
+    connection = story.connection
+    closed_by = connection.closed_by
+    closing = translate("Closing: {termination}, begun by {end}.") if closed_by else translate("Closing: {termination}.")
     end = {"client": translate("client"), "server": translate("server"), "both": translate("both")}.get(
-        about.closed_by or "", about.closed_by
+        closed_by or "", closed_by
     )
-    told = [text for item in items if (text := _spoken(item, translate))][:ROWS_BEFORE_CAP]
+    steps = [text for item in items if (text := _step_text(item, translate))][:ROWS_BEFORE_CAP]
     sentences = [
         translate("{segments}.").format(segments=counted_segments(story.segments, translate)),
-        translate("Opening: {establishment}.").format(establishment=about.establishment),
-        closing.format(termination=about.termination, end=end),
-        *([translate("{steps}.").format(steps=translate("; ").join(told))] if told else []),
+        translate("Opening: {establishment}.").format(establishment=connection.establishment),
+        closing.format(termination=connection.termination, end=end),
+        *([translate("{steps}.").format(steps=translate("; ").join(steps))] if steps else []),
     ]
     return " ".join(sentences)
 
 
-def _spoken(item: LadderRow | Run | Missing, translate: Translate) -> str:
+def _step_text(item: LadderRow | Run | Missing, translate: Translate) -> str:
     if isinstance(item, Missing):
         return translate(item.label)
     if isinstance(item, Run) or not (item.role or item.anomaly):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Steps that the capture does not hold, where the tables prove it: the states jump over them, or end before them.
+"""Steps that are missing from the capture, where the tables prove it: the states jump over them, or end before them.
 
-What is not proven is not said: an answer that was captured late, or may lie in a part that is not drawn, is not missing.
+A step counts as missing only if that is certain. An answer that was captured late, or that may lie in a part that is not
+drawn, is not missing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ UNACKNOWLEDGED = frozenset((FIN_WAIT_1, CLOSING, LAST_ACK))
 
 
 class Missing(NamedTuple):
-    """A step that was not captured, or (not `came`) that as far as the capture goes never came."""
+    """A step that was not captured, or (`came` is false) that did not come before the capture ended."""
 
     sender: str
     label: str
@@ -27,27 +28,28 @@ class Missing(NamedTuple):
 
 
 def with_missing(story: Story) -> list[LadderRow | Run | Missing]:
-    """The items of a story, with the missing steps where they belong."""
-    items, about = story.items, story.connection
+    """Return the items of a story, with the missing steps where they belong."""
+    items, connection = story.items, story.connection
     rows = [item for item in items if isinstance(item, LadderRow)]
-    if not rows or (about.client, about.client_port) == (about.server, about.server_port):  # who sent what is not known
+    both_ends_are_one = (connection.client, connection.client_port) == (connection.server, connection.server_port)
+    if not rows or both_ends_are_one:  # then the sender of a segment is unknown
         return [*items]
     if any(isinstance(item, Run) and item.hidden for item in items):
         return [*items, *_never_came(story, rows)]
     roles = {(row.sender, role) for row in rows for role in row.roles}
-    told: list[LadderRow | Run | Missing] = []
+    completed: list[LadderRow | Run | Missing] = []
     if rows[0] is items[0] and "SYN-ACK" in rows[0].roles and (_peer(rows[0].sender), "SYN") not in roles:
-        told.append(Missing(_peer(rows[0].sender), "SYN not captured", "open", came=True))
-    told.append(items[0])
+        completed.append(Missing(_peer(rows[0].sender), "SYN not captured", "open", came=True))
+    completed.append(items[0])
     for before, item in pairwise(items):
         if isinstance(item, LadderRow):
-            told += _jumped(before, item, roles)
-        told.append(item)
-    return [*told, *_never_came(story, rows)]
+            completed += _jumped(before, item, roles)
+        completed.append(item)
+    return [*completed, *_never_came(story, rows)]
 
 
 def _jumped(before: LadderRow | Run, row: LadderRow, roles: set[tuple[str, str]]) -> Iterator[Missing]:
-    """Steps without which the states before a segment could not have become those after it."""
+    """Yield the steps without which the states before a segment could not have become those after it."""
     if row.has("SYN") or row.has("RST"):
         return
     for end, earlier, later in (
@@ -65,7 +67,7 @@ def _jumped(before: LadderRow | Run, row: LadderRow, roles: set[tuple[str, str]]
 
 
 def _never_came(story: Story, rows: list[LadderRow]) -> Iterator[Missing]:
-    """What the states at the end still wait for."""
+    """Yield the steps that the states at the end of the capture still wait for."""
     states = {"client": story.connection.client_state, "server": story.connection.server_state}
     last = next((row for row in reversed(rows) if row.role), None)
     if last is not None and not _sent_after(story, last):

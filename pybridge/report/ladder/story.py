@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a ladder is drawn from: plain values, taken from the tables for all ladders at once.
 
-Pandas takes as long for a dozen rows as for a million, hence one pass over the columns for many connections; only the
-segments that are drawn become Python objects, so that a long transfer costs no more than its few rows.
+Pandas takes as long for a dozen rows as for thousands: hence one pass over the columns for many connections. Only the segments
+that are drawn become Python objects, so that a long transfer costs no more than its few rows.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Record = TypeVar("Record", bound=NamedTuple)
 
-SHORT_CONNECTION = 12  # up to so many segments, nothing is folded
+SHORT_CONNECTION = 12
+"""Segments of a connection up to which nothing is folded."""
+
 ROWS_BEFORE_CAP, ROWS_AFTER_CAP = 40, 20
+"""Items that are drawn at the beginning and at the end of a connection that has too many."""
 
 
 class LadderRow(NamedTuple):
-    """A segment: columns of `segments`, times in nanoseconds; `position` counts the segments of the connection from 0."""
+    """A segment: columns of `segments` with times in nanoseconds; `position` counts the segments of the connection from 0."""
 
     position: int
     frame: int
@@ -47,12 +50,12 @@ class LadderRow(NamedTuple):
 
     @property
     def roles(self) -> list[str]:
-        """The role taken apart."""
+        """The names that are joined in `role`."""
         return self.role.split("+") if self.role else []
 
     @property
     def anomalies(self) -> list[str]:
-        """The anomaly taken apart."""
+        """The names that are joined in `anomaly`."""
         return self.anomaly.split("+") if self.anomaly else []
 
     @property
@@ -66,10 +69,10 @@ class LadderRow(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Segments that are drawn as one: plain ones in a row, or all between those before and after the cap (`hidden`).
+    """Segments that are drawn as one item: plain segments in a row, or (`hidden`) all between the two caps.
 
     Numbers of segments and bytes are those of the client and of the server; `pause` is the longest, in nanoseconds. The
-    states are those after its first segment, and of plain ones after all.
+    states are those after the first segment; plain segments do not change them.
     """
 
     hidden: bool
@@ -100,24 +103,24 @@ class LadderEnd(NamedTuple):
     fallback: int | None
 
     def base(self, position: int) -> int | None:
-        """ISN that applies at a position: the latest seen, else the next one, else the first number seen."""
+        """Return the ISN that applies at a position: the latest seen, else the next one, else the first number seen."""
         if not self.isn:
             return self.fallback
         return self.isn[max(bisect_left(self.isn_at, position + 1) - 1, 0)]
 
     def isn_before(self, position: int) -> int | None:
-        """The latest ISN before a position."""
+        """Return the latest ISN before a position."""
         index = bisect_left(self.isn_at, position)
         return self.isn[index - 1] if index else None
 
     def fin_before(self, position: int) -> int | None:
-        """The number that the latest FIN before a position occupies."""
+        """Return the number that the latest FIN before a position occupies."""
         index = bisect_left(self.fin_at, position)
         return self.fin[index - 1] if index else None
 
 
 class LadderConnection(NamedTuple):
-    """A row of `connections`, as far as it is drawn, times in nanoseconds."""
+    """The columns of `connections` that are drawn, with times in nanoseconds."""
 
     client: str
     client_port: int
@@ -133,7 +136,7 @@ class LadderConnection(NamedTuple):
 
 
 class Story(NamedTuple):
-    """A connection with what is drawn of it, in the order of the capture."""
+    """A connection and the items that are drawn of it, in the order of the capture."""
 
     stream: int
     connection: LadderConnection
@@ -144,7 +147,7 @@ class Story(NamedTuple):
     server: LadderEnd
 
     def ends(self, row: LadderRow) -> tuple[LadderEnd, LadderEnd]:
-        """The sender of a segment and its peer."""
+        """Return the sender of a segment and its peer."""
         return (self.client, self.server) if row.sender == "client" else (self.server, self.client)
 
 
@@ -161,8 +164,8 @@ class _Span(NamedTuple):
 
 
 def stories(segments: pd.DataFrame, connections: pd.DataFrame, streams: Sequence[int]) -> Iterator[Story]:
-    """The stories of these connections, in the order of `streams`."""
-    if not streams:  # the tables may then be without columns
+    """Yield the stories of connections, in the order of `streams`."""
+    if not streams:  # the tables may have no columns then
         return
     table = segments.loc[segments["stream"].isin(streams), ["stream", *LadderRow._fields[1:]]]
     table = table.iloc[np.argsort(table["stream"].to_numpy(), kind="stable")]
@@ -172,8 +175,8 @@ def stories(segments: pd.DataFrame, connections: pd.DataFrame, streams: Sequence
     singles = [(span.start, start) for start, spans in zip(starts, plans, strict=True) for span in spans if span.single]
     drawn = table.iloc[[at for at, _ in singles]]
     rows = _records(drawn.assign(position=[at - start for at, start in singles]), LadderRow)
-    known = _records(connections.loc[list(streams)], LadderConnection)
-    for stream, connection, start, stop, spans in zip(streams, known, starts, stops, plans, strict=True):
+    described = _records(connections.loc[list(streams)], LadderConnection)
+    for stream, connection, start, stop, spans in zip(streams, described, starts, stops, plans, strict=True):
         yield Story(
             stream=stream,
             connection=connection,
@@ -186,7 +189,7 @@ def stories(segments: pd.DataFrame, connections: pd.DataFrame, streams: Sequence
 
 
 class _Columns:
-    """The columns as arrays, and what they say of ranges of segments."""
+    """The columns of the sorted table as arrays, from which items and ends are made."""
 
     def __init__(self, table: pd.DataFrame, starts: Sequence[int]) -> None:
         self.frame, self.seq, self.ack, self.length = (
@@ -202,7 +205,7 @@ class _Columns:
         self.begins = _begins(table, starts)
 
     def spans(self, start: int, stop: int) -> Iterator[_Span]:
-        """The items of a connection; if there are too many, those in the middle are one."""
+        """Yield the items of a connection; if there are too many, those in the middle become one."""
         short = stop - start <= SHORT_CONNECTION
         at = np.arange(start, stop) if short else np.flatnonzero(self.begins[start:stop]) + start
         at = np.append(at, stop)
@@ -213,7 +216,7 @@ class _Columns:
             yield _Span(begin, end, capped and number == ROWS_BEFORE_CAP)
 
     def run(self, span: _Span) -> Run:
-        """Several segments as one item."""
+        """Return several segments as one item."""
         here = slice(span.start, span.stop)
         time, length, client = self.time[here], self.length[here], self.client[here]
         client_segments, client_bytes = int(client.sum()), int(length[client].sum())
@@ -231,7 +234,7 @@ class _Columns:
         )
 
     def end(self, start: int, stop: int, own: Mask) -> LadderEnd:
-        """One end of a connection: what its numbers are relative to, and where its SYNs and FINs are."""
+        """Return one end of a connection: the base of its relative numbers, and where its SYNs and FINs are."""
         opening = np.flatnonzero(own & self.opening[start:stop])
         closing = np.flatnonzero(own & self.closing[start:stop])
         fins = closing + start
@@ -245,7 +248,7 @@ class _Columns:
         )
 
     def _first_number(self, start: int, stop: int, own: Mask) -> int | None:
-        """First sequence number of an end, else the first acknowledgement it got, else None."""
+        """Return the first sequence number of an end, else the first acknowledgement that it got, else None."""
         sent = np.flatnonzero(own & ~self.reset[start:stop])
         if len(sent):
             return int(self.seq[start + sent[0]])
@@ -254,9 +257,9 @@ class _Columns:
 
 
 def _begins(table: pd.DataFrame, starts: Sequence[int]) -> Mask:
-    """Where an item begins: at each segment that must not be folded, and after it.
+    """Return where items begin: at each segment that must not be folded, and after it.
 
-    Such are those with a role, an anomaly, SYN, FIN or RST, or a change of state.
+    A segment must not be folded if it has a role, an anomaly, SYN, FIN or RST, or changes a state.
     """
     notable = (table["role"].notna() | table["anomaly"].notna() | table["retransmission"]).to_numpy(dtype=bool, copy=True)
     notable |= _where(table["tcp_flags"], lambda flags: any(name in flags for name in ("SYN", "FIN", "RST")))
@@ -272,7 +275,7 @@ def _begins(table: pd.DataFrame, starts: Sequence[int]) -> Mask:
 
 
 def _where(column: pd.Series[Any], test: Callable[[str], bool]) -> Mask:
-    """Which values are there and pass a test; it is asked once for each that occurs."""
+    """Return which values are present and pass a test; it is called once for each distinct value."""
     codes, values = pd.factorize(column)
     return np.array([*map(test, values), False])[codes]  # the code of a missing value is -1
 
@@ -283,7 +286,7 @@ def _records(table: pd.DataFrame, kind: type[Record]) -> Iterator[Record]:
 
 
 def _to_python(column: pd.Series[Any]) -> list[Any]:
-    """The values as Python's own, times as nanoseconds, None where one is missing."""
+    """Return the values as Python objects: times as nanoseconds, missing values as None."""
     present = column.notna()
     values: pd.Series[Any] = column if column.dtype.kind not in "mM" else pd.Series(_nanoseconds(column), column.index)
     return values.astype(object).where(present, None).tolist()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The table of connections: sorted, searched and picked from by DataTables; a row opens its ladder. Without scripts the page has it all in plain.
+// The table of connections. DataTables sorts, searches and filters it; a row opens its ladder.
+// A browser without scripts shows the plain table instead, which has the same rows.
 const { rows, failed, mark, words } = JSON.parse(document.getElementById("data").textContent);
 
 const OPENING = 5, CLOSING = 7, CLOSER = 8, CELLS = document.querySelectorAll("#table th").length;
@@ -46,7 +47,7 @@ const table = new DataTable("#table", {
     },
 });
 
-// A row opens what is drawn of its connection.
+// A row opens the ladder of its connection.
 
 const detail = (stream) => {
     const drawn = document.getElementById(`ladder-${stream}`);
@@ -82,7 +83,7 @@ table.on("keydown", "tbody tr", (event) => {
     toggle(event.target, !event.target.classList.contains("open"));
 });
 
-// A link to a row finds its page.
+// A link to a row turns to the page that has the row.
 
 const follow = () => {
     const stream = /^#row-(\d+)$/.exec(location.hash)?.[1];
@@ -99,7 +100,7 @@ const follow = () => {
 };
 addEventListener("hashchange", follow);
 
-// A bar of a chart picks its connections.
+// A bar of a chart filters the table: only its connections are shown.
 
 const note = document.querySelector(".picked");
 let chosen = null;
@@ -149,7 +150,7 @@ addEventListener("click", async (event) => {
     code.title = words.copied;
 }, true);
 
-// On paper stand all rows.
+// All rows are printed, up to a limit.
 
 const PRINTED = 1000;
 let before = 25;

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a terminal shows, and what is not for a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+from tools.goldens.listing import find
+
+COMMAND = [sys.executable, "-m", "pybridge"]
+
+
+def in_terminal(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run with a terminal as all three standard streams; return the exit status and what the terminal shows."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 2000))
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=os.environ | environment
+    )
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            data = os.read(ours, 4096)
+        except OSError:  # Linux reports so that the other side is closed
+            data = b""
+        if not data:
+            break
+        seen += data
+    os.close(ours)
+    return process.wait(), seen.decode(errors="replace")
+
+
+def slow_tshark(folder: Path) -> str:
+    """Return a PATH with a tshark that takes longer than the delay of the progress bar."""
+    folder.mkdir()
+    script = folder / "tshark"
+    script.write_text(f'#!/bin/sh\n[ "$1" = -v ] || sleep 1.2\nexec {shutil.which("tshark")} "$@"\n')
+    script.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_a_terminal_as_standard_input_is_refused_at_once(tmp_path: Path) -> None:
+    status, seen = in_terminal(tmp_path, "connections", "-")
+    assert status == 2
+    assert "pybridge: Nothing comes from standard input: pipe a capture into it, or name a file." in seen
+
+
+def test_parquet_is_refused_on_a_terminal(tmp_path: Path) -> None:
+    status, seen = in_terminal(tmp_path, "segments", str(find("refused.pcapng")), "--format", "parquet")
+    assert status == 2
+    assert "PAR1" not in seen
+    assert "pybridge: Parquet is not for a terminal: add -o FILE.parquet." in seen
+
+
+@pytest.mark.tshark
+def test_text_from_a_file_name_is_escaped_on_the_terminal(tmp_path: Path) -> None:
+    name = "\x1b[31m\x9bred\u202e.pcapng"
+    shutil.copy(find("refused.pcapng"), tmp_path / name)
+    path = slow_tshark(tmp_path / "slow")
+    for arguments in (["report", name], ["verify", name, "\x1b[31mmissing"], ["connections", name, name]):
+        _, seen = in_terminal(tmp_path, *arguments, PATH=path)
+        assert "\\x1b[31m" in seen
+        assert not [text for text in ("\x1b[31m", "\x9b", "\u202e") if text in seen]
+
+
+@pytest.mark.tshark
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(run: Run, tmp_path: Path) -> None:
+    path = slow_tshark(tmp_path / "slow")
+    assert run("segments", find("refused.pcapng"), PATH=path).stderr == ""
+    _, seen = in_terminal(tmp_path, "segments", str(find("refused.pcapng")), "-o", "x.csv", PATH=path)
+    assert "refused.pcapng: 2.00 segments" in seen
