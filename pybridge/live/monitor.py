@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pybridge.tcp.annotator import Annotator
-from pybridge.tcp.connection_row import closed_by_of, establishment_of, row_of, termination_of
+from pybridge.tcp.connection_row import closed_by_of, establishment_of, reset_by_of, row_of, termination_of
 from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
 from pybridge.tcp.state import Connection
 from pybridge.tcp.vocabulary import ACK, OPENED, SYN
@@ -47,8 +47,10 @@ class Event(NamedTuple):
         Nanoseconds: of the handshake if the connection opened and its beginning was captured, else since the first segment.
     reason : str
         The connection's `establishment` (rule C4) if it opened or failed, else its `termination` (rule C5).
-    by : {"client", "server", "both"} or None
-        The end that closed or reset the connection (rule C6).
+    closed_by : {"client", "server", "both"} or None
+        The end that began to close, or that reset the connection (rule C6).
+    reset_by : {"client", "server"} or None
+        The end whose RST ended the connection (rule C6).
     """
 
     time: int
@@ -60,7 +62,8 @@ class Event(NamedTuple):
     server_port: int
     duration: int | None
     reason: str
-    by: str | None
+    closed_by: str | None
+    reset_by: str | None
 
 
 @dataclass(frozen=True)
@@ -291,8 +294,20 @@ def _news(connection: Connection, tracked: _Tracked, time: int) -> Iterator[Even
 def _event(connection: Connection, what: str, reason: str, time: int) -> Event:
     client, server = connection.client, connection.server
     duration = connection.handshake_time if what == "opened" else connection.last_time - connection.first_time
-    by = closed_by_of(connection) if what in ("closed", "reset") else None
-    return Event(time, connection.stream, what, client.address, client.port, server.address, server.port, duration, reason, by)
+    ended = what in ("closed", "reset")
+    return Event(
+        time,
+        connection.stream,
+        what,
+        client.address,
+        client.port,
+        server.address,
+        server.port,
+        duration,
+        reason,
+        closed_by_of(connection) if ended else None,
+        reset_by_of(connection) if ended else None,
+    )
 
 
 class _Sessions:

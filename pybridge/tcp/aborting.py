@@ -89,6 +89,8 @@ def _judge_number(segment: Judgement) -> None:
     segment.anomalies.add("rst-ignored")
     if sender.next_sent is not None and is_after(segment.seq, sender.next_sent):
         peer.challenged = distance(segment.seq, sender.next_sent) < LARGEST_WINDOW
+    elif sender.first_seq is not None and is_after(sender.first_seq, segment.seq):
+        return  # it never sent such a number
     else:
         sender.gone = True
         peer.challenged = is_after(segment.seq, expected)
@@ -114,7 +116,8 @@ def judge_life(segment: Judgement) -> bool:
     new = sender.next_sent is None or is_after(stop, sender.next_sent)
     late = segment.time - connection.rst_time > COPIES
     repeats = not new and (segment.length or segment.kind & 3)
-    if sender.gone and (new or (late and repeats)):
+    acknowledges = sender.acknowledged is not None and is_after(segment.ack, sender.acknowledged)
+    if sender.gone and (new or acknowledges or (late and repeats)):
         sender.gone = False
     elif sender.was_reset and late and repeats:
         sender.was_reset = False

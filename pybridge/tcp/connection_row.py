@@ -30,7 +30,7 @@ def row_of(connection: Connection) -> ConnectionRow:
         establishment=establishment_of(connection),
         termination=termination_of(connection),
         closed_by=closed_by_of(connection),
-        reset_by=connection.name(connection.reset_by) if connection.reset_by and not connection.close_complete else None,
+        reset_by=reset_by_of(connection),
         captured=captured_of(connection),
         client_from=connection.client_from,
         client_last_seen=client.last_time,
@@ -107,6 +107,12 @@ def closed_by_of(connection: Connection) -> str | None:
     active = [end for end in (connection.a, connection.b) if connection.fin_of(end) and not connection.is_passive(end)]
     end = active[0] if active else connection.reset_by
     return connection.name(end) if end else None
+
+
+def reset_by_of(connection: Connection) -> str | None:
+    """Return whose RST ended the latest attempt (rule C6)."""
+    end = connection.reset_by
+    return None if end is None or connection.close_complete else connection.name(end)
 
 
 def captured_of(connection: Connection) -> str:

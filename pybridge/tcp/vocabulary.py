@@ -95,6 +95,6 @@ RETRANSMISSIONS = ANOMALIES[:3]
 """Anomalies of a segment that its sender repeated (rule A3)."""
 
 BENIGN_ANOMALIES = frozenset(
-    {"simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data", "port-reuse", "duplicate"}
+    {"simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data", "port-reuse", "duplicate", "ack-beyond-sent"}
 )
 """Anomalies that are rare but allowed; every other one points at a problem."""

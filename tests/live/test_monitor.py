@@ -73,7 +73,7 @@ def test_the_events_of_a_capture_agree_with_its_connections(name: str) -> None:
             } or row.establishment == "complete"
         if row.termination in ("four-way", "three-way"):
             assert last is not None
-            assert ("closed", row.termination, row.closed_by) == (last.what, last.reason, last.by)
+            assert ("closed", row.termination, row.closed_by) == (last.what, last.reason, last.closed_by)
         assert all(before[2:] != after[2:] for before, after in pairwise(mine))
 
 
@@ -82,7 +82,7 @@ def test_a_conversation_is_told_as_it_happens() -> None:
     assert told(events) == ["opened complete", "closed three-way"]
     opened, closed = events
     assert (opened.time, opened.duration) == (SECOND + 2_000_000, 2_000_000)
-    assert (closed.time, closed.duration, closed.by) == (SECOND + 6_000_000, 6_000_000, "server")
+    assert (closed.time, closed.duration, closed.closed_by) == (SECOND + 6_000_000, 6_000_000, "server")
 
 
 def test_an_opening_without_answer_has_failed_after_a_while_and_may_open_later() -> None:
