@@ -6,7 +6,7 @@ local vocabulary, state, numbers = require("vocabulary"), require("state"), requ
 local notes = require("notes")
 
 local MODULUS, LARGEST_WINDOW, MOMENT = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW, vocabulary.MOMENT
-local CLOSED, LISTEN, RST = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.RST
+local CLOSED, LISTEN, ESTABLISHED, RST = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED, vocabulary.RST
 local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
 local distance, is_beyond, is_over, is_acceptable = state.distance, state.is_beyond, state.is_over, state.is_acceptable
 local is_idle, fin_counts, is_passive_opener = state.is_idle, state.fin_counts, state.is_passive_opener
@@ -87,7 +87,7 @@ local function judge_by_number(connection, segment)
             if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW then
                 peer.challenged = true
             end
-        else
+        elseif not (sender.first_seq and is_beyond(sender.first_seq, segment.seq)) then
             sender.gone = true
             if is_beyond(segment.seq, expected) then
                 peer.challenged = true
@@ -111,6 +111,7 @@ local function judge_rst(connection, segment)
         attempt.rst_by = attempt.rst_by or segment.sender
     end
     if connection.fresh then -- R1
+        sender.phase, peer.phase = ESTABLISHED, ESTABLISHED
         sender.gone, peer.was_reset = true, true
         explain(segment, "resets a connection of which nothing else was captured before")
     elseif (sender.phase == SYN_SENT or sender.phase == SYN_RECEIVED) and sender.rejected == segment.seq then
@@ -147,7 +148,8 @@ local function judge_life(connection, segment)
     local fin_or_syn = (segment.kind == vocabulary.FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
     local stop = (segment.seq + segment.length + fin_or_syn) % MODULUS
     local new = is_new(sender, segment.seq, stop)
-    if sender.gone and (new or repeats_late(connection, segment, stop, new)) then
+    local acknowledges = sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)
+    if sender.gone and (new or acknowledges or repeats_late(connection, segment, stop, new)) then
         sender.gone = false
         explain(segment, "shows that its sender did not send the reset")
     elseif not sender.gone and repeats_late(connection, segment, stop, new) then

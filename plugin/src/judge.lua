@@ -45,8 +45,8 @@ local function judge_old_connection(connection, segment)
         own, other = other, own
     end
     local peer, has_ack = connection[segment.peer], segment.flags % 32 >= 16
-    if not is_near(segment.seq, own) or has_ack and not is_near(segment.ack, other)
-        or is_acceptable(peer, segment.ack, FIRST_WINDOW) then
+    if not is_near(segment.seq, own)
+        or has_ack and (not is_near(segment.ack, other) or is_acceptable(peer, segment.ack, FIRST_WINDOW)) then
         return false
     end
     local syn_and_fin = segment.flags % 2 + (segment.flags % 4 >= 2 and 1 or 0)

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from pybridge.tcp.numbers import LARGEST_WINDOW, follow_acknowledged, follow_sent, is_after
-from pybridge.tcp.state import MODULO, Judgement, distance
-from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT
+from pybridge.tcp.numbers import LARGEST_WINDOW, follow_acknowledged, follow_sent, is_after, is_new, settle_early_ack
+from pybridge.tcp.state import Judgement, distance
+from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, ESTABLISHED, FIN, LISTEN, SYN, SYN_RECEIVED, SYN_SENT
 
 COPIES = 100_000_000
 """Nanoseconds within which a segment after an RST was in flight, or is a copy."""
 
 
 def judge_rst(segment: Judgement) -> None:
-    """Judge an RST: the first of the rules R1 to R6 that fits decides."""
+    """Judge an RST: the first of the rules R1 to R5 that fits decides."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     segment.roles.append("RST")
     if connection.fin_of(sender) or connection.fin_of(peer):
@@ -22,11 +22,12 @@ def judge_rst(segment: Judgement) -> None:
     connection.rst_time = segment.time
     was_over = connection.over
     if connection.fresh:  # R1
+        sender.phase = peer.phase = ESTABLISHED
         sender.gone = True
         peer.was_reset = True
-    elif sender.phase in (SYN_SENT, SYN_RECEIVED) and sender.rejected == segment.seq:  # R3
+    elif sender.phase in (SYN_SENT, SYN_RECEIVED) and sender.rejected == segment.seq:  # R2
         _judge_rejection(segment)
-    elif peer.phase == SYN_SENT and not peer.gone and not peer.was_reset:  # R2
+    elif peer.phase == SYN_SENT and not peer.gone and not peer.was_reset:  # R3
         _judge_answer_to_syn(segment)
     elif sender.phase == SYN_SENT and peer.phase in ABSENT:  # R4
         sender.gone = True
@@ -43,7 +44,7 @@ def judge_rst(segment: Judgement) -> None:
 
 
 def _judge_rejection(segment: Judgement) -> None:
-    """Judge an RST by which its sender rejects an acknowledgement number (rule R3)."""
+    """Judge an RST by which its sender rejects an acknowledgement number (rule R2)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     if sender.phase == SYN_SENT:  # the sender goes on
         peer.phase = LISTEN if peer.is_passive_opener() or peer.phase == LISTEN else CLOSED
@@ -55,7 +56,7 @@ def _judge_rejection(segment: Judgement) -> None:
 
 
 def _judge_answer_to_syn(segment: Judgement) -> None:
-    """Judge an RST that answers a SYN (rule R2)."""
+    """Judge an RST that answers a SYN (rule R3)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     sender.gone = True
     if not segment.kind & ACK:
@@ -88,12 +89,14 @@ def _judge_number(segment: Judgement) -> None:
         return
     segment.anomalies.add("rst-ignored")
     if sender.next_sent is not None and is_after(segment.seq, sender.next_sent):
-        peer.challenged = distance(segment.seq, sender.next_sent) < LARGEST_WINDOW
+        if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW:
+            peer.challenged = True
     elif sender.first_seq is not None and is_after(sender.first_seq, segment.seq):
         return  # it never sent such a number
     else:
         sender.gone = True
-        peer.challenged = is_after(segment.seq, expected)
+        if is_after(segment.seq, expected):
+            peer.challenged = True
 
 
 def _note_abort(segment: Judgement) -> None:
@@ -102,7 +105,7 @@ def _note_abort(segment: Judgement) -> None:
 
 
 def judge_life(segment: Judgement) -> bool:
-    """Judge what a segment other than an RST says of an end that was taken for gone (rule R7).
+    """Judge what a segment other than an RST says of an end that was taken for gone (rule R6).
 
     Returns
     -------
@@ -112,10 +115,10 @@ def judge_life(segment: Judgement) -> bool:
     connection, sender = segment.connection, segment.sender
     if not (sender.gone or sender.was_reset):
         return True
-    stop = (segment.seq + segment.length + bool(segment.kind & 1)) % MODULO
-    new = sender.next_sent is None or is_after(stop, sender.next_sent)
+    occupied = segment.length + bool(segment.kind & (SYN | FIN))
+    new = is_new(sender, segment.seq, occupied)
     late = segment.time - connection.rst_time > COPIES
-    repeats = not new and (segment.length or segment.kind & 3)
+    repeats = not new and occupied
     acknowledges = sender.acknowledged is not None and is_after(segment.ack, sender.acknowledged)
     if sender.gone and (new or acknowledges or (late and repeats)):
         sender.gone = False
@@ -124,7 +127,8 @@ def judge_life(segment: Judgement) -> bool:
         connection.aborted = False
     else:
         if new:
-            follow_sent(sender, segment.seq, segment.length + bool(segment.kind & 1))
+            follow_sent(sender, segment.seq, occupied)
+            settle_early_ack(segment.peer, sender)
         return False
     connection.update_states()
     if connection.reset_by is not None and not connection.over:

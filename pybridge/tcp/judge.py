@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pybridge.tcp.aborting import judge_life, judge_rst
 from pybridge.tcp.closing import judge_closing
-from pybridge.tcp.numbers import LARGEST_WINDOW, is_after
+from pybridge.tcp.numbers import LARGEST_WINDOW, is_after, is_new
 from pybridge.tcp.opening import (
     FIRST_WINDOW,
     begin_with_syn_ack,
@@ -62,8 +62,8 @@ def judge(segment: Judgement) -> None:
 
 def _is_of_old_connection(segment: Judgement) -> bool:
     """Whether a segment has the numbers of an older connection between the ends (rule X7)."""
-    connection, sender, peer = segment.connection, segment.sender, segment.peer
-    if sender.former is None or peer.former is None or connection.opened:
+    sender, peer = segment.sender, segment.peer
+    if sender.former is None or peer.former is None:
         return False
     if not _is_near(segment.seq, sender.former):
         return False
@@ -72,7 +72,7 @@ def _is_of_old_connection(segment: Judgement) -> bool:
             return False
     elif not segment.kind & RST:
         return False
-    stop = (segment.seq + segment.length + bool(segment.kind & FIN)) % MODULO
+    stop = (segment.seq + segment.length + bool(segment.kind & FIN) + bool(segment.kind & SYN)) % MODULO
     if is_after(stop, sender.former):
         sender.former = stop
     return True
@@ -115,7 +115,7 @@ def _judge_other(segment: Judgement) -> None:
 
 
 def _is_wild(segment: Judgement) -> bool:
-    """Whether a sequence number is so far from what its sender sent that no window could hold it (rule F3)."""
+    """Whether a sequence number is so far from what its sender sent that no window could hold it (rule F5)."""
     sender = segment.sender
     if sender.next_sent is None or not sender.spoke or sender.heard:
         return False
@@ -125,13 +125,12 @@ def _is_wild(segment: Judgement) -> bool:
 def _says_something(segment: Judgement) -> bool:
     """Whether a segment sends or acknowledges something for the first time (rule X4)."""
     sender = segment.sender
-    stop = (segment.seq + segment.length + bool(segment.kind & FIN)) % MODULO
-    new = sender.next_sent is None or is_after(stop, sender.next_sent)
+    new = is_new(sender, segment.seq, segment.length + bool(segment.kind & FIN))
     return new or sender.acknowledged is None or is_after(segment.ack, sender.acknowledged)
 
 
 def _judge_challenge(segment: Judgement) -> None:
-    """Recognise the answer of an end that got a segment which it must not accept (rule R6)."""
+    """Recognise the answer of an end that got a segment which it must not accept (rule R7)."""
     segment.sender.challenged = False
     if segment.kind == ACK and not segment.length and not segment.roles:
         segment.anomalies.add("challenge-ack")

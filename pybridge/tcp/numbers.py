@@ -14,6 +14,14 @@ def is_after(a: int, b: int) -> bool:
     return 0 < (a - b) % MODULO < HALF
 
 
+def is_new(end: End, seq: int, length: int) -> bool:
+    """Whether something of what an end sends was not sent before (rule F1): `length` octets of sequence space from `seq` on."""
+    if end.next_sent is None or end.in_order is None:
+        return bool(length)
+    beyond_gap = end.heard and is_after(seq, end.in_order)
+    return is_after((seq + length) % MODULO, seq if beyond_gap else end.next_sent)
+
+
 def follow_sent(end: End, seq: int, length: int) -> bool:
     """Follow what an end sends, `length` octets of sequence space from `seq` on (rule F1).
 
@@ -26,6 +34,7 @@ def follow_sent(end: End, seq: int, length: int) -> bool:
     if end.next_sent is None or end.in_order is None:
         end.first_seq = seq
         end.next_sent = end.in_order = stop
+        end.heard = False
         return bool(length)
     if end.heard:
         end.heard = False

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pybridge.tcp.numbers import follow_acknowledged, follow_sent, is_after
+from pybridge.tcp.numbers import follow_acknowledged, follow_sent, is_after, settle_early_ack
 from pybridge.tcp.state import HALF, MODULO, Judgement, distance
 from pybridge.tcp.vocabulary import ABSENT, CLOSED, ESTABLISHED, FIN, LISTEN, SYN_RECEIVED, SYN_SENT
 
@@ -159,6 +159,7 @@ def _remember_isn(segment: Judgement) -> None:
     if sender.fin is not None and not is_after(sender.fin.seq, segment.seq):
         sender.fin = None  # no FIN can come before its SYN
     follow_sent(sender, segment.seq, segment.length + 1)
+    settle_early_ack(segment.peer, sender)
 
 
 def _note_syn_ack(segment: Judgement) -> None:

@@ -269,6 +269,7 @@ class Connection:
             self.state_a, self.state_b = self.state_of(a), self.state_of(b)
         if not self.opened and self.state_a in SYNCHRONISED and self.state_b in SYNCHRONISED:
             self.opened = True
+            a.former = b.former = None  # X7
 
     def other(self, end: End) -> End:
         """Return the end that is not this one."""
