@@ -61,8 +61,8 @@ local function judge_old_connection(connection, segment)
     return true
 end
 
---- Returns whether a plain or FIN segment is expected on a connection that is over (X4): it repeats its sender's FIN, or
--- neither sends nor acknowledges anything new.
+--- Returns whether a plain or FIN segment is expected on a connection that is over (X4): it repeats its sender's FIN,
+-- or neither sends nor acknowledges anything new.
 local function is_expected(connection, segment)
     local sender = connection[segment.sender]
     local fin_seq = (segment.seq + segment.length) % MODULUS

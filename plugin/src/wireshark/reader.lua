@@ -58,22 +58,35 @@ local function number_in(bytes)
     return number
 end
 
---- Returns both ports, the sequence and the acknowledgement number of a TCP header. One read gets them all, because
--- every segment that is judged needs them.
--- @param info the occurrence of its source port
-local function read_numbers(info)
-    local a, b, c, d, e, f, g, h, i, j, k, l = info.source:raw(info.offset, 12):byte(1, 12)
-    return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
+-- Tvb.raw and Tvb.len. Looking a method up in an object of Wireshark costs a third of calling it.
+local raw, len
+
+--- Returns the bytes of a TCP header with its options, as far as they were captured. One read gets all that the rules
+-- need of them.
+-- @param info an occurrence of a field that stands at the beginning of the header: tcp.srcport, tcp.stream or tcp.len
+local function read_header(info)
+    local source, offset = info.source, info.offset
+    raw, len = raw or source.raw, len or source.len
+    return raw(source, offset, min(60, len(source) - offset))
 end
 
---- Returns the last option of a kind in a TCP header, as far as it was captured.
--- @param info the occurrence of the header's source port
--- @param wanted the kind
--- @return its content and its size, or nil if there is none
-local function read_option(info, wanted)
-    local source, offset = info.source, info.offset
-    local header = source:raw(offset, min(60, source:len() - offset))
-    local content, content_size
+--- Returns both ports, the sequence and the acknowledgement number, and the bytes with the data offset and the flags.
+-- @param info the occurrence of tcp.stream of the header
+-- @return nothing if the header is not there: the bytes say nothing without their ports (Tracker:follow)
+local function read_numbers(info)
+    local source = info.source
+    raw = raw or source.raw
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = raw(source, info.offset, 14):byte(1, 14)
+    return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l, m, n
+end
+
+--- Returns what the options of a TCP header say, as far as it was captured.
+-- @param header as read_header returns it
+-- @return has_sack: whether it holds the option SACK permitted
+-- @return has_timestamps: whether it holds the option timestamps
+-- @return tsval, tsecr: the numbers of the last of those, or nil
+local function read_options(header)
+    local has_sack, has_timestamps, tsval, tsecr = false, false, nil, nil
     local index, last = 21, floor(header:byte(13) / 16) * 4
     while index < last do
         local kind, size = header:byte(index, index + 1)
@@ -84,42 +97,46 @@ local function read_option(info, wanted)
         elseif not size or size < 2 or index + size - 1 > last or (kind == 5 and (size < 10 or size % 8 ~= 2)) then
             break -- Wireshark, too, stops at a damaged SACK
         end
-        if kind == wanted then
-            content, content_size = header:sub(index + 2, index + size - 1), size
+        if kind == 4 then
+            has_sack = true
+        elseif kind == 8 then
+            has_timestamps, tsval, tsecr = true, nil, nil
+            if size == 10 and index + 5 <= #header then
+                tsval = number_in(header:sub(index + 2, index + 5))
+                tsecr = index + 9 <= #header and number_in(header:sub(index + 6, index + 9)) or nil
+            end
         end
         index = index + size
     end
-    return content, content_size
+    return has_sack, has_timestamps, tsval, tsecr
 end
 
---- Returns what a SYN or SYN-ACK offers (C12, C13).
--- @param port the occurrence of its source port
-local function read_offer(port)
-    local offer = {
-        mss = value_of(get_mss()), window_scale = value_of(get_window_scale()),
-        sack_permitted = read_option(port, 4) ~= nil, timestamps = read_option(port, 8) ~= nil,
-    }
-    local cookie = get_fast_open_cookie()
-    if cookie then -- C12: RFC 7413 allows no more than 16 bytes
-        offer.fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
-    elseif get_fast_open_request() then
-        offer.fast_open = "request"
+--- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity of the only segment of a frame (G8), or nil.
+-- @param header as read_header returns it
+-- @param flags of the segment
+local function read_offer_and_identity(header, flags)
+    local identity, offer = last_value(get_identification()) or 0, nil
+    local is_syn = flags % 4 >= 2
+    if is_syn or identity == 0 then
+        local has_sack, has_timestamps, tsval, tsecr = read_options(header)
+        if identity == 0 then
+            identity = tsval and TIMESTAMP + tsval or flags % 8 >= 4 and 0 or nil -- 0 is that of an RST
+        end
+        if is_syn then
+            local fast_open
+            local cookie = get_fast_open_cookie()
+            if cookie then -- C12: RFC 7413 allows no more than 16 bytes
+                fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
+            elseif get_fast_open_request() then
+                fast_open = "request"
+            end
+            offer = {
+                mss = value_of(get_mss()), window_scale = value_of(get_window_scale()), sack_permitted = has_sack,
+                timestamps = has_timestamps, fast_open = fast_open, tsval = tsval, tsecr = tsecr,
+            }
+        end
     end
-    return offer
-end
-
---- Returns the identity of the only segment of a frame (G8), or nil.
--- @param port the occurrence of its source port
-local function read_identity(port, flags)
-    local identification = last_value(get_identification()) or 0
-    if identification ~= 0 then
-        return identification
-    end
-    local timestamps, size = read_option(port, 8)
-    if size == 10 and #timestamps >= 4 then
-        return TIMESTAMP + number_in(timestamps:sub(1, 4))
-    end
-    return flags % 8 >= 4 and 0 or nil -- an RST
+    return offer, identity
 end
 
 --- Looks for a network error in the frame (N1).
@@ -156,18 +173,20 @@ end
 
 --- Returns the segment of a frame with one header.
 -- @param tracker which tells whether the addresses matter
--- @param port the occurrence of the header's source port
--- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and port, and source and
---   destination if they matter; or nil if the header is no segment (G1)
-local function read_segment(tracker, port, pinfo)
-    local stream, length, flags = get_stream(), get_length(), get_flags()
+-- @param stream the occurrence of the header's tcp.stream, or nil
+-- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and header, and source
+--   and destination if they matter; or nil if the header is no segment (G1)
+local function read_segment(tracker, stream, pinfo)
+    local length, flags = get_length(), get_flags()
     if not (stream and length and flags) then
         return nil
     end
-    local source_port, destination_port, seq, ack = read_numbers(port)
+    local header = read_header(length)
+    local a, b, c, d, e, f, g, h, i, j, k, l = header:byte(1, 12)
     local segment = {
-        stream = stream(), source_port = source_port, destination_port = destination_port, flags = flags(),
-        seq = seq, ack = ack, length = length(), ordinal = 0, port = port, source = nil, destination = nil,
+        stream = stream(), source_port = a * 256 + b, destination_port = c * 256 + d, flags = flags(),
+        seq = ((e * 256 + f) * 256 + g) * 256 + h, ack = ((i * 256 + j) * 256 + k) * 256 + l, length = length(),
+        ordinal = 0, header = header, source = nil, destination = nil,
     }
     if tracker:needs_addresses(segment.stream) then
         segment.source, segment.destination = pinfo.src, pinfo.dst
@@ -184,7 +203,7 @@ local function read_number(info, place, size)
 end
 
 --- Returns the segments of a frame with several headers (G1 to G3).
--- @return a list of tables as of read_segment, but without port
+-- @return a list of tables as of read_segment, but without header
 -- @return true if the list is empty because the fields do not tell which header is quoted (G2)
 local function read_segments(pinfo)
     local ports, streams, lengths, flags = { get_port() }, { get_stream() }, { get_length() }, { get_flags() }
@@ -212,8 +231,8 @@ local function read_segments(pinfo)
 end
 
 return {
-    get_port = get_port, get_stream = get_stream, get_length = get_length, get_flags = get_flags, get_time = get_time,
-    value_of = value_of, last_value = last_value, read_number = read_number, read_offer = read_offer,
-    read_identity = read_identity, network_error = network_error, read_segment = read_segment,
+    get_port = get_port, get_stream = get_stream, get_length = get_length, get_time = get_time,
+    value_of = value_of, last_value = last_value, read_number = read_number, read_numbers = read_numbers,
+    read_offer_and_identity = read_offer_and_identity, network_error = network_error, read_segment = read_segment,
     read_segments = read_segments,
 }

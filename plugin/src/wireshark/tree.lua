@@ -30,7 +30,10 @@ end
 local function connection_text(summary)
     local parts = { summary.establishment }
     parts[2] = summary.termination == "none" and "not closed" or summary.termination
-    parts[3] = summary.closed_by and "closed by " .. summary.closed_by
+    if summary.closed_by and summary.closed_by ~= summary.reset_by then
+        parts[#parts + 1] = "closed by " .. summary.closed_by
+    end
+    parts[#parts + 1] = summary.reset_by and "reset by " .. summary.reset_by
     return "Connection: " .. concat(parts, ", ")
 end
 
@@ -41,7 +44,10 @@ local function info_note(annotation)
         if anomaly:find("connection-refused", 1, true) then
             return "[Refused] "
         end
-        return anomaly:find("handshake-aborted", 1, true) and "[Handshake aborted] " or "[Reset] "
+        if anomaly:find("handshake-aborted", 1, true) then
+            return "[Handshake aborted] "
+        end
+        return anomaly:find("rst-ignored", 1, true) and "[Reset, ignored] " or "[Reset] "
     end
     local note = ""
     if annotation.handshake_step then
@@ -68,7 +74,7 @@ local function add(item, name, value)
     end
 end
 
---- Adds a field once for each part of a string that is joined with "+" (T6).
+--- Adds a field once for each part of a string that is joined with "+" (T9).
 local function add_each(item, name, joined)
     if joined then
         for part in joined:gmatch("[^+]+") do
@@ -104,6 +110,7 @@ local function show_connection(item, annotation, connection)
     add(subtree, "establishment", summary.establishment)
     add(subtree, "termination", summary.termination)
     add(subtree, "closed_by", summary.closed_by)
+    add(subtree, "reset_by", summary.reset_by)
     add(subtree, "conn_state", summary.conn_state)
     add(subtree, "history", summary.history)
     add(subtree, "sack_permitted", annotation.sack_permitted)
@@ -125,12 +132,14 @@ local function show_experts(item, annotation)
     end
 end
 
-local own_dissector
+-- Our dissector and TreeItem.referenced: each frame needs them, and to look them up costs as much as to call them.
+local own_dissector, referenced
 
 --- Returns whether Wireshark needs our fields in this tree: it displays the tree, or a filter, column or tap uses them.
 local function is_referenced(tree)
     own_dissector = own_dissector or Dissector.get("tcp_handshake")
-    return tree:referenced(own_dissector)
+    referenced = referenced or tree.referenced
+    return referenced(tree, own_dissector)
 end
 
 --- Adds the tree of a segment or network error.
