@@ -65,8 +65,9 @@ end
 
 --- Returns whether the only segment of a new frame is quiet, as most segments of most captures are: then its numbers
 -- are followed, and nothing else is to be done.
+-- @param tvb the bytes of the frame
 -- @param info the occurrence of its tcp.stream
-local function is_quiet(info)
+local function is_quiet(tvb, info)
     local stream = info()
     local connection = tracker.connections[stream]
     if not (connection and connection.is_quiet) then
@@ -76,9 +77,9 @@ local function is_quiet(info)
     if not length or another then
         return false
     end
-    local source_port, destination_port, seq, ack, data_offset, flags = read_numbers(info)
+    local source_port, destination_port, seq, ack, data_offset, flags = read_numbers(tvb, info)
     -- G7: ACK, but neither FIN nor SYN nor RST. G1: a header shorter than 20 bytes is no segment.
-    return flags % 8 == 0 and flags % 32 >= 16 and data_offset >= 80
+    return source_port and flags % 8 == 0 and flags % 32 >= 16 and data_offset >= 80
         and tracker:follow(stream, source_port, destination_port, seq, ack, length())
 end
 
@@ -114,7 +115,7 @@ local function take_over(number)
 end
 
 --- Dissects a frame. Wireshark calls this after all other dissectors.
-function proto.dissector(_, pinfo, tree)
+function proto.dissector(tvb, pinfo, tree)
     local stream, another_stream = get_stream()
     if not stream and not get_port() then
         return
@@ -127,25 +128,33 @@ function proto.dissector(_, pinfo, tree)
     end
     if is_new then
         last_frame = number
-        if not needs_fields and stream and not another_stream and is_quiet(stream) then
+        if not needs_fields and stream and not another_stream and is_quiet(tvb, stream) then
             return
         end
     end
     -- Every header has a source port: one of them means one header, and the other fields need not be counted (G2).
     local _, another_port = get_port()
-    local segments, is_unclear
+    local notes, is_segment, is_unclear = "", false, false
     if another_port then
+        local segments
         segments, is_unclear = read_segments(pinfo)
+        is_segment = #segments > 0
+        for index = 1, #segments do
+            local annotation = process(segments[index], number, is_new, tree, needs_fields)
+            notes = notes .. (annotation and info_note(annotation) or "")
+        end
     else
-        segments = { read_segment(tracker, stream, pinfo) }
+        local segment = read_segment(tracker, stream, pinfo)
+        if segment then
+            is_segment = true
+            local annotation = process(segment, number, is_new, tree, needs_fields)
+            notes = annotation and info_note(annotation) or ""
+        end
     end
-    local notes = ""
-    for index = 1, #segments do
-        local annotation = process(segments[index], number, is_new, tree, needs_fields)
-        notes = notes .. (annotation and info_note(annotation) or "")
+    if notes ~= "" then
+        show_notes(notes, pinfo)
     end
-    show_notes(notes, pinfo)
-    if #segments == 0 and not is_unclear then -- N1
+    if not (is_segment or is_unclear) then -- N1
         dissect_error(number, is_new, pinfo, tree)
     end
 end

@@ -4,7 +4,7 @@
 
 local TIMESTAMP = require("vocabulary").TIMESTAMP
 
-local floor, max, min = math.floor, math.max, math.min
+local floor, max, min, byte = math.floor, math.max, math.min, string.byte
 
 -- ------------------------------------------------------------------------------------------------------- Extractors
 
@@ -13,7 +13,7 @@ local floor, max, min = math.floor, math.max, math.min
 
 -- G1, G4
 local get_port, get_stream = Field.new("tcp.srcport"), Field.new("tcp.stream")
-local get_length, get_flags = Field.new("tcp.len"), Field.new("tcp.flags")
+local get_length = Field.new("tcp.len")
 -- G3, N1: the network layers, with the types of their network errors. "Fragmentation needed" is not one of them.
 local NETWORKS = {
     {
@@ -31,8 +31,6 @@ local NETWORKS = {
 local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
 local get_fast_open_request = Field.new("tcp.options.tfo.request")
 local get_fast_open_cookie = Field.new("tcp.options.tfo.cookie")
--- G8: the identity of a segment.
-local get_identification = Field.new("ip.id")
 -- H10: pinfo.abs_ts is a float and has no nanoseconds.
 local get_time = Field.new("frame.time_epoch")
 
@@ -70,13 +68,20 @@ local function read_header(info)
     return raw(source, offset, min(60, len(source) - offset))
 end
 
---- Returns both ports, the sequence and the acknowledgement number, and the bytes with the data offset and the flags.
+--- Returns both ports, the sequence and the acknowledgement number of a TCP header, and its bytes with the data offset
+-- and the flags. They are read from the frame itself: where the header stands in other data (reassembled fragments of
+-- IP), they are not its bytes. So they say nothing unless both ports are those of the connection (Tracker:follow).
+-- @param tvb the bytes of the frame
 -- @param info the occurrence of tcp.stream of the header
--- @return nothing if the header is not there: the bytes say nothing without their ports (Tracker:follow)
-local function read_numbers(info)
-    local source = info.source
-    raw = raw or source.raw
-    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = raw(source, info.offset, 14):byte(1, 14)
+-- @return nothing if the frame is too short
+local function read_numbers(tvb, info)
+    local offset = info.offset
+    raw = raw or tvb.raw
+    local is_there, bytes = pcall(raw, tvb, offset, 14) -- to ask for the length first costs more
+    if not is_there then
+        return nil
+    end
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = byte(bytes, 1, 14)
     return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l, m, n
 end
 
@@ -111,11 +116,23 @@ local function read_options(header)
     return has_sack, has_timestamps, tsval, tsecr
 end
 
+--- Returns the identification of the last IPv4 header of a frame (G8), 0 if there is none. It stands eight bytes before
+-- the source address, which is asked for anyway: one field less costs every frame less.
+local function read_identification()
+    local sources = { NETWORKS[1].get_source() }
+    local info = sources[#sources]
+    if not info then
+        return 0
+    end
+    local high, low = byte(raw(info.source, info.offset - 8, 2), 1, 2)
+    return high * 256 + low
+end
+
 --- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity of the only segment of a frame (G8), or nil.
 -- @param header as read_header returns it
 -- @param flags of the segment
 local function read_offer_and_identity(header, flags)
-    local identity, offer = last_value(get_identification()) or 0, nil
+    local identity, offer = read_identification(), nil
     local is_syn = flags % 4 >= 2
     if is_syn or identity == 0 then
         local has_sack, has_timestamps, tsval, tsecr = read_options(header)
@@ -171,27 +188,33 @@ local function addresses_of(count)
     return nil, nil
 end
 
+-- The segment of a frame with one header. There is one table for all of them, since each is done with before the next.
+local single = { ordinal = 0 }
+
 --- Returns the segment of a frame with one header.
 -- @param tracker which tells whether the addresses matter
 -- @param stream the occurrence of the header's tcp.stream, or nil
 -- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and header, and source
---   and destination if they matter; or nil if the header is no segment (G1)
+--   and destination if they matter; it holds until the next one is read. Or nil if the header is no segment (G1)
 local function read_segment(tracker, stream, pinfo)
-    local length, flags = get_length(), get_flags()
-    if not (stream and length and flags) then
+    local length = stream and get_length()
+    if not length then
         return nil
     end
-    local header = read_header(length)
-    local a, b, c, d, e, f, g, h, i, j, k, l = header:byte(1, 12)
-    local segment = {
-        stream = stream(), source_port = a * 256 + b, destination_port = c * 256 + d, flags = flags(),
-        seq = ((e * 256 + f) * 256 + g) * 256 + h, ack = ((i * 256 + j) * 256 + k) * 256 + l, length = length(),
-        ordinal = 0, header = header, source = nil, destination = nil,
-    }
-    if tracker:needs_addresses(segment.stream) then
-        segment.source, segment.destination = pinfo.src, pinfo.dst
+    local header = read_header(stream)
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = byte(header, 1, 14)
+    if not n or m < 80 then -- G1: a data offset of less than 20 bytes; Wireshark gives such a header no tcp.flags
+        return nil
     end
-    return segment
+    single.stream, single.source_port, single.destination_port = stream(), a * 256 + b, c * 256 + d
+    single.seq, single.ack = ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
+    single.flags, single.length, single.header = m % 16 * 256 + n, length(), header
+    if tracker:needs_addresses(single.stream) then
+        single.source, single.destination = pinfo.src, pinfo.dst
+    else
+        single.source, single.destination = nil, nil
+    end
+    return single
 end
 
 --- Returns a number of a header.
@@ -202,12 +225,26 @@ local function read_number(info, place, size)
     return number_in(info.source:raw(info.offset + place, size))
 end
 
+--- Returns the occurrences of tcp.stream whose header has a tcp.flags. Wireshark gives one to each header but those
+-- with a data offset of less than 20 bytes.
+-- @param streams the occurrences
+local function with_flags(streams)
+    local list = {}
+    for index = 1, #streams do
+        if read_number(streams[index], 12, 1) >= 80 then
+            list[#list + 1] = streams[index]
+        end
+    end
+    return list
+end
+
 --- Returns the segments of a frame with several headers (G1 to G3).
 -- @return a list of tables as of read_segment, but without header
 -- @return true if the list is empty because the fields do not tell which header is quoted (G2)
 local function read_segments(pinfo)
-    local ports, streams, lengths, flags = { get_port() }, { get_stream() }, { get_length() }, { get_flags() }
-    local count, most = min(#ports, #streams, #lengths, #flags), max(#ports, #streams, #lengths, #flags)
+    local ports, streams, lengths = { get_port() }, { get_stream() }, { get_length() }
+    local flags = with_flags(streams)
+    local count, most = min(#ports, #lengths, #flags), max(#ports, #streams, #lengths, #flags)
     if count == 0 or (count < most and network_error()) then
         return {}, count > 0
     end
@@ -218,9 +255,9 @@ local function read_segments(pinfo)
         -- A damaged header lacks some fields, so that occurrences at one index can belong to different headers: the
         -- sequence number is read from the header of tcp.len, the acknowledgement number from that of tcp.flags.
         segments[index] = {
-            stream = stream, length = length(), flags = flag(),
+            stream = stream, length = length(), flags = read_number(flag, 12, 2) % 4096,
             source_port = read_number(ports[index], 0, 2), destination_port = read_number(ports[index], 2, 2),
-            seq = read_number(length, 4, 4), ack = read_number(flag, -4, 4),
+            seq = read_number(length, 4, 4), ack = read_number(flag, 8, 4),
             source = sources and sources[index].value or pinfo.src,
             destination = destinations and destinations[index].value or pinfo.dst,
             ordinal = ordinals[stream] or 0,

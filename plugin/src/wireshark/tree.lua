@@ -39,6 +39,9 @@ end
 
 --- Returns the note on a segment for the Info column; empty if there is none.
 local function info_note(annotation)
+    if not annotation.role then
+        return ""
+    end
     local anomaly, step = annotation.anomaly or "", annotation.teardown_step
     if annotation.role == RST then
         if anomaly:find("connection-refused", 1, true) then
@@ -62,7 +65,7 @@ end
 
 --- Puts the notes of a frame before the rest of the Info column. Wireshark would cut them off at its end.
 local function show_notes(notes, pinfo)
-    if notes ~= "" and proto.prefs.info_notes then
+    if proto.prefs.info_notes then
         pinfo.cols.info:prepend(notes)
     end
 end
@@ -120,8 +123,10 @@ end
 
 --- Adds the expert information on each anomaly, and on a slow handshake.
 local function show_experts(item, annotation)
-    for anomaly in (annotation.anomaly or ""):gmatch("[^+]+") do
-        item:add_proto_expert_info(expert_of[anomaly])
+    if annotation.anomaly then
+        for anomaly in annotation.anomaly:gmatch("[^+]+") do
+            item:add_proto_expert_info(expert_of[anomaly])
+        end
     end
     local time = annotation.handshake_time
     if time then
