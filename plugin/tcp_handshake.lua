@@ -319,7 +319,8 @@ end
 -- ==== plugin/src/numbers.lua
 modules["numbers"] = function()
 
--- F. Following the numbers: how far each end has sent, how far that has arrived in order, and how far it has acknowledged.
+-- F. Following the numbers: how far each end has sent, how far that has arrived in order, and how far it has
+-- acknowledged.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
@@ -464,8 +465,9 @@ modules["notes"] = function()
 --
 --   frame, time, sender, peer      where it stands; sender and peer are indexes of the connection's ends
 --   kind, flags, seq, ack, length  what it is (G7)
---   judged                         false for what is not judged (X): invalid (G7), a duplicate (G8), in flight (R6), of an
---                                  old connection (X7), after the close (X4)
+--   judged                         false for what is not judged (X): invalid (G7), a duplicate (G8), in flight (R6),
+--                                  of an old connection (X7), after the close (X4)
+--   stopped                        true if F5 or H9 has stopped it (X)
 --   role, teardown_step            what the rules say of it; several are joined with "+" (T9)
 --   handshake_step, responds_to, handshake_time, teardown_time
 --   anomalies                      a set, or nil
@@ -993,8 +995,8 @@ modules["closing"] = function()
 
 -- T. Closing: how acknowledgements of a FIN, payload and FINs change the record.
 --
--- T applies to plain and FIN segments that R6, F5, H9 and X4 have let through, in the order T7, F1 and F2 with F4, T4, T6,
--- T5, T8. A FIN occupies the sequence number after its payload (T5).
+-- T applies to plain and FIN segments that R6, F5, H9 and X4 have let through, in the order T7, F1 and F2 with F4, T4,
+-- T6, T5, T8. A FIN occupies the sequence number after its payload (T5).
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
@@ -1033,7 +1035,8 @@ local function judge_ack_of_fin(connection, segment)
         return
     end
     local expected = (peer.fin_seq + 1) % MODULUS
-    if not (is_after(segment.ack, expected) and is_after(sender.acknowledged, expected) and fin_counts(peer, sender)) then
+    if not (is_after(segment.ack, expected) and is_after(sender.acknowledged, expected)) or not fin_counts(peer, sender)
+    then
         return
     end
     if not peer.fin_acked then
@@ -1108,8 +1111,8 @@ local function judge_fin(connection, segment, acked_before)
         sender.fin_acked_before, sender.fin_frame = acked_before, segment.frame
         if not fin_counts(sender, peer) then
             add_anomaly(segment, "ack-beyond-sent")
-            explain(segment, "does not close its direction yet: it acknowledges %.0f, but the %s was seen to send up to "
-                .. "%.0f only", segment.ack, segment.peer_name, peer.next_sent)
+            explain(segment, "does not close its direction yet: it acknowledges %.0f, but the %s was seen to send up "
+                .. "to %.0f only", segment.ack, segment.peer_name, peer.next_sent)
             return
         end
         note_early_ack_of_fin(sender, peer)
@@ -1538,8 +1541,8 @@ local ECN = {
     [3] = { [1] = "rfc3168" }, -- CWR and ECE
 }
 
---- Puts what the sender of a SYN or SYN-ACK offers into its annotation, and what both ends have settled so far (C12, C13,
--- C17).
+--- Puts what the sender of a SYN or SYN-ACK offers into its annotation, and what both ends have settled so far (C12,
+-- C13, C17).
 local function note_offer(connection, segment, annotation)
     local offer = segment.offer
     if offer then
@@ -1644,8 +1647,8 @@ local function judge_old_connection(connection, segment)
     return true
 end
 
---- Returns whether a plain or FIN segment is expected on a connection that is over (X4): it repeats its sender's FIN, or
--- neither sends nor acknowledges anything new.
+--- Returns whether a plain or FIN segment is expected on a connection that is over (X4): it repeats its sender's FIN,
+-- or neither sends nor acknowledges anything new.
 local function is_expected(connection, segment)
     local sender = connection[segment.sender]
     local fin_seq = (segment.seq + segment.length) % MODULUS
@@ -1707,11 +1710,13 @@ local function judge_plain_or_fin(connection, segment)
             note_after_close(segment)
         end
     elseif is_wild(sender, segment.seq) then -- F5
-        peer.challenged = true
+        segment.stopped, peer.challenged = true, true
         add_anomaly(segment, "seq-mismatch")
         explain(segment, "has sequence number %.0f, which no window holds: the %s has sent up to %.0f", segment.seq,
             end_name(connection, segment.sender), sender.next_sent)
-    elseif not judge_opening(connection, segment) then
+    elseif judge_opening(connection, segment) then
+        segment.stopped = true
+    else
         judge_closing(connection, segment)
     end
 end
@@ -1760,7 +1765,7 @@ local function judge(connection, segment)
     else
         judge_plain_or_fin(connection, segment)
     end
-    if was_challenged and segment.judged then -- R7
+    if was_challenged and segment.judged and not segment.stopped then -- R7
         judge_challenged(connection[segment.sender], segment)
     end
     if segment.length > 0 and (segment.role == SYN or segment.role == SYN_ACK) then -- A1
@@ -1823,12 +1828,12 @@ modules["annotations"] = function()
 
 -- What the tracker keeps of a capture, and the annotations made of it.
 --
--- The tracker keeps only the segments of a connection that said something, or changed more than numbers (F). At first they
--- are logged as they came, because most connections of a capture are never displayed. Where segments between two of them
--- have moved numbers, the log holds the numbers before the second (numbers_of). The first time that an annotation of a
--- connection is needed, the tracker judges its log again from the beginning (G6): Tracker:review. From then on it keeps
--- each of these segments with its annotation and with the situation after it. The annotation of any other segment follows
--- from the situation in which it was sent.
+-- The tracker keeps only the segments of a connection that said something, or changed more than numbers (F). At first
+-- they are logged as they came, because most connections of a capture are never displayed. Where segments between two
+-- of them have moved numbers, the log holds the numbers before the second (numbers_of). The first time that an
+-- annotation of a connection is needed, the tracker judges its log again from the beginning (G6): Tracker:review. From
+-- then on it keeps each of these segments with its annotation and with the situation after it. The annotation of any
+-- other segment follows from the situation in which it was sent.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
@@ -1841,8 +1846,8 @@ local SYN, SYN_ACK, IS_RETRANSMISSION = vocabulary.SYN, vocabulary.SYN_ACK, voca
 local is_half_closed, is_simultaneous = closing.is_half_closed, state.is_simultaneous
 local with_unit, note_offer = notes.with_unit, connection_row.note_offer
 
---- Returns the anomaly of a segment that changes nothing but numbers, or nil. It follows from the situation in which the
--- segment is sent, or the segment is kept.
+--- Returns the anomaly of a segment that changes nothing but numbers, or nil. It follows from the situation in which
+-- the segment is sent, or the segment is kept.
 -- @param kind, length what the segment is
 -- @param half_closed whether the peer has closed its direction (T6)
 -- @param is_mixed whether the segments of an older connection come on this one (X7)
@@ -2040,8 +2045,9 @@ local note_history, summary_of = connection_row.note_history, connection_row.sum
 local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
 local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
 local annotation_of, note_quiet = annotations.annotation_of, annotations.note_quiet
-local expected_anomaly, marks_of, last_up_to = annotations.expected_anomaly, annotations.marks_of, annotations.last_up_to
+local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
+local last_up_to = annotations.last_up_to
 
 --- Annotates the segments of a capture. Interface:
 --
@@ -2064,13 +2070,14 @@ local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
--- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's) and,
--- once they are settled (C13), sack_permitted, timestamps and ecn (none, rfc3168 or accecn); with a teardown_step also is_simultaneous_close (true), if it is known to be one
--- by then; after the first pass, answered_in. The annotation of a network error has stream and no sender.
+-- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's)
+-- and, once they are settled (C13), sack_permitted, timestamps and ecn (none, rfc3168 or accecn); with a teardown_step
+-- also is_simultaneous_close (true), if it is known to be one by then; after the first pass, answered_in. The
+-- annotation of a network error has stream and no sender.
 --
--- A summary is a read-only table of the values at the moment: establishment, termination, closed_by, reset_by (or nil),
--- conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state, client,
--- client_port, server, server_port.
+-- A summary is a read-only table of the values at the moment: establishment, termination, closed_by, reset_by (or
+-- nil), conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state,
+-- client, client_port, server, server_port.
 local Tracker = {}
 Tracker.__index = Tracker
 
@@ -2234,7 +2241,7 @@ function Tracker:judge(connection, entry, with_annotation)
     segment.length, segment.offer = entry[LENGTH], entry[OFFER]
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
-    segment.judged, segment.explanations = true, with_annotation and {} or nil
+    segment.judged, segment.stopped, segment.explanations = true, false, with_annotation and {} or nil
     if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
         if kind == SYN and not connection.is_reviewed then -- X7
@@ -2622,21 +2629,23 @@ local FIELDS = {
         "Fast Open cookie that the server grants, or request" },
     { "stream", "uint32", "Stream", "The tcp.stream of the connection that a network error is about" },
     { "establishment", "string", "Establishment",
-        "How the latest attempt was opened: complete, partial, simultaneous, half-open, refused ..." .. SO_FAR },
+        "How the latest attempt was opened: complete, partial, simultaneous, half-open, refused, invalid-answer ..."
+        .. SO_FAR },
     { "termination", "string", "Termination",
         "How the latest attempt was closed: four-way, three-way, simultaneous, reset, half-closed ..." .. SO_FAR },
     { "closed_by", "string", "Closed by",
         "Who closed the latest attempt first: client, server or both" .. SO_FAR },
+    { "reset_by", "string", "Reset by",
+        "Whose reset ended the latest attempt: client or server" .. SO_FAR },
     { "conn_state", "string", "Connection state (Zeek)",
         "State of the latest attempt in the words of Zeek's conn.log: SF, S0, S1, REJ, RSTO, OTH ..." .. SO_FAR },
     { "history", "string", "History (Zeek)",
         "What both ends did, in the letters of Zeek's conn.log, such as ShADadFf: upper case for the client, "
         .. "lower case for the server" .. SO_FAR },
-    { "sack_permitted", "bool", "SACK permitted",
-        "All SYNs and SYN-ACKs captured so far offer selective acknowledgements" },
-    { "timestamps", "bool", "Timestamps", "All SYNs and SYN-ACKs captured so far offer timestamps" },
-    { "ecn", "bool", "ECN",
-        "All SYNs and SYN-ACKs captured so far offer Explicit Congestion Notification" },
+    { "sack_permitted", "bool", "SACK permitted", "SYN and SYN-ACK both offer selective acknowledgements" },
+    { "timestamps", "bool", "Timestamps", "SYN and SYN-ACK both offer timestamps" },
+    { "ecn", "string", "ECN",
+        "Explicit Congestion Notification that SYN and SYN-ACK have settled: none, rfc3168 or accecn" },
 }
 
 local fields, field_list = {}, {}
@@ -2687,6 +2696,13 @@ local SENTENCES = {
     ["syn-on-established"] = { SEQUENCE, WARN, "A SYN or SYN-ACK on a live connection." },
     ["duplicate"] = { SEQUENCE, NOTE,
         "The capture holds this segment twice, as behind a mirror port: it was not sent again." },
+    ["rst-ignored"] = { SEQUENCE, WARN, "The receiver of this reset must not accept it, and lives on." },
+    ["challenge-ack"] = { SEQUENCE, NOTE,
+        "The sender got a segment that it must not accept, and says what it expects." },
+    ["seq-mismatch"] = { SEQUENCE, WARN, "The sequence number lies where no window of this connection can be." },
+    ["ack-beyond-sent"] = { SEQUENCE, NOTE, "The FIN acknowledges what its receiver was not seen to send." },
+    ["old-connection"] = { SEQUENCE, NOTE,
+        "The segment has the numbers of an older connection between these ends." },
 }
 
 local by_anomaly, expert_list = {}, {}
@@ -2714,7 +2730,7 @@ modules["wireshark.reader"] = function()
 
 local TIMESTAMP = require("vocabulary").TIMESTAMP
 
-local floor, max, min = math.floor, math.max, math.min
+local floor, max, min, byte = math.floor, math.max, math.min, string.byte
 
 -- ------------------------------------------------------------------------------------------------------- Extractors
 
@@ -2723,7 +2739,7 @@ local floor, max, min = math.floor, math.max, math.min
 
 -- G1, G4
 local get_port, get_stream = Field.new("tcp.srcport"), Field.new("tcp.stream")
-local get_length, get_flags = Field.new("tcp.len"), Field.new("tcp.flags")
+local get_length = Field.new("tcp.len")
 -- G3, N1: the network layers, with the types of their network errors. "Fragmentation needed" is not one of them.
 local NETWORKS = {
     {
@@ -2741,8 +2757,6 @@ local NETWORKS = {
 local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
 local get_fast_open_request = Field.new("tcp.options.tfo.request")
 local get_fast_open_cookie = Field.new("tcp.options.tfo.cookie")
--- G8: the identity of a segment.
-local get_identification = Field.new("ip.id")
 -- H10: pinfo.abs_ts is a float and has no nanoseconds.
 local get_time = Field.new("frame.time_epoch")
 
@@ -2768,22 +2782,42 @@ local function number_in(bytes)
     return number
 end
 
---- Returns both ports, the sequence and the acknowledgement number of a TCP header. One read gets them all, because
--- every segment that is judged needs them.
--- @param info the occurrence of its source port
-local function read_numbers(info)
-    local a, b, c, d, e, f, g, h, i, j, k, l = info.source:raw(info.offset, 12):byte(1, 12)
-    return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
+-- Tvb.raw and Tvb.len. Looking a method up in an object of Wireshark costs a third of calling it.
+local raw, len
+
+--- Returns the bytes of a TCP header with its options, as far as they were captured. One read gets all that the rules
+-- need of them.
+-- @param info an occurrence of a field that stands at the beginning of the header: tcp.srcport, tcp.stream or tcp.len
+local function read_header(info)
+    local source, offset = info.source, info.offset
+    raw, len = raw or source.raw, len or source.len
+    return raw(source, offset, min(60, len(source) - offset))
 end
 
---- Returns the last option of a kind in a TCP header, as far as it was captured.
--- @param info the occurrence of the header's source port
--- @param wanted the kind
--- @return its content and its size, or nil if there is none
-local function read_option(info, wanted)
-    local source, offset = info.source, info.offset
-    local header = source:raw(offset, min(60, source:len() - offset))
-    local content, content_size
+--- Returns both ports, the sequence and the acknowledgement number of a TCP header, and its bytes with the data offset
+-- and the flags. They are read from the frame itself: where the header stands in other data (reassembled fragments of
+-- IP), they are not its bytes. So they say nothing unless both ports are those of the connection (Tracker:follow).
+-- @param tvb the bytes of the frame
+-- @param info the occurrence of tcp.stream of the header
+-- @return nothing if the frame is too short
+local function read_numbers(tvb, info)
+    local offset = info.offset
+    raw = raw or tvb.raw
+    local is_there, bytes = pcall(raw, tvb, offset, 14) -- to ask for the length first costs more
+    if not is_there then
+        return nil
+    end
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = byte(bytes, 1, 14)
+    return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l, m, n
+end
+
+--- Returns what the options of a TCP header say, as far as it was captured.
+-- @param header as read_header returns it
+-- @return has_sack: whether it holds the option SACK permitted
+-- @return has_timestamps: whether it holds the option timestamps
+-- @return tsval, tsecr: the numbers of the last of those, or nil
+local function read_options(header)
+    local has_sack, has_timestamps, tsval, tsecr = false, false, nil, nil
     local index, last = 21, floor(header:byte(13) / 16) * 4
     while index < last do
         local kind, size = header:byte(index, index + 1)
@@ -2794,42 +2828,58 @@ local function read_option(info, wanted)
         elseif not size or size < 2 or index + size - 1 > last or (kind == 5 and (size < 10 or size % 8 ~= 2)) then
             break -- Wireshark, too, stops at a damaged SACK
         end
-        if kind == wanted then
-            content, content_size = header:sub(index + 2, index + size - 1), size
+        if kind == 4 then
+            has_sack = true
+        elseif kind == 8 then
+            has_timestamps, tsval, tsecr = true, nil, nil
+            if size == 10 and index + 5 <= #header then
+                tsval = number_in(header:sub(index + 2, index + 5))
+                tsecr = index + 9 <= #header and number_in(header:sub(index + 6, index + 9)) or nil
+            end
         end
         index = index + size
     end
-    return content, content_size
+    return has_sack, has_timestamps, tsval, tsecr
 end
 
---- Returns what a SYN or SYN-ACK offers (C12, C13).
--- @param port the occurrence of its source port
-local function read_offer(port)
-    local offer = {
-        mss = value_of(get_mss()), window_scale = value_of(get_window_scale()),
-        sack_permitted = read_option(port, 4) ~= nil, timestamps = read_option(port, 8) ~= nil,
-    }
-    local cookie = get_fast_open_cookie()
-    if cookie then -- C12: RFC 7413 allows no more than 16 bytes
-        offer.fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
-    elseif get_fast_open_request() then
-        offer.fast_open = "request"
+--- Returns the identification of the last IPv4 header of a frame (G8), 0 if there is none. It stands eight bytes before
+-- the source address, which is asked for anyway: one field less costs every frame less.
+local function read_identification()
+    local sources = { NETWORKS[1].get_source() }
+    local info = sources[#sources]
+    if not info then
+        return 0
     end
-    return offer
+    local high, low = byte(raw(info.source, info.offset - 8, 2), 1, 2)
+    return high * 256 + low
 end
 
---- Returns the identity of the only segment of a frame (G8), or nil.
--- @param port the occurrence of its source port
-local function read_identity(port, flags)
-    local identification = last_value(get_identification()) or 0
-    if identification ~= 0 then
-        return identification
+--- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity of the only segment of a frame (G8), or nil.
+-- @param header as read_header returns it
+-- @param flags of the segment
+local function read_offer_and_identity(header, flags)
+    local identity, offer = read_identification(), nil
+    local is_syn = flags % 4 >= 2
+    if is_syn or identity == 0 then
+        local has_sack, has_timestamps, tsval, tsecr = read_options(header)
+        if identity == 0 then
+            identity = tsval and TIMESTAMP + tsval or flags % 8 >= 4 and 0 or nil -- 0 is that of an RST
+        end
+        if is_syn then
+            local fast_open
+            local cookie = get_fast_open_cookie()
+            if cookie then -- C12: RFC 7413 allows no more than 16 bytes
+                fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
+            elseif get_fast_open_request() then
+                fast_open = "request"
+            end
+            offer = {
+                mss = value_of(get_mss()), window_scale = value_of(get_window_scale()), sack_permitted = has_sack,
+                timestamps = has_timestamps, fast_open = fast_open, tsval = tsval, tsecr = tsecr,
+            }
+        end
     end
-    local timestamps, size = read_option(port, 8)
-    if size == 10 and #timestamps >= 4 then
-        return TIMESTAMP + number_in(timestamps:sub(1, 4))
-    end
-    return flags % 8 >= 4 and 0 or nil -- an RST
+    return offer, identity
 end
 
 --- Looks for a network error in the frame (N1).
@@ -2864,25 +2914,33 @@ local function addresses_of(count)
     return nil, nil
 end
 
+-- The segment of a frame with one header. There is one table for all of them, since each is done with before the next.
+local single = { ordinal = 0 }
+
 --- Returns the segment of a frame with one header.
 -- @param tracker which tells whether the addresses matter
--- @param port the occurrence of the header's source port
--- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and port, and source and
---   destination if they matter; or nil if the header is no segment (G1)
-local function read_segment(tracker, port, pinfo)
-    local stream, length, flags = get_stream(), get_length(), get_flags()
-    if not (stream and length and flags) then
+-- @param stream the occurrence of the header's tcp.stream, or nil
+-- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and header, and source
+--   and destination if they matter; it holds until the next one is read. Or nil if the header is no segment (G1)
+local function read_segment(tracker, stream, pinfo)
+    local length = stream and get_length()
+    if not length then
         return nil
     end
-    local source_port, destination_port, seq, ack = read_numbers(port)
-    local segment = {
-        stream = stream(), source_port = source_port, destination_port = destination_port, flags = flags(),
-        seq = seq, ack = ack, length = length(), ordinal = 0, port = port, source = nil, destination = nil,
-    }
-    if tracker:needs_addresses(segment.stream) then
-        segment.source, segment.destination = pinfo.src, pinfo.dst
+    local header = read_header(stream)
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = byte(header, 1, 14)
+    if not n or m < 80 then -- G1: a data offset of less than 20 bytes; Wireshark gives such a header no tcp.flags
+        return nil
     end
-    return segment
+    single.stream, single.source_port, single.destination_port = stream(), a * 256 + b, c * 256 + d
+    single.seq, single.ack = ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
+    single.flags, single.length, single.header = m % 16 * 256 + n, length(), header
+    if tracker:needs_addresses(single.stream) then
+        single.source, single.destination = pinfo.src, pinfo.dst
+    else
+        single.source, single.destination = nil, nil
+    end
+    return single
 end
 
 --- Returns a number of a header.
@@ -2893,12 +2951,26 @@ local function read_number(info, place, size)
     return number_in(info.source:raw(info.offset + place, size))
 end
 
+--- Returns the occurrences of tcp.stream whose header has a tcp.flags. Wireshark gives one to each header but those
+-- with a data offset of less than 20 bytes.
+-- @param streams the occurrences
+local function with_flags(streams)
+    local list = {}
+    for index = 1, #streams do
+        if read_number(streams[index], 12, 1) >= 80 then
+            list[#list + 1] = streams[index]
+        end
+    end
+    return list
+end
+
 --- Returns the segments of a frame with several headers (G1 to G3).
--- @return a list of tables as of read_segment, but without port
+-- @return a list of tables as of read_segment, but without header
 -- @return true if the list is empty because the fields do not tell which header is quoted (G2)
 local function read_segments(pinfo)
-    local ports, streams, lengths, flags = { get_port() }, { get_stream() }, { get_length() }, { get_flags() }
-    local count, most = min(#ports, #streams, #lengths, #flags), max(#ports, #streams, #lengths, #flags)
+    local ports, streams, lengths = { get_port() }, { get_stream() }, { get_length() }
+    local flags = with_flags(streams)
+    local count, most = min(#ports, #lengths, #flags), max(#ports, #streams, #lengths, #flags)
     if count == 0 or (count < most and network_error()) then
         return {}, count > 0
     end
@@ -2909,9 +2981,9 @@ local function read_segments(pinfo)
         -- A damaged header lacks some fields, so that occurrences at one index can belong to different headers: the
         -- sequence number is read from the header of tcp.len, the acknowledgement number from that of tcp.flags.
         segments[index] = {
-            stream = stream, length = length(), flags = flag(),
+            stream = stream, length = length(), flags = read_number(flag, 12, 2) % 4096,
             source_port = read_number(ports[index], 0, 2), destination_port = read_number(ports[index], 2, 2),
-            seq = read_number(length, 4, 4), ack = read_number(flag, -4, 4),
+            seq = read_number(length, 4, 4), ack = read_number(flag, 8, 4),
             source = sources and sources[index].value or pinfo.src,
             destination = destinations and destinations[index].value or pinfo.dst,
             ordinal = ordinals[stream] or 0,
@@ -2922,9 +2994,9 @@ local function read_segments(pinfo)
 end
 
 return {
-    get_port = get_port, get_stream = get_stream, get_length = get_length, get_flags = get_flags, get_time = get_time,
-    value_of = value_of, last_value = last_value, read_number = read_number, read_offer = read_offer,
-    read_identity = read_identity, network_error = network_error, read_segment = read_segment,
+    get_port = get_port, get_stream = get_stream, get_length = get_length, get_time = get_time,
+    value_of = value_of, last_value = last_value, read_number = read_number, read_numbers = read_numbers,
+    read_offer_and_identity = read_offer_and_identity, network_error = network_error, read_segment = read_segment,
     read_segments = read_segments,
 }
 
@@ -2965,18 +3037,27 @@ end
 local function connection_text(summary)
     local parts = { summary.establishment }
     parts[2] = summary.termination == "none" and "not closed" or summary.termination
-    parts[3] = summary.closed_by and "closed by " .. summary.closed_by
+    if summary.closed_by and summary.closed_by ~= summary.reset_by then
+        parts[#parts + 1] = "closed by " .. summary.closed_by
+    end
+    parts[#parts + 1] = summary.reset_by and "reset by " .. summary.reset_by
     return "Connection: " .. concat(parts, ", ")
 end
 
 --- Returns the note on a segment for the Info column; empty if there is none.
 local function info_note(annotation)
+    if not annotation.role then
+        return ""
+    end
     local anomaly, step = annotation.anomaly or "", annotation.teardown_step
     if annotation.role == RST then
         if anomaly:find("connection-refused", 1, true) then
             return "[Refused] "
         end
-        return anomaly:find("handshake-aborted", 1, true) and "[Handshake aborted] " or "[Reset] "
+        if anomaly:find("handshake-aborted", 1, true) then
+            return "[Handshake aborted] "
+        end
+        return anomaly:find("rst-ignored", 1, true) and "[Reset, ignored] " or "[Reset] "
     end
     local note = ""
     if annotation.handshake_step then
@@ -2991,7 +3072,7 @@ end
 
 --- Puts the notes of a frame before the rest of the Info column. Wireshark would cut them off at its end.
 local function show_notes(notes, pinfo)
-    if notes ~= "" and proto.prefs.info_notes then
+    if proto.prefs.info_notes then
         pinfo.cols.info:prepend(notes)
     end
 end
@@ -3003,7 +3084,7 @@ local function add(item, name, value)
     end
 end
 
---- Adds a field once for each part of a string that is joined with "+" (T6).
+--- Adds a field once for each part of a string that is joined with "+" (T9).
 local function add_each(item, name, joined)
     if joined then
         for part in joined:gmatch("[^+]+") do
@@ -3039,6 +3120,7 @@ local function show_connection(item, annotation, connection)
     add(subtree, "establishment", summary.establishment)
     add(subtree, "termination", summary.termination)
     add(subtree, "closed_by", summary.closed_by)
+    add(subtree, "reset_by", summary.reset_by)
     add(subtree, "conn_state", summary.conn_state)
     add(subtree, "history", summary.history)
     add(subtree, "sack_permitted", annotation.sack_permitted)
@@ -3048,8 +3130,10 @@ end
 
 --- Adds the expert information on each anomaly, and on a slow handshake.
 local function show_experts(item, annotation)
-    for anomaly in (annotation.anomaly or ""):gmatch("[^+]+") do
-        item:add_proto_expert_info(expert_of[anomaly])
+    if annotation.anomaly then
+        for anomaly in annotation.anomaly:gmatch("[^+]+") do
+            item:add_proto_expert_info(expert_of[anomaly])
+        end
     end
     local time = annotation.handshake_time
     if time then
@@ -3060,12 +3144,14 @@ local function show_experts(item, annotation)
     end
 end
 
-local own_dissector
+-- Our dissector and TreeItem.referenced: each frame needs them, and to look them up costs as much as to call them.
+local own_dissector, referenced
 
 --- Returns whether Wireshark needs our fields in this tree: it displays the tree, or a filter, column or tap uses them.
 local function is_referenced(tree)
     own_dissector = own_dissector or Dissector.get("tcp_handshake")
-    return tree:referenced(own_dissector)
+    referenced = referenced or tree.referenced
+    return referenced(tree, own_dissector)
 end
 
 --- Adds the tree of a segment or network error.
@@ -3105,16 +3191,15 @@ modules["wireshark.dissector"] = function()
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
-local vocabulary, annotator, annotations = require("vocabulary"), require("annotator"), require("annotations")
-local protocol, reader, items = require("wireshark.fields"), require("wireshark.reader"), require("wireshark.tree")
+local annotator, protocol = require("annotator"), require("wireshark.fields")
+local reader, items = require("wireshark.reader"), require("wireshark.tree")
 
-local KINDS, PLAIN, ALL_QUIET = vocabulary.KINDS, vocabulary.PLAIN, annotations.ALL_QUIET
 local proto = protocol.proto
-local get_port, get_stream, get_length = reader.get_port, reader.get_stream, reader.get_length
-local get_flags, get_time = reader.get_flags, reader.get_time
+local get_port, get_stream = reader.get_port, reader.get_stream
+local get_length, get_time = reader.get_length, reader.get_time
 local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
-local read_offer, read_identity, network_error = reader.read_offer, reader.read_identity, reader.network_error
-local read_segment, read_segments = reader.read_segment, reader.read_segments
+local read_numbers, read_offer_and_identity = reader.read_numbers, reader.read_offer_and_identity
+local network_error, read_segment, read_segments = reader.network_error, reader.read_segment, reader.read_segments
 local is_referenced, show, info_note, show_notes = items.is_referenced, items.show, items.info_note, items.show_notes
 
 local tracker
@@ -3125,9 +3210,14 @@ local last_frame
 -- next frame, too. By such a number and by stream: the ordinal of the first segment of the frame that kept the number.
 local first_ordinals
 
+--- Returns how many nanoseconds an NSTime is.
+local function nanoseconds(time)
+    return time.secs * 1000000000 + time.nsecs
+end
+
 --- Forgets the capture.
 local function reset()
-    tracker = annotator.new() -- without a function: NSTime values subtract as numbers do
+    tracker = annotator.new(nil, nanoseconds) -- without the first function: NSTime values subtract as numbers do
     last_frame, first_ordinals = 0, {}
 end
 
@@ -3135,15 +3225,15 @@ end
 -- @param segment as read_segment gives it
 -- @param number of the frame
 -- @param is_new true if the frame was not processed before
+-- @param needs_fields what is_referenced returned
 -- @return its annotation, or the notes on it, or nil
-local function process(segment, number, is_new, tree)
-    local stream, flags, needs_fields = segment.stream, segment.flags, is_referenced(tree)
+local function process(segment, number, is_new, tree, needs_fields)
+    local stream, flags = segment.stream, segment.flags
     local annotation, connection
     if is_new then
         local offer, identity
-        if segment.port then
-            offer = flags % 4 >= 2 and read_offer(segment.port) or nil -- SYN is set
-            identity = read_identity(segment.port, flags)
+        if segment.header then
+            offer, identity = read_offer_and_identity(segment.header, flags)
         end
         local take = needs_fields and tracker.segment or tracker.take
         annotation = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
@@ -3162,26 +3252,24 @@ local function process(segment, number, is_new, tree)
     return annotation
 end
 
---- Returns whether the only segment of a new frame is quiet. Most segments of most captures are: the tracker never gets
--- them.
-local function is_quiet(stream, pinfo)
-    local quiet = tracker.quiet[stream]
-    if not quiet then
+--- Returns whether the only segment of a new frame is quiet, as most segments of most captures are: then its numbers
+-- are followed, and nothing else is to be done.
+-- @param tvb the bytes of the frame
+-- @param info the occurrence of its tcp.stream
+local function is_quiet(tvb, info)
+    local stream = info()
+    local connection = tracker.connections[stream]
+    if not (connection and connection.is_quiet) then
         return false
     end
-    local flags, another = get_flags()
-    if not flags or another or KINDS[flags() % 32] ~= PLAIN then
+    local length, another = get_length()
+    if not length or another then
         return false
-    elseif quiet == ALL_QUIET then
-        return true
     end
-    local length = get_length()
-    local ends = length and (length() > 0 and quiet.with_payload or quiet.without) or 0
-    if ends == 1 or ends == 2 then
-        local port = get_port()
-        return port ~= nil and tracker:sender(stream, tracker:needs_addresses(stream) and pinfo.src, port()) == ends
-    end
-    return ends == 3
+    local source_port, destination_port, seq, ack, data_offset, flags = read_numbers(tvb, info)
+    -- G7: ACK, but neither FIN nor SYN nor RST. G1: a header shorter than 20 bytes is no segment.
+    return source_port and flags % 8 == 0 and flags % 32 >= 16 and data_offset >= 80
+        and tracker:follow(stream, source_port, destination_port, seq, ack, length())
 end
 
 --- Judges or recalls the network error of a frame without segments, if it holds one (N1), and shows it.
@@ -3216,12 +3304,12 @@ local function take_over(number)
 end
 
 --- Dissects a frame. Wireshark calls this after all other dissectors.
-function proto.dissector(_, pinfo, tree)
+function proto.dissector(tvb, pinfo, tree)
     local stream, another_stream = get_stream()
     if not stream and not get_port() then
         return
     end
-    local number = pinfo.number
+    local number, needs_fields = pinfo.number, is_referenced(tree)
     local is_new = number > last_frame
     if number == last_frame and not pinfo.visited then
         is_new = true
@@ -3229,25 +3317,33 @@ function proto.dissector(_, pinfo, tree)
     end
     if is_new then
         last_frame = number
-        if stream and not another_stream and is_quiet(stream(), pinfo) and not is_referenced(tree) then
+        if not needs_fields and stream and not another_stream and is_quiet(tvb, stream) then
             return
         end
     end
     -- Every header has a source port: one of them means one header, and the other fields need not be counted (G2).
-    local port, another_port = get_port()
-    local segments, is_unclear
+    local _, another_port = get_port()
+    local notes, is_segment, is_unclear = "", false, false
     if another_port then
+        local segments
         segments, is_unclear = read_segments(pinfo)
+        is_segment = #segments > 0
+        for index = 1, #segments do
+            local annotation = process(segments[index], number, is_new, tree, needs_fields)
+            notes = notes .. (annotation and info_note(annotation) or "")
+        end
     else
-        segments = { read_segment(tracker, port, pinfo) }
+        local segment = read_segment(tracker, stream, pinfo)
+        if segment then
+            is_segment = true
+            local annotation = process(segment, number, is_new, tree, needs_fields)
+            notes = annotation and info_note(annotation) or ""
+        end
     end
-    local notes = ""
-    for index = 1, #segments do
-        local annotation = process(segments[index], number, is_new, tree)
-        notes = notes .. (annotation and info_note(annotation) or "")
+    if notes ~= "" then
+        show_notes(notes, pinfo)
     end
-    show_notes(notes, pinfo)
-    if #segments == 0 and not is_unclear then -- N1
+    if not (is_segment or is_unclear) then -- N1
         dissect_error(number, is_new, pinfo, tree)
     end
 end
@@ -3279,7 +3375,7 @@ local max, min, format, concat, tostring = math.max, math.min, string.format, ta
 
 local HEADINGS = {
     "stream", "frame", "client", "server", "establishment", "handshake_ms", "termination", "closed_by",
-    "teardown_ms", "conn_state", "history", "anomalies",
+    "reset_by", "teardown_ms", "conn_state", "history", "anomalies",
 }
 local IS_NUMBER = { stream = true, frame = true, handshake_ms = true, teardown_ms = true }
 -- A window with more rows takes long to open.
@@ -3319,6 +3415,7 @@ local function connection_rows(max_rows)
             server = end_text(summary.server, summary.server_port),
             establishment = summary.establishment, handshake_ms = milliseconds(summary.handshake_time),
             termination = summary.termination, closed_by = summary.closed_by or "",
+            reset_by = summary.reset_by or "",
             teardown_ms = milliseconds(summary.teardown_time),
             conn_state = summary.conn_state, history = summary.history or "", anomalies = summary.anomalies or "",
         }
@@ -3371,7 +3468,8 @@ local function record_text(rows, count)
         add_line("stream %s, frame %s: %s → %s", row.stream, row.frame, row.client, row.server)
         add_line("    opening: %s%s", row.establishment,
             row.handshake_ms ~= "" and " in " .. row.handshake_ms .. " ms" or "")
-        add_line("    closing: %s%s%s", row.termination, row.closed_by ~= "" and " by " .. row.closed_by or "",
+        add_line("    closing: %s%s%s%s", row.termination, row.closed_by ~= "" and " by " .. row.closed_by or "",
+            row.reset_by ~= "" and row.reset_by ~= row.closed_by and ", reset by " .. row.reset_by or "",
             row.teardown_ms ~= "" and " in " .. row.teardown_ms .. " ms" or "")
         if row.anomalies ~= "" then
             add_line("    unusual: %s", (row.anomalies:gsub("%+", ", ")))
@@ -3406,7 +3504,7 @@ if gui_enabled() then
 
     register_menu("TCP Handshake: failed opens", function()
         set_filter("tcp_handshake.establishment in "
-            .. '{"refused", "unanswered", "unreachable", "half-open", "aborted"}')
+            .. '{"refused", "unanswered", "invalid-answer", "unreachable", "half-open", "aborted"}')
         apply_filter()
     end, MENU_TOOLS_UNSORTED)
 

@@ -1,11 +1,11 @@
 -- What the tracker keeps of a capture, and the annotations made of it.
 --
--- The tracker keeps only the segments of a connection that said something, or changed more than numbers (F). At first they
--- are logged as they came, because most connections of a capture are never displayed. Where segments between two of them
--- have moved numbers, the log holds the numbers before the second (numbers_of). The first time that an annotation of a
--- connection is needed, the tracker judges its log again from the beginning (G6): Tracker:review. From then on it keeps
--- each of these segments with its annotation and with the situation after it. The annotation of any other segment follows
--- from the situation in which it was sent.
+-- The tracker keeps only the segments of a connection that said something, or changed more than numbers (F). At first
+-- they are logged as they came, because most connections of a capture are never displayed. Where segments between two
+-- of them have moved numbers, the log holds the numbers before the second (numbers_of). The first time that an
+-- annotation of a connection is needed, the tracker judges its log again from the beginning (G6): Tracker:review. From
+-- then on it keeps each of these segments with its annotation and with the situation after it. The annotation of any
+-- other segment follows from the situation in which it was sent.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
@@ -18,8 +18,8 @@ local SYN, SYN_ACK, IS_RETRANSMISSION = vocabulary.SYN, vocabulary.SYN_ACK, voca
 local is_half_closed, is_simultaneous = closing.is_half_closed, state.is_simultaneous
 local with_unit, note_offer = notes.with_unit, connection_row.note_offer
 
---- Returns the anomaly of a segment that changes nothing but numbers, or nil. It follows from the situation in which the
--- segment is sent, or the segment is kept.
+--- Returns the anomaly of a segment that changes nothing but numbers, or nil. It follows from the situation in which
+-- the segment is sent, or the segment is kept.
 -- @param kind, length what the segment is
 -- @param half_closed whether the peer has closed its direction (T6)
 -- @param is_mixed whether the segments of an older connection come on this one (X7)

@@ -20,8 +20,9 @@ local note_history, summary_of = connection_row.note_history, connection_row.sum
 local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
 local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
 local annotation_of, note_quiet = annotations.annotation_of, annotations.note_quiet
-local expected_anomaly, marks_of, last_up_to = annotations.expected_anomaly, annotations.marks_of, annotations.last_up_to
+local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
+local last_up_to = annotations.last_up_to
 
 --- Annotates the segments of a capture. Interface:
 --
@@ -44,13 +45,14 @@ local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
--- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's) and,
--- once they are settled (C13), sack_permitted, timestamps and ecn (none, rfc3168 or accecn); with a teardown_step also is_simultaneous_close (true), if it is known to be one
--- by then; after the first pass, answered_in. The annotation of a network error has stream and no sender.
+-- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's)
+-- and, once they are settled (C13), sack_permitted, timestamps and ecn (none, rfc3168 or accecn); with a teardown_step
+-- also is_simultaneous_close (true), if it is known to be one by then; after the first pass, answered_in. The
+-- annotation of a network error has stream and no sender.
 --
--- A summary is a read-only table of the values at the moment: establishment, termination, closed_by, reset_by (or nil),
--- conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state, client,
--- client_port, server, server_port.
+-- A summary is a read-only table of the values at the moment: establishment, termination, closed_by, reset_by (or
+-- nil), conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state,
+-- client, client_port, server, server_port.
 local Tracker = {}
 Tracker.__index = Tracker
 
@@ -214,7 +216,7 @@ function Tracker:judge(connection, entry, with_annotation)
     segment.length, segment.offer = entry[LENGTH], entry[OFFER]
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
-    segment.judged, segment.explanations = true, with_annotation and {} or nil
+    segment.judged, segment.stopped, segment.explanations = true, false, with_annotation and {} or nil
     if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
         if kind == SYN and not connection.is_reviewed then -- X7

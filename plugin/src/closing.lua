@@ -1,7 +1,7 @@
 -- T. Closing: how acknowledgements of a FIN, payload and FINs change the record.
 --
--- T applies to plain and FIN segments that R6, F5, H9 and X4 have let through, in the order T7, F1 and F2 with F4, T4, T6,
--- T5, T8. A FIN occupies the sequence number after its payload (T5).
+-- T applies to plain and FIN segments that R6, F5, H9 and X4 have let through, in the order T7, F1 and F2 with F4, T4,
+-- T6, T5, T8. A FIN occupies the sequence number after its payload (T5).
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
@@ -40,7 +40,8 @@ local function judge_ack_of_fin(connection, segment)
         return
     end
     local expected = (peer.fin_seq + 1) % MODULUS
-    if not (is_after(segment.ack, expected) and is_after(sender.acknowledged, expected) and fin_counts(peer, sender)) then
+    if not (is_after(segment.ack, expected) and is_after(sender.acknowledged, expected)) or not fin_counts(peer, sender)
+    then
         return
     end
     if not peer.fin_acked then
@@ -115,8 +116,8 @@ local function judge_fin(connection, segment, acked_before)
         sender.fin_acked_before, sender.fin_frame = acked_before, segment.frame
         if not fin_counts(sender, peer) then
             add_anomaly(segment, "ack-beyond-sent")
-            explain(segment, "does not close its direction yet: it acknowledges %.0f, but the %s was seen to send up to "
-                .. "%.0f only", segment.ack, segment.peer_name, peer.next_sent)
+            explain(segment, "does not close its direction yet: it acknowledges %.0f, but the %s was seen to send up "
+                .. "to %.0f only", segment.ack, segment.peer_name, peer.next_sent)
             return
         end
         note_early_ack_of_fin(sender, peer)

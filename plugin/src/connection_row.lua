@@ -172,8 +172,8 @@ local ECN = {
     [3] = { [1] = "rfc3168" }, -- CWR and ECE
 }
 
---- Puts what the sender of a SYN or SYN-ACK offers into its annotation, and what both ends have settled so far (C12, C13,
--- C17).
+--- Puts what the sender of a SYN or SYN-ACK offers into its annotation, and what both ends have settled so far (C12,
+-- C13, C17).
 local function note_offer(connection, segment, annotation)
     local offer = segment.offer
     if offer then

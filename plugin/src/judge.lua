@@ -61,8 +61,8 @@ local function judge_old_connection(connection, segment)
     return true
 end
 
---- Returns whether a plain or FIN segment is expected on a connection that is over (X4): it repeats its sender's FIN, or
--- neither sends nor acknowledges anything new.
+--- Returns whether a plain or FIN segment is expected on a connection that is over (X4): it repeats its sender's FIN,
+-- or neither sends nor acknowledges anything new.
 local function is_expected(connection, segment)
     local sender = connection[segment.sender]
     local fin_seq = (segment.seq + segment.length) % MODULUS
@@ -124,11 +124,13 @@ local function judge_plain_or_fin(connection, segment)
             note_after_close(segment)
         end
     elseif is_wild(sender, segment.seq) then -- F5
-        peer.challenged = true
+        segment.stopped, peer.challenged = true, true
         add_anomaly(segment, "seq-mismatch")
         explain(segment, "has sequence number %.0f, which no window holds: the %s has sent up to %.0f", segment.seq,
             end_name(connection, segment.sender), sender.next_sent)
-    elseif not judge_opening(connection, segment) then
+    elseif judge_opening(connection, segment) then
+        segment.stopped = true
+    else
         judge_closing(connection, segment)
     end
 end
@@ -177,7 +179,7 @@ local function judge(connection, segment)
     else
         judge_plain_or_fin(connection, segment)
     end
-    if was_challenged and segment.judged then -- R7
+    if was_challenged and segment.judged and not segment.stopped then -- R7
         judge_challenged(connection[segment.sender], segment)
     end
     if segment.length > 0 and (segment.role == SYN or segment.role == SYN_ACK) then -- A1

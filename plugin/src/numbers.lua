@@ -1,4 +1,5 @@
--- F. Following the numbers: how far each end has sent, how far that has arrived in order, and how far it has acknowledged.
+-- F. Following the numbers: how far each end has sent, how far that has arrived in order, and how far it has
+-- acknowledged.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
