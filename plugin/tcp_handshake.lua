@@ -706,6 +706,9 @@ end
 --- Judges a SYN: by the first of H1 to H7 that fits.
 local function judge_syn(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
+    if not is_over(connection) then
+        sender.gone = false
+    end
     if connection.fresh then -- H1
         sender.phase, peer.phase = SYN_SENT, LISTEN
         remember_syn(connection, segment, false)
@@ -725,7 +728,6 @@ local function judge_syn(connection, segment)
     elseif peer.phase == SYN_SENT and not sender.syn_seen and is_idle(sender) then -- H5
         remember_syn(connection, segment, false)
         sender.phase, peer.phase = SYN_RECEIVED, SYN_RECEIVED
-        sender.gone = false
         connection.attempt.simultaneous_open = true
         add_anomaly(segment, "simultaneous-open")
     elseif sender.phase == SYN_SENT and is_idle(peer) then -- H6
@@ -1095,7 +1097,7 @@ local function judge_another_fin(connection, segment, fin_seq)
         return -- an old duplicate
     end
     sender.fin_acked = nil
-    if peer.fin_seq and not peer.fin_acked and not is_after(segment.ack, peer.fin_seq + 1) then
+    if peer.fin_seq and not peer.fin_acked and is_beyond(peer.fin_seq + 1, segment.ack) then
         peer.fin_missed = true
     end
 end
@@ -1378,7 +1380,7 @@ local vocabulary, state, notes = require("vocabulary"), require("state"), requir
 local floor = math.floor
 local SYN, PLAIN, KINDS = vocabulary.SYN, vocabulary.PLAIN, vocabulary.KINDS
 local end_name, fin_counts, is_passive = state.end_name, state.fin_counts, state.is_passive
-local is_after, is_simultaneous, join_anomalies = state.is_after, state.is_simultaneous, notes.join_anomalies
+local is_beyond, is_simultaneous, join_anomalies = state.is_beyond, state.is_simultaneous, notes.join_anomalies
 
 --- Returns how the latest attempt was opened: the first of C4 that fits.
 local function establishment_of(connection)
@@ -1410,7 +1412,7 @@ local function is_merged(connection)
         local this_end, peer = connection[index], connection[3 - index]
         if is_passive(this_end, peer) then
             local before = this_end.fin_acked_before
-            return before == nil or not is_after(before, peer.fin_seq + 1)
+            return before == nil or is_beyond(peer.fin_seq + 1, before)
         end
     end
     return false

@@ -100,7 +100,7 @@ local function judge_another_fin(connection, segment, fin_seq)
         return -- an old duplicate
     end
     sender.fin_acked = nil
-    if peer.fin_seq and not peer.fin_acked and not is_after(segment.ack, peer.fin_seq + 1) then
+    if peer.fin_seq and not peer.fin_acked and is_beyond(peer.fin_seq + 1, segment.ack) then
         peer.fin_missed = true
     end
 end

@@ -9,7 +9,7 @@ local vocabulary, state, notes = require("vocabulary"), require("state"), requir
 local floor = math.floor
 local SYN, PLAIN, KINDS = vocabulary.SYN, vocabulary.PLAIN, vocabulary.KINDS
 local end_name, fin_counts, is_passive = state.end_name, state.fin_counts, state.is_passive
-local is_after, is_simultaneous, join_anomalies = state.is_after, state.is_simultaneous, notes.join_anomalies
+local is_beyond, is_simultaneous, join_anomalies = state.is_beyond, state.is_simultaneous, notes.join_anomalies
 
 --- Returns how the latest attempt was opened: the first of C4 that fits.
 local function establishment_of(connection)
@@ -41,7 +41,7 @@ local function is_merged(connection)
         local this_end, peer = connection[index], connection[3 - index]
         if is_passive(this_end, peer) then
             local before = this_end.fin_acked_before
-            return before == nil or not is_after(before, peer.fin_seq + 1)
+            return before == nil or is_beyond(peer.fin_seq + 1, before)
         end
     end
     return false

@@ -110,6 +110,9 @@ end
 --- Judges a SYN: by the first of H1 to H7 that fits.
 local function judge_syn(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
+    if not is_over(connection) then
+        sender.gone = false
+    end
     if connection.fresh then -- H1
         sender.phase, peer.phase = SYN_SENT, LISTEN
         remember_syn(connection, segment, false)
@@ -129,7 +132,6 @@ local function judge_syn(connection, segment)
     elseif peer.phase == SYN_SENT and not sender.syn_seen and is_idle(sender) then -- H5
         remember_syn(connection, segment, false)
         sender.phase, peer.phase = SYN_RECEIVED, SYN_RECEIVED
-        sender.gone = false
         connection.attempt.simultaneous_open = true
         add_anomaly(segment, "simultaneous-open")
     elseif sender.phase == SYN_SENT and is_idle(peer) then -- H6

@@ -28,7 +28,7 @@ def judge(segment: Judgement) -> None:
         connection.closed_by_error = False
         connection.client.phase = SYN_SENT
         connection.update_states()
-    if not segment.kind & SYN and _is_of_old_connection(segment):  # X7
+    if segment.kind & (SYN | RST) != SYN and _is_of_old_connection(segment):  # X7
         segment.anomalies.add("old-connection")
         segment.judged = False
         return
@@ -54,7 +54,7 @@ def judge(segment: Judgement) -> None:
         judge_closing(segment)
     else:
         _judge_other(segment)
-    if segment.sender.challenged and segment.judged:
+    if segment.sender.challenged and segment.judged and not segment.stopped:
         _judge_challenge(segment)
     connection.fresh = False
     connection.update_states()
@@ -90,7 +90,9 @@ def _judge_syn_ack(segment: Judgement) -> None:
         connection.begin_attempt()
         begin_with_syn_ack(segment)
         segment.anomalies.add("port-reuse")
-    elif connection.over and not (sender.was_reset and sender.isn == segment.seq and judge_life(segment)):
+    elif connection.over and sender.was_reset and sender.isn == segment.seq and not judge_life(segment):  # R6
+        segment.judged = False
+    elif connection.over:
         _leave_out(segment)
     else:
         sender.gone = False
@@ -109,9 +111,11 @@ def _judge_other(segment: Judgement) -> None:
             _leave_out(segment)
     elif _is_wild(segment):
         segment.anomalies.add("seq-mismatch")
-        peer.challenged = True
+        peer.challenged = segment.stopped = True
     elif judge_opening(segment):
         judge_closing(segment)
+    else:
+        segment.stopped = True
 
 
 def _is_wild(segment: Judgement) -> bool:

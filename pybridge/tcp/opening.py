@@ -17,6 +17,8 @@ def judge_syn(segment: Judgement) -> None:
     segment.roles.append("SYN")
     segment.handshake_step = 1
     repeated = sender.syn_seen and sender.isn == segment.seq and not (connection.over and connection.opened)
+    if not connection.over:
+        sender.gone = False
     if connection.fresh:  # H1
         sender.phase, peer.phase = SYN_SENT, LISTEN
     elif connection.over or (sender.phase == SYN_SENT and sender.isn != segment.seq and peer.phase in ABSENT):

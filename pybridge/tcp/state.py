@@ -387,6 +387,8 @@ class Judgement:
     anomalies : set of str
     judged : bool
         False if the segment is invalid (G7) or came on a connection that is over (X4).
+    stopped : bool
+        It is impossible or rejected, so that nothing further of it counts (F5, H9).
     silence : int
         Nanoseconds since the latest segment of the connection before.
     offer : Offer or None
@@ -394,7 +396,8 @@ class Judgement:
 
     __slots__ = (
         "ack", "ack_step", "anomalies", "answers", "connection", "fin_step", "frame", "handshake_step", "handshake_time",
-        "judged", "kind", "length", "offer", "peer", "retransmission", "roles", "sender", "seq", "silence", "time",
+        "judged", "kind", "length", "offer", "peer", "retransmission", "roles", "sender", "seq", "silence",
+        "stopped", "time",
     )  # fmt: skip
 
     def __init__(
@@ -418,6 +421,7 @@ class Judgement:
         self.handshake_time: int | None = None
         self.anomalies: set[str] = set()
         self.judged = True
+        self.stopped = False
         self.silence = 0
         self.offer: Offer | None = None
 
