@@ -467,7 +467,6 @@ modules["notes"] = function()
 --   kind, flags, seq, ack, length  what it is (G7)
 --   judged                         false for what is not judged (X): invalid (G7), a duplicate (G8), in flight (R6),
 --                                  of an old connection (X7), after the close (X4)
---   stopped                        true if F5 or H9 has stopped it (X)
 --   role, teardown_step            what the rules say of it; several are joined with "+" (T9)
 --   handshake_step, responds_to, handshake_time, teardown_time
 --   anomalies                      a set, or nil
@@ -1712,13 +1711,11 @@ local function judge_plain_or_fin(connection, segment)
             note_after_close(segment)
         end
     elseif is_wild(sender, segment.seq) then -- F5
-        segment.stopped, peer.challenged = true, true
+        peer.challenged = true
         add_anomaly(segment, "seq-mismatch")
         explain(segment, "has sequence number %.0f, which no window holds: the %s has sent up to %.0f", segment.seq,
             end_name(connection, segment.sender), sender.next_sent)
-    elseif judge_opening(connection, segment) then
-        segment.stopped = true
-    else
+    elseif not judge_opening(connection, segment) then
         judge_closing(connection, segment)
     end
 end
@@ -1767,7 +1764,7 @@ local function judge(connection, segment)
     else
         judge_plain_or_fin(connection, segment)
     end
-    if was_challenged and segment.judged and not segment.stopped then -- R7
+    if was_challenged and segment.judged then -- R7
         judge_challenged(connection[segment.sender], segment)
     end
     if segment.length > 0 and (segment.role == SYN or segment.role == SYN_ACK) then -- A1
@@ -2243,7 +2240,7 @@ function Tracker:judge(connection, entry, with_annotation)
     segment.length, segment.offer = entry[LENGTH], entry[OFFER]
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
-    segment.judged, segment.stopped, segment.explanations = true, false, with_annotation and {} or nil
+    segment.judged, segment.explanations = true, with_annotation and {} or nil
     if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
         if kind == SYN and not connection.is_reviewed then -- X7

@@ -124,13 +124,11 @@ local function judge_plain_or_fin(connection, segment)
             note_after_close(segment)
         end
     elseif is_wild(sender, segment.seq) then -- F5
-        segment.stopped, peer.challenged = true, true
+        peer.challenged = true
         add_anomaly(segment, "seq-mismatch")
         explain(segment, "has sequence number %.0f, which no window holds: the %s has sent up to %.0f", segment.seq,
             end_name(connection, segment.sender), sender.next_sent)
-    elseif judge_opening(connection, segment) then
-        segment.stopped = true
-    else
+    elseif not judge_opening(connection, segment) then
         judge_closing(connection, segment)
     end
 end
@@ -179,7 +177,7 @@ local function judge(connection, segment)
     else
         judge_plain_or_fin(connection, segment)
     end
-    if was_challenged and segment.judged and not segment.stopped then -- R7
+    if was_challenged and segment.judged then -- R7
         judge_challenged(connection[segment.sender], segment)
     end
     if segment.length > 0 and (segment.role == SYN or segment.role == SYN_ACK) then -- A1

@@ -4,7 +4,6 @@
 --   kind, flags, seq, ack, length  what it is (G7)
 --   judged                         false for what is not judged (X): invalid (G7), a duplicate (G8), in flight (R6),
 --                                  of an old connection (X7), after the close (X4)
---   stopped                        true if F5 or H9 has stopped it (X)
 --   role, teardown_step            what the rules say of it; several are joined with "+" (T9)
 --   handshake_step, responds_to, handshake_time, teardown_time
 --   anomalies                      a set, or nil
