@@ -179,7 +179,7 @@ end
 
 --- Returns whether one number is beyond another.
 local function is_beyond(a, b)
-    return a ~= b and (a - b) % MODULUS < HALF
+    return (b - a) % MODULUS > HALF
 end
 
 --- Returns the record of an end (X) that has sent nothing yet. Names with nil only reserve their room in the table.

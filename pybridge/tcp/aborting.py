@@ -117,7 +117,7 @@ def judge_life(segment: Judgement) -> bool:
         return True
     occupied = segment.length + bool(segment.kind & (SYN | FIN))
     new = is_new(sender, segment.seq, occupied)
-    late = segment.time - connection.rst_time > COPIES
+    late = connection.rst_time is not None and segment.time - connection.rst_time > COPIES
     repeats = not new and occupied
     acknowledges = sender.acknowledged is not None and is_after(segment.ack, sender.acknowledged)
     if sender.gone and (new or acknowledges or (late and repeats)):

@@ -54,7 +54,7 @@ def judge(segment: Judgement) -> None:
         judge_closing(segment)
     else:
         _judge_other(segment)
-    if segment.sender.challenged and segment.judged and not segment.stopped:
+    if segment.sender.challenged and segment.judged:
         _judge_challenge(segment)
     connection.fresh = False
     connection.update_states()
@@ -111,11 +111,9 @@ def _judge_other(segment: Judgement) -> None:
             _leave_out(segment)
     elif _is_wild(segment):
         segment.anomalies.add("seq-mismatch")
-        peer.challenged = segment.stopped = True
+        peer.challenged = True
     elif judge_opening(segment):
         judge_closing(segment)
-    else:
-        segment.stopped = True
 
 
 def _is_wild(segment: Judgement) -> bool:

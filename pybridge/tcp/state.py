@@ -244,7 +244,7 @@ class Connection:
         self.opened = self.syn_seen = self.syn_ack_matched = self.third_step_seen = False
         self.simultaneous_open = self.close_complete = False
         self.reset_by: End | None = None
-        self.rst_time = 0
+        self.rst_time: int | None = None
         self.idle_before_end: int | None = None
         self.aborted = self.refused = self.unreachable = self.invalid_answer = False
         self.rst_by: End | None = None
@@ -387,8 +387,6 @@ class Judgement:
     anomalies : set of str
     judged : bool
         False if the segment is invalid (G7) or came on a connection that is over (X4).
-    stopped : bool
-        It is impossible or rejected, so that nothing further of it counts (F5, H9).
     silence : int
         Nanoseconds since the latest segment of the connection before.
     offer : Offer or None
@@ -396,8 +394,7 @@ class Judgement:
 
     __slots__ = (
         "ack", "ack_step", "anomalies", "answers", "connection", "fin_step", "frame", "handshake_step", "handshake_time",
-        "judged", "kind", "length", "offer", "peer", "retransmission", "roles", "sender", "seq", "silence",
-        "stopped", "time",
+        "judged", "kind", "length", "offer", "peer", "retransmission", "roles", "sender", "seq", "silence", "time",
     )  # fmt: skip
 
     def __init__(
@@ -421,7 +418,6 @@ class Judgement:
         self.handshake_time: int | None = None
         self.anomalies: set[str] = set()
         self.judged = True
-        self.stopped = False
         self.silence = 0
         self.offer: Offer | None = None
 
