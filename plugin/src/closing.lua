@@ -124,9 +124,8 @@ local function judge_fin(connection, segment, acked_before)
         if is_simultaneous(connection) then
             add_anomaly(segment, "simultaneous-close")
         end
-    elseif not sender.fin_frame then -- anticipated (T7)
+    elseif not sender.fin_frame and sender.fin_seq == fin_seq then -- anticipated (T7)
         sender.fin_frame, sender.fin_frame_time, sender.fin_first_time = segment.frame, segment.time, segment.time
-        sender.fin_ack = segment.ack
         note_early_ack_of_fin(sender, peer)
     else
         again = true

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pybridge.tcp.numbers import follow_acknowledged, follow_sent, has_acknowledged, is_after, settle_early_ack
-from pybridge.tcp.state import MODULO, Fin, Judgement
+from pybridge.tcp.state import HALF, MODULO, Fin, Judgement, distance
 from pybridge.tcp.vocabulary import FIN
 
 
@@ -24,7 +24,7 @@ def judge_closing(segment: Judgement) -> None:
     follow_acknowledged(sender, peer, segment.ack, new=new)
     settle_early_ack(peer, sender)
     fin = connection.fin_of(peer)
-    if fin is not None and has_acknowledged(sender, fin.next) and not is_after(fin.next, segment.ack):  # T1
+    if fin is not None and has_acknowledged(sender, fin.next) and distance(segment.ack, fin.next) < HALF:  # T4
         if not fin.acked:
             segment.roles.append("ACK-OF-FIN")
             segment.ack_step = 4 if connection.is_passive(peer) else 2
@@ -54,7 +54,7 @@ def _judge_data(segment: Judgement, fin: Fin | None, *, new: bool) -> None:
 def _judge_fin(segment: Judgement, seq: int, acked_before: int | None) -> None:
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     fin = connection.fin_of(sender)
-    anticipated = fin is not None and fin.frame == 0
+    anticipated = fin is not None and fin.frame == 0 and fin.seq == seq
     if fin is None:
         sender.fin = Fin(seq, segment.ack, acked_before, segment.frame, segment.time)
         if connection.fin_of(sender) is None:
@@ -62,8 +62,8 @@ def _judge_fin(segment: Judgement, seq: int, acked_before: int | None) -> None:
             return
         if connection.idle_before_end is None:
             connection.idle_before_end = segment.silence
-    elif anticipated:  # T7: its acknowledgement was captured before it
-        fin.frame, fin.frame_time, fin.first_time, fin.ack = segment.frame, segment.time, segment.time, segment.ack
+    elif anticipated:  # T5: its acknowledgement was captured before it
+        fin.frame, fin.frame_time, fin.first_time = segment.frame, segment.time, segment.time
     else:
         _judge_another_fin(segment, fin, seq)
     own = sender.fin
