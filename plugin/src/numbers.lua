@@ -112,16 +112,14 @@ local function follow_quiet(sender, peer, seq, ack, length)
     if repeated >= LARGEST_WINDOW then
         return false
     end
-    if ack ~= sender.acknowledged then
-        if ack ~= peer.next_sent and (ack - peer.next_sent) % MODULUS < HALF then
-            if not peer.heard then
-                return false
-            end
-            peer.next_sent, peer.in_order = ack, ack
+    if ack ~= peer.next_sent and (ack - peer.next_sent) % MODULUS < HALF then
+        if not peer.heard then
+            return false
         end
-        if (ack - sender.acknowledged) % MODULUS < HALF then
-            sender.acknowledged = ack
-        end
+        peer.next_sent, peer.in_order = ack, ack
+    end
+    if (ack - sender.acknowledged) % MODULUS < HALF then
+        sender.acknowledged = ack
     end
     if length > repeated then
         local stop = (seq + length) % MODULUS
