@@ -31,7 +31,7 @@ ROLES = (
 )  # fmt: skip
 """Values of `role`; several roles of one segment are joined in this order (rule T6)."""
 
-TEARDOWN_STEPS = ("1", "2", "3", "4", "2+3", "2+1", "4+1")
+TEARDOWN_STEPS = ("1", "2", "3", "4", "2+3", "2+1", "4+1", "4+3")
 """Values of `teardown_step`."""
 
 OPENED = ("complete", "simultaneous", "partial")
