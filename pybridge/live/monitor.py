@@ -22,8 +22,8 @@ SECOND = 1_000_000_000
 OUTRIGHT = {"refused", "unreachable", "aborted"}
 """Values of `establishment` of connections that failed at a segment or network error (rule C4)."""
 
-WAITING = {"unanswered", "half-open"}
-"""Values of `establishment` of openings that wait for an answer; `Limits.answer_timeout` lets them fail."""
+WAITING = {"unanswered", "invalid-answer", "half-open"}
+"""Values of `establishment` of openings that wait for an answer; `Limits.answer_timeout` or an RST lets them fail."""
 
 OTHERS = ("", 0)
 """Key of the servers beyond `Limits.max_servers`."""
@@ -73,8 +73,8 @@ class Limits:
     Attributes
     ----------
     answer_timeout : float
-        Seconds after the last segment of an opening until it has `failed` as `unanswered` or `half-open`. It opens all the
-        same if the answer comes later.
+        Seconds after the last segment of an opening until it has `failed` as `unanswered`, `invalid-answer` or `half-open`.
+        It opens all the same if the answer comes later.
     close_timeout : float
         Seconds after the last segment until a closed, reset or failed connection is forgotten: longer than TIME-WAIT and
         than the longest pause between two SYNs.
@@ -280,7 +280,7 @@ def _news(connection: Connection, tracked: _Tracked, time: int) -> Iterator[Even
         tracked.opened, tracked.ended = True, None
         yield _event(connection, "opened", establishment, time)
     ended = None
-    if establishment in OUTRIGHT:
+    if establishment in OUTRIGHT or (establishment in WAITING and connection.reset_by):
         ended = ("failed", establishment)
     elif connection.close_complete:
         ended = ("closed", termination_of(connection))

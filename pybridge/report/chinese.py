@@ -13,9 +13,9 @@ _ESTABLISHMENT = {
     "refused": "服务器以 RST 回应 SYN：通常该端口没有程序监听，或防火墙拒绝而不是丢弃。",
     "unreachable": "SYN 得到 ICMP 错误：没有路由、主机关机，或防火墙拒绝。",
     "unanswered": "没有捕获到对 SYN 的应答：通常被防火墙丢弃、主机关机，或回程不通。",
+    "invalid-answer": "对 SYN 的每个应答都是其发送方不得接受的：对端仍保留旧连接，或中间设备干预。",
     "aborted": "连接建立之前握手被 RST 中断：通常是客户端放弃、端口扫描，或中间设备干预。",
     "half-open": "服务器已应答，但没有捕获到它能接受的第三步：客户端已消失、应答到不了客户端，或源地址是伪造的（SYN 洪泛）。",
-    "invalid-answer": "对 SYN 的每个应答都是其发送方不得接受的：对端仍保留旧连接，或中间设备干预。",
     "not-captured": "捕获中没有建立过程：通常连接在捕获开始前就已建立。",
 }
 _TERMINATION = {
@@ -45,12 +45,12 @@ _ANOMALIES = {
     "ack-mismatch": "对 SYN 的应答确认了错误的序号：对端仍保留旧连接，或中间设备改写了序号。",
     "invalid-flags": "TCP 从不发送的标志组合：通常是端口扫描或有缺陷的设备。",
     "syn-on-established": "已建立的连接上出现 SYN 或 SYN-ACK：一端重启，或旧的、伪造的报文段。",
+    "duplicate": "捕获中同一报文段出现两次，如在镜像端口之后：并未重发。",
     "rst-ignored": "接收方不得接受此 RST，因为其序号不是下一个序号：发送方已不知道该连接，或它是伪造的。",
     "challenge-ack": "一端应答了它不得接受的报文段（质询 ACK）：它仍保留该连接或旧连接。",
     "seq-mismatch": "序号相差太远，任何窗口都容纳不下：旧的、伪造的或损坏的报文段。",
     "ack-beyond-sent": "FIN 确认了捕获中没有的数据：捕获缺少数据包，或报文段是伪造的。",
     "old-connection": "报文段带有相同两端之间旧连接的序号，旧连接仍然存在。",
-    "duplicate": "捕获中同一报文段出现两次，如在镜像端口之后：并未重发。",
 }
 
 
@@ -111,6 +111,7 @@ PHRASES: dict[str, str] = {
     "refused": "被拒绝",
     "unreachable": "不可达",
     "unanswered": "无应答",
+    "invalid-answer": "应答无效",
     "aborted": "被中断",
     "half-open": "半开",
     "not-captured": "未捕获建立",
@@ -215,6 +216,7 @@ PHRASES: dict[str, str] = {
     "Step": "步骤",
     "Answers": "应答帧",
     "After": "用时",
+    "Reset by": "RST 发送方",
     "Teardown": "挥手",
     "MSS": "MSS",
     "Window scale": "窗口扩大因子",

@@ -11,12 +11,12 @@ ESTABLISHMENT = {
     "unreachable": "The SYN was answered with an ICMP error: there is no route, the host is down, or a firewall rejects.",
     "unanswered": "No answer to the SYN was captured: usually a firewall drops it, the host is down, or the way back "
     "does not work.",
+    "invalid-answer": "Every answer to the SYN was one that its sender must not accept: an end still holds an older connection, "
+    "or a device on the path interferes.",
     "aborted": "A reset ended the handshake before the connection was open: usually the client gave up, a port scan, "
     "or a device on the path that interferes.",
     "half-open": "The server answered, but no third step that it accepts was captured: the client is gone, the answer does not reach "
     "it, or its address was forged (SYN flood).",
-    "invalid-answer": "Every answer to the SYN was one that its sender must not accept: an end still holds an older connection, "
-    "or a device on the path interferes.",
     "not-captured": "The opening is not in the capture: usually the connection was open before the capture began.",
 }
 """What each value of `establishment` means."""
@@ -59,6 +59,7 @@ ANOMALIES = {
     "the path rewrites numbers.",
     "invalid-flags": "A segment has a combination of flags that TCP never sends: usually a port scan or a faulty device.",
     "syn-on-established": "A SYN or SYN-ACK came on a live connection: an end has restarted, or the segment is old or forged.",
+    "duplicate": "The capture holds the same segment twice, as behind a mirror port: it was not sent again.",
     "rst-ignored": "The receiver must not accept this reset, because its number is not the next one: its sender no longer knows "
     "the connection, or it is forged.",
     "challenge-ack": "An end answers a segment that it must not accept: it still holds the connection, or an older one.",
@@ -66,7 +67,6 @@ ANOMALIES = {
     "ack-beyond-sent": "A FIN acknowledges data that the capture does not hold: packets are missing from the capture, or the "
     "segment is forged.",
     "old-connection": "A segment has the numbers of an older connection between the same ends, which is still alive.",
-    "duplicate": "The capture holds the same segment twice, as behind a mirror port: it was not sent again.",
 }
 """What each anomaly means, and its usual causes."""
 
