@@ -104,6 +104,22 @@ def test_a_syn_that_is_refused_three_times_is_one_failure() -> None:
     assert told(events) == ["failed refused"]
 
 
+def test_a_client_that_gives_up_by_an_rst_has_failed_at_once() -> None:
+    monitor = Monitor()
+    given_up = Segment(2, SECOND, 0, "192.0.2.1", 1024, "192.0.2.2", 80, RST, 101, 0, 0)
+    assert told(follow(monitor, [syn(0, 0), given_up])) == ["failed unanswered"]
+    assert told(monitor.finish()) == []
+    assert monitor.servers["192.0.2.2", 80].unanswered == 1
+
+
+def test_a_client_that_gets_only_invalid_answers_has_failed_after_a_while() -> None:
+    monitor = Monitor()
+    without_ack = Segment(2, 1, 0, "192.0.2.2", 80, "192.0.2.1", 1024, RST, 0, 0, 0)
+    assert told(follow(monitor, [syn(0, 0), without_ack])) == []
+    assert told(monitor.advance_to(60 * SECOND)) == ["failed invalid-answer"]
+    assert monitor.servers["192.0.2.2", 80].failed == 1
+
+
 def test_what_still_waits_when_the_capture_ends_has_failed() -> None:
     monitor = Monitor()
     assert follow(monitor, list(conversation(0, 0))[:2]) == []
