@@ -49,7 +49,7 @@ ANOMALIES = {
     "syn-with-data": "A SYN or SYN-ACK carries data: usually TCP Fast Open.",
     "half-close-data": "An end still sends data after the other has closed its direction; allowed, usually the rest of an "
     "answer.",
-    "data-after-fin": "A segment carries new data beyond its own sender's FIN: a faulty TCP implementation, or injected segments.",
+    "data-after-fin": "A segment carries new data beyond its own sender's FIN: a faulty TCP implementation, or injected data.",
     "rst-after-fin": "A reset came after a FIN: usually an application closed without reading data that still arrived.",
     "segment-after-close": "A segment with something new came after the connection was over: its sender does not know of the "
     "close.",
@@ -60,8 +60,8 @@ ANOMALIES = {
     "invalid-flags": "A segment has a combination of flags that TCP never sends: usually a port scan or a faulty device.",
     "syn-on-established": "A SYN or SYN-ACK came on a live connection: an end has restarted, or the segment is old or forged.",
     "duplicate": "The capture holds the same segment twice, as behind a mirror port: it was not sent again.",
-    "rst-ignored": "The receiver must not accept this reset: its sequence number is not the next one, or it answers a SYN without "
-    "acknowledging it. Its sender no longer knows the connection, or it is forged.",
+    "rst-ignored": "The receiver must not accept this reset: its sequence number is not the next one, or it answers a SYN "
+    "without acknowledging it. Its sender no longer knows the connection, or it is forged.",
     "challenge-ack": "An end answers a segment that it must not accept: it still holds the connection, or an older one.",
     "seq-mismatch": "A sequence number is so far off that no window can hold it: an old, forged or broken segment.",
     "ack-beyond-sent": "A FIN acknowledges data that the capture does not hold: packets are missing from the capture, or the "
