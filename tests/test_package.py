@@ -103,10 +103,13 @@ CITED = {
     "goldens": {rule for golden in listing.load_all() for rule in cited(golden.rules)},
 }
 UNCITED = {
-    "plugin": dict.fromkeys(("C2", "C3", "C11", "C15"), "the plugin has no such field: `verification.SHARED`")
+    "plugin": dict.fromkeys(
+        ("C2", "C3", "C11", "C15", "C18", "C19", "C20", "C21", "C22"), "the plugin has no such field: `verification.SHARED`"
+    )
     | dict.fromkeys(("C9", "C14"), "the plugin engine sums the plugin's annotations of segments"),
     "package": {"C17": "says what the plugin shows, and when"},
     "goldens": {
+        "C20": "a time of the capture, which NAME.expected of every golden shows",
         "C17": "speaks of two passes, which no table shows: tests/wireshark/test_plugin.py",
         "H6": "Wireshark begins another stream for such a SYN (G4): tests/tcp feeds the state machines",
     },

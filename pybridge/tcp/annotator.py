@@ -248,7 +248,7 @@ def _key(source: str, source_port: int, destination: str, destination_port: int)
 
 
 def _annotation(judgement: Judgement) -> Annotation:
-    """Return the annotation that a judgement comes to (rules H10, T6)."""
+    """Return the annotation that a judgement comes to (rules H10, T9)."""
     connection = judgement.connection
     client_state, server_state = connection.states()
     steps = [str(step) for step in (judgement.ack_step, judgement.fin_step) if step]

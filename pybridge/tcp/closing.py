@@ -38,12 +38,12 @@ def judge_closing(segment: Judgement) -> None:
 
 
 def _judge_data(segment: Judgement, fin: Fin | None, *, new: bool) -> None:
-    """Judge new data of an end whose peer has closed, or that has closed itself (rule T7)."""
+    """Judge new data of an end whose peer has closed, or that has closed itself (rule T6)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     if not segment.length or not new:
         return
     if fin is None and sender.fin is not None and not segment.kind & FIN:
-        sender.fin = None  # T2: a FIN that did not count, and that its sender disproves
+        sender.fin = None  # T6: a FIN that did not count, and that its sender disproves
     peer_fin = connection.fin_of(peer)
     if peer_fin is not None and peer_fin.acked and sender.fin is None and connection.has_received_fin(sender):
         segment.anomalies.add("half-close-data")

@@ -75,7 +75,7 @@ def follow_acknowledged(sender: End, peer: End, ack: int, *, new: bool = False) 
 
 
 def settle_early_ack(sender: End, peer: End) -> None:
-    """Accept an acknowledgement that was captured before what it acknowledges (rule F2)."""
+    """Accept an acknowledgement that was captured before what it acknowledges (rules F2, F4)."""
     if sender.early_ack is not None and peer.next_sent is not None and not is_after(sender.early_ack, peer.next_sent):
         ack, sender.early_ack = sender.early_ack, None
         _accept_acknowledgement(sender, peer, ack)
@@ -89,7 +89,7 @@ def _accept_acknowledgement(sender: End, peer: End, ack: int) -> None:
 
 
 def _advance(end: End, number: int) -> None:
-    """Note that everything before a number has arrived; behind a gap that is closed, everything that was sent."""
+    """Note that everything before a number has arrived; behind a gap that is closed, everything that was sent (rule F3)."""
     end.in_order = number
     if end.gap is not None and not is_after(end.gap, number):
         end.gap = None

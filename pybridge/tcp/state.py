@@ -276,7 +276,7 @@ class Connection:
         return self.b if end is self.a else self.a
 
     def fin_of(self, end: End) -> Fin | None:
-        """Return the FIN that an end has sent, if it counts (rule T2)."""
+        """Return the FIN that an end has sent, if it counts (rule T1)."""
         fin = end.fin
         if fin is None or fin.acked:
             return fin
@@ -286,7 +286,7 @@ class Connection:
         return fin
 
     def has_received_fin(self, end: End) -> bool:
-        """Whether the FIN of its peer has arrived at an end (rule T3)."""
+        """Whether the FIN of its peer has arrived at an end (rule T2)."""
         peer = self.other(end)
         fin = self.fin_of(peer)
         if fin is None or fin.missed or peer.in_order is None:
@@ -294,12 +294,12 @@ class Connection:
         return fin.acked or distance(peer.in_order, fin.next) < HALF
 
     def is_passive(self, end: End) -> bool:
-        """Whether the FIN of an end answers the FIN of its peer, which it acknowledges (rule T4)."""
+        """Whether the FIN of an end answers the FIN of its peer, which it acknowledges (rule T3)."""
         fin, other = end.fin, self.other(end).fin
         return fin is not None and other is not None and distance(fin.ack, other.next) < HALF
 
     def is_simultaneous(self) -> bool:
-        """Whether both ends have closed before either heard of it (rule T4)."""
+        """Whether both ends have closed before either heard of it (rule T3)."""
         return (
             self.fin_of(self.a) is not None
             and self.fin_of(self.b) is not None
@@ -375,7 +375,7 @@ class Judgement:
     frame, time, seq, ack, length : int
         As of `model.Segment`.
     roles : list of str
-        In the order of rule T6.
+        In the order of rule T9.
     handshake_step : int or None
     ack_step, fin_step : int
         The teardown step of its acknowledgement of a FIN and of its own FIN; 0 for none.

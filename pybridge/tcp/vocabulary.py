@@ -29,7 +29,7 @@ ROLES = (
     "SYN", "SYN-ACK", "HANDSHAKE-ACK", "FIN", "ACK-OF-FIN", "RST", "ACK-OF-FIN+FIN", "HANDSHAKE-ACK+FIN",
     "HANDSHAKE-ACK+ACK-OF-FIN", "HANDSHAKE-ACK+ACK-OF-FIN+FIN",
 )  # fmt: skip
-"""Values of `role`; several roles of one segment are joined in this order (rule T6)."""
+"""Values of `role`; several roles of one segment are joined in this order (rule T9)."""
 
 TEARDOWN_STEPS = ("1", "2", "3", "4", "2+3", "2+1", "4+1", "4+3")
 """Values of `teardown_step`."""

@@ -21,7 +21,6 @@ from tests.support.listings import events
 from tests.support.machines import LuaMachine, PythonMachine, Said
 from tools.goldens import listing
 
-
 ORDERLY = {None, "port-reuse", "simultaneous-open", "simultaneous-close"}
 """Anomalies of conversations that nobody disturbs."""
 
@@ -79,7 +78,9 @@ def arrows(golden: listing.Listing) -> Iterator[tuple[Arrow, ...]]:
         found = rfc9293.events(event.flags, (said["role"] or "").split("+"))
         receiver = "server" if said["sender"] == "client" else "client"
         yield tuple(
-            Arrow(part, ["N3"] * (end == "client" and stream in given_up) + found, before[end], after[end], stream not in disorderly)
+            Arrow(
+                part, ["N3"] * (end == "client" and stream in given_up) + found, before[end], after[end], stream not in disorderly
+            )
             for part, end in (("sends", said["sender"]), ("receives", receiver))
         )
         given_up.discard(stream)
