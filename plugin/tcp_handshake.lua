@@ -12,7 +12,8 @@
 -- Needs Wireshark 4.0 or later. Without Wireshark the file returns its state machine (see "Tracker").
 --
 -- How to read this file. Each part begins with a line "-- ==== plugin/src/NAME.lua":
---   vocabulary, state, notes        the words of the annotations; the record of a connection; notes on a segment
+--   vocabulary, state, numbers      the words of the annotations; the record of a connection; chapter F
+--   notes                           notes on a segment
 --   opening, closing, aborting      the rules of chapters H, T and R: how a segment changes the record
 --   connection_row, judge           the connection's row (C, Z); which rules judge a segment (G7, G8, X4)
 --   annotations, annotator          what is kept of a capture; the Tracker, which annotates segment by segment
@@ -52,6 +53,14 @@ local MODULUS = 4294967296
 local HALF = 2147483648
 -- X2: how much can follow a SYN-ACK before its first acknowledgement: an unscaled window and a FIN.
 local FIRST_WINDOW = 65536
+-- F5, R5: no window is larger.
+local LARGEST_WINDOW = 1073741824
+-- X7: how far the numbers of an old connection can lie from those that it had when the new one began.
+local NEAR = 1048576
+-- G8, R6: the copy of a segment, and what was in flight when an RST was captured, come within so many nanoseconds.
+local MOMENT = 100000000
+-- H10: of so many transmissions of a SYN the time and timestamp are remembered.
+local SYNS = 8
 -- G8: an identity from here on is a timestamp, a lower one the identification of an IP header.
 local TIMESTAMP = 65536
 -- G8: how many segments of an end are compared.
@@ -85,7 +94,7 @@ for flags = 0, 31 do
     local fin, syn, ack = flags % 2 >= 1, flags % 4 >= 2, flags >= 16
     if flags % 8 >= 4 then
         KINDS[flags] = RST
-    elseif (syn and fin) or not (syn or ack) then
+    elseif (syn and fin and not ack) or not (syn or ack) then
         KINDS[flags] = INVALID
     elseif syn then
         KINDS[flags] = ack and SYN_ACK or SYN
@@ -99,7 +108,8 @@ local ANOMALIES = {
     "syn-retransmission", "syn-ack-retransmission", "fin-retransmission", "connection-refused", "unreachable",
     "handshake-aborted", "simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data",
     "data-after-fin", "rst-after-fin", "segment-after-close", "port-reuse", "ack-mismatch", "invalid-flags",
-    "syn-on-established", "duplicate",
+    "syn-on-established", "duplicate", "rst-ignored", "challenge-ack", "seq-mismatch", "ack-beyond-sent",
+    "old-connection",
 }
 -- A3: a segment with one of these anomalies is a retransmission.
 local IS_RETRANSMISSION = {
@@ -110,8 +120,8 @@ local IS_RETRANSMISSION = {
 local ORDINAL, FRAME, TIME, SENDER, FLAGS, SEQ, ACK, LENGTH, OFFER, IDENTITY = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
 return {
-    MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, TIMESTAMP = TIMESTAMP, RECENT = RECENT,
-    ORDINALS = ORDINALS,
+    MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
+    MOMENT = MOMENT, SYNS = SYNS, TIMESTAMP = TIMESTAMP, RECENT = RECENT, ORDINALS = ORDINALS,
     CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
     FIN_WAIT_1 = FIN_WAIT_1, FIN_WAIT_2 = FIN_WAIT_2, CLOSE_WAIT = CLOSE_WAIT, CLOSING = CLOSING,
     LAST_ACK = LAST_ACK, TIME_WAIT = TIME_WAIT, IS_OVER = IS_OVER, IS_OPENED = IS_OPENED,
@@ -133,23 +143,28 @@ modules["state"] = function()
 --
 -- * A connection is one tcp.stream. connection[1] and connection[2] are its ends: 1 sent the first segment, 2 is the
 --   other (G5). connection.client is the index of the end that is taken for the client: a guess until E1 settles it.
--- * Each end is one state machine of RFC 9293: its state, the numbers of its SYN and its FIN, and which of them were
---   acknowledged. A segment changes both ends at once, since it is taken as sent and delivered (X1).
+-- * Of each end the record has how far its opening is (phase), the numbers that it has sent and acknowledged (F), its
+--   FIN, and whether an RST has ended it. Its state by RFC 9293 follows from these alone (X6): derive_states works it
+--   out after each segment and keeps it as `state` until the next one.
 -- * connection.attempt holds what is known of the latest attempt. A SYN on a connection that is over begins another.
 -- * The tracker (annotator) puts the next segment of the capture into one table, judge() calls the rules of its kind in
 --   opening, closing or aborting, and these change the record and note role, steps and anomalies in that table.
 -- * Awkward: a capture can begin midway, lose segments and hold them in the wrong order. So each rule asks what was
 --   seen (isn, syn_seen, syn_ack_seen, fin_seq), and some states follow from what an end could not have sent otherwise.
--- * Segments that can change nothing never get here: while a connection is quiet, the plugin skips its plain segments.
---   If you make a rule depend on something new, see that is_steady and marks_of in annotations.lua know of it.
+-- * Most segments of a capture move numbers and nothing else. While a connection is quiet, follow_quiet (numbers) does
+--   that, and the rules never get them. If you make a rule depend on something new, see that note_quiet and marks_of
+--   in annotations.lua know of it.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local vocabulary = require("vocabulary")
 
-local MODULUS, IS_OVER = vocabulary.MODULUS, vocabulary.IS_OVER
+local MODULUS, HALF = vocabulary.MODULUS, vocabulary.HALF
+local IS_OVER, IS_OPENED = vocabulary.IS_OVER, vocabulary.IS_OPENED
 local CLOSED, LISTEN = vocabulary.CLOSED, vocabulary.LISTEN
 local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
+local FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT = vocabulary.FIN_WAIT_1, vocabulary.FIN_WAIT_2, vocabulary.CLOSE_WAIT
+local CLOSING, LAST_ACK, TIME_WAIT = vocabulary.CLOSING, vocabulary.LAST_ACK, vocabulary.TIME_WAIT
 
 --- Returns how far one number is after another, modulo 2^32.
 -- @param a, b sequence or acknowledgement numbers
@@ -157,15 +172,30 @@ local function distance(a, b)
     return (a - b) % MODULUS
 end
 
+--- Returns whether one number is at or after another.
+local function is_after(a, b)
+    return (a - b) % MODULUS < HALF
+end
+
+--- Returns whether one number is beyond another.
+local function is_beyond(a, b)
+    return (b - a) % MODULUS > HALF
+end
+
 --- Returns the record of an end (X) that has sent nothing yet. Names with nil only reserve their room in the table.
--- @param state its state
-local function new_end(state)
+-- @param phase how far its opening is
+local function new_end(phase)
     return {
-        state = state, progress = 0, syn_length = 0, awaiting = false,
-        isn = nil, syn_seen = false, syn_time = nil, syn_frame = nil, syn_frame_time = nil,
-        syn_ack_seen = false, syn_ack_number = nil, syn_ack_frame = nil, syn_ack_frame_time = nil,
-        first_seq = nil, first_ack = nil,
-        -- rejected, fin_seq, fin_length, fin_frame, fin_frame_time, fin_step, fin_acked, fin_was_acked
+        phase = phase, state = phase, spoke = false, awaiting = false, heard = false, challenged = false,
+        gone = false, was_reset = false, syn_seen = false, syn_ack_seen = false, syn_length = 0,
+        quiet_payload = false, quiet_ack = false, -- note_quiet (annotations)
+        isn = nil, first_seq = nil, next_sent = nil, in_order = nil, gap = nil, acknowledged = nil, early_ack = nil,
+        syn_time = nil, syn_frame = nil, syn_frame_time = nil,
+        syn_ack_number = nil, syn_ack_frame = nil, syn_ack_frame_time = nil,
+        -- H10: syn_again, syn_ack_again and fin_again are true if it was sent more than once; syn_timestamp is that of
+        -- the latest SYN, syns the list of the last SYNs if there were several
+        -- rejected, fin_seq, fin_ack, fin_acked_before, fin_length, fin_frame, fin_frame_time, fin_first_time,
+        -- fin_acked, fin_was_acked, fin_missed
     }
 end
 
@@ -174,18 +204,82 @@ local function new_attempt()
     return {
         false, false, -- Z2, by index of the end: was a SYN or SYN-ACK of this end seen?
         syn_seen = false, syn_ack_seen = false, syn_ack_matched = false, third_step_seen = false, opened = false,
-        close_complete = false, first_fin_by = nil, first_fin_time = nil,
-        -- simultaneous_open, simultaneous_close, merged, reset_by, refused, aborted, unreachable
+        close_complete = false,
+        -- simultaneous_open, invalid_answer, reset_by, rst_by, rst_time, refused, aborted, unreachable
     }
 end
 
---- Forgets the FIN of an end (H7).
+--- Forgets the FIN of an end (F1, H7, T6).
 local function forget_fin(this_end)
-    this_end.fin_seq, this_end.fin_length, this_end.fin_frame = nil, nil, nil
-    this_end.fin_frame_time, this_end.fin_step, this_end.fin_acked, this_end.fin_was_acked = nil, nil, nil, nil
+    this_end.fin_seq, this_end.fin_ack, this_end.fin_acked_before, this_end.fin_length = nil, nil, nil, nil
+    this_end.fin_frame, this_end.fin_frame_time, this_end.fin_first_time = nil, nil, nil
+    this_end.fin_acked, this_end.fin_was_acked, this_end.fin_missed, this_end.fin_again = nil, nil, nil, nil
 end
 
---- Returns whether a connection is over (X4).
+--- Returns whether the FIN of an end counts (T1).
+local function fin_counts(this_end, peer)
+    return this_end.fin_seq ~= nil
+        and (this_end.fin_acked or not is_beyond(this_end.fin_ack, peer.next_sent or this_end.fin_ack))
+end
+
+--- Returns whether the FIN of an end has arrived at its peer (T2).
+local function fin_arrived(this_end, peer)
+    return this_end.fin_seq ~= nil and not this_end.fin_missed
+        and (this_end.fin_acked or fin_counts(this_end, peer) and is_after(this_end.in_order, this_end.fin_seq + 1))
+end
+
+--- Returns whether an end is passive (T3): it sent its FIN after it had heard of that of its peer.
+local function is_passive(this_end, peer)
+    return this_end.fin_seq ~= nil and peer.fin_seq ~= nil and is_after(this_end.fin_ack, peer.fin_seq + 1)
+end
+
+--- Returns whether the close is simultaneous (T3).
+local function is_simultaneous(connection)
+    local one, two = connection[1], connection[2]
+    return fin_counts(one, two) and fin_counts(two, one) and not is_passive(one, two) and not is_passive(two, one)
+end
+
+--- Returns whether an end is a passive opener (X5): it has sent a SYN-ACK and no SYN.
+local function is_passive_opener(this_end)
+    return this_end.syn_ack_seen and not this_end.syn_seen
+end
+
+--- Returns the state of an end: the first row of X6 that fits.
+local function state_of(this_end, peer, attempt)
+    local phase = this_end.phase
+    if this_end.gone or this_end.was_reset then
+        if this_end.was_reset and not this_end.gone and not attempt.opened and is_passive_opener(this_end) then
+            return LISTEN
+        end
+        return CLOSED
+    elseif phase == CLOSED or phase == LISTEN or phase == SYN_SENT then
+        return phase
+    elseif not fin_counts(this_end, peer) then
+        return fin_arrived(peer, this_end) and CLOSE_WAIT or phase
+    end
+    local heard_fin = fin_arrived(peer, this_end)
+    if this_end.fin_acked then
+        if not heard_fin then
+            return FIN_WAIT_2
+        end
+        return is_passive(this_end, peer) and CLOSED or TIME_WAIT
+    elseif heard_fin then
+        return is_passive(this_end, peer) and LAST_ACK or CLOSING
+    end
+    return FIN_WAIT_1
+end
+
+--- Derives the states of both ends from the record (X6), and whether the attempt is opened (X3).
+local function derive_states(connection)
+    local one, two, attempt = connection[1], connection[2], connection.attempt
+    one.state, two.state = state_of(one, two, attempt), state_of(two, one, attempt)
+    if not attempt.opened and IS_OPENED[one.state] and IS_OPENED[two.state] then
+        attempt.opened = true
+        connection.former_1, connection.former_2 = nil, nil -- X7: until the connection is opened
+    end
+end
+
+--- Returns whether a connection is over, by the states that derive_states has worked out (X).
 local function is_over(connection)
     return not connection.fresh and IS_OVER[connection[1].state] and IS_OVER[connection[2].state] or false
 end
@@ -198,25 +292,14 @@ local function is_acceptable(this_end, ack, limit)
     return this_end.isn ~= nil and distance(ack, this_end.isn + 1) <= limit
 end
 
---- Returns whether an end has no connection of its own: not yet, or no longer.
+--- Returns whether an end has not begun to open, by its phase.
 local function is_idle(this_end)
-    return this_end.state == LISTEN or this_end.state == CLOSED
+    return this_end.phase == LISTEN or this_end.phase == CLOSED
 end
 
---- Returns whether the SYN of an end still has to be answered or acknowledged.
+--- Returns whether the SYN of an end still has to be answered or acknowledged, by its phase.
 local function is_opening(this_end)
-    return this_end.state == SYN_SENT or this_end.state == SYN_RECEIVED
-end
-
---- Returns whether a SYN or SYN-ACK was captured after the segment of either end that follows it (H4, H8.4).
-local function precedes_first(sender, peer, seq)
-    local following = (seq + 1) % MODULUS
-    return following == sender.first_seq or following == peer.first_ack
-end
-
---- Returns whether an end is a passive opener (X5): it has sent a SYN-ACK and no SYN.
-local function is_passive_opener(this_end)
-    return this_end.syn_ack_seen and not this_end.syn_seen
+    return this_end.phase == SYN_SENT or this_end.phase == SYN_RECEIVED
 end
 
 --- Returns the name of an end by the present choice of client (E2).
@@ -225,9 +308,150 @@ local function end_name(connection, index)
 end
 
 return {
-    distance = distance, new_end = new_end, new_attempt = new_attempt, forget_fin = forget_fin, is_over = is_over,
-    is_acceptable = is_acceptable, is_idle = is_idle, is_opening = is_opening, precedes_first = precedes_first,
-    is_passive_opener = is_passive_opener, end_name = end_name,
+    distance = distance, is_after = is_after, is_beyond = is_beyond, new_end = new_end, new_attempt = new_attempt,
+    forget_fin = forget_fin, fin_counts = fin_counts, fin_arrived = fin_arrived, is_passive = is_passive,
+    is_simultaneous = is_simultaneous, is_passive_opener = is_passive_opener, derive_states = derive_states,
+    is_over = is_over, is_acceptable = is_acceptable, is_idle = is_idle, is_opening = is_opening, end_name = end_name,
+}
+
+end
+
+-- ==== plugin/src/numbers.lua
+modules["numbers"] = function()
+
+-- F. Following the numbers: how far each end has sent, how far that has arrived in order, and how far it has
+-- acknowledged.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state = require("vocabulary"), require("state")
+
+local MODULUS, HALF, LARGEST_WINDOW = vocabulary.MODULUS, vocabulary.HALF, vocabulary.LARGEST_WINDOW
+local distance, is_after, is_beyond = state.distance, state.is_after, state.is_beyond
+local forget_fin = state.forget_fin
+
+--- Notes that everything up to a number has arrived, and with it what lies beyond the gap if that is closed (F3).
+local function arrive(this_end, number)
+    this_end.in_order = number
+    if this_end.gap and is_after(number, this_end.gap) then
+        this_end.gap, this_end.in_order = nil, this_end.next_sent
+    end
+end
+
+--- Notes an acknowledgement of what the peer has sent (F2.4).
+local function note_ack(sender, peer, ack)
+    sender.early_ack = nil
+    if not sender.acknowledged or is_beyond(ack, sender.acknowledged) then
+        sender.acknowledged = ack
+    end
+    if is_beyond(ack, peer.in_order) then
+        arrive(peer, ack)
+    end
+end
+
+--- Returns whether a segment is new (F1), without following it.
+-- @param seq, stop the numbers that it occupies: from seq up to stop
+local function is_new(sender, seq, stop)
+    local next_sent = sender.next_sent
+    if not next_sent then
+        return stop ~= seq
+    elseif sender.heard and is_beyond(seq, sender.in_order) then
+        next_sent = seq
+    end
+    return is_beyond(stop, next_sent)
+end
+
+--- Follows the numbers that a segment occupies (F1), and counts an early acknowledgement of them (F4).
+-- @return whether the segment is new
+local function follow_sent(sender, peer, seq, stop)
+    local new = is_new(sender, seq, stop)
+    if not sender.next_sent then
+        sender.first_seq, sender.next_sent, sender.in_order = seq, stop, stop
+    else
+        if sender.heard and is_beyond(seq, sender.in_order) then
+            sender.next_sent, sender.in_order = seq, seq
+        end
+        if new then
+            if not sender.gap and is_beyond(seq, sender.in_order) then
+                sender.gap = seq
+            end
+            sender.next_sent = stop
+        end
+        if not is_beyond(seq, sender.in_order) and is_beyond(stop, sender.in_order) then
+            arrive(sender, stop)
+        end
+    end
+    sender.heard = false
+    if peer.early_ack and not is_beyond(peer.early_ack, sender.next_sent) then
+        note_ack(peer, sender, peer.early_ack)
+    end
+    return new
+end
+
+--- Follows an acknowledgement number (F2).
+-- @param new whether the segment is new (F1)
+local function follow_ack(sender, peer, ack, new)
+    if not peer.next_sent then
+        peer.heard, peer.first_seq, peer.next_sent, peer.in_order = true, ack, ack, ack
+    elseif is_beyond(ack, peer.next_sent) then
+        if not peer.heard and not (new and sender.early_ack == ack) then
+            sender.early_ack = ack
+            return
+        end
+        peer.next_sent, peer.in_order, peer.gap = ack, ack, nil
+    end
+    note_ack(sender, peer, ack)
+end
+
+--- Follows a SYN or SYN-ACK that is being remembered (F1). Its sender's isn is still the former one.
+-- @param seq, length what the segment has
+local function follow_syn(sender, peer, seq, length)
+    if seq ~= sender.isn and not sender.spoke then
+        sender.next_sent, sender.in_order, sender.gap = nil, nil, nil
+    end
+    follow_sent(sender, peer, seq, (seq + length + 1) % MODULUS)
+    sender.first_seq = seq
+    if sender.fin_seq and not is_beyond(sender.fin_seq, seq) then
+        forget_fin(sender)
+    end
+end
+
+--- Returns whether no window can hold the sequence number of a plain or FIN segment (F5).
+local function is_wild(sender, seq)
+    if not sender.spoke or sender.heard then
+        return false
+    end
+    local ahead = distance(seq, sender.next_sent)
+    return ahead > LARGEST_WINDOW and ahead < MODULUS - LARGEST_WINDOW
+end
+
+--- Follows a plain segment on a quiet connection (F1, F2), on which nothing else can come of it. There, next_sent and
+-- in_order of each end are the same, and no acknowledgement is early: note_quiet (annotations) sees to that.
+-- @return false if the segment is none of those, and was not followed
+local function follow_quiet(sender, peer, seq, ack, length)
+    local repeated = (sender.next_sent - seq) % MODULUS
+    if repeated >= LARGEST_WINDOW then
+        return false
+    end
+    if ack ~= peer.next_sent and (ack - peer.next_sent) % MODULUS < HALF then
+        if not peer.heard then
+            return false
+        end
+        peer.next_sent, peer.in_order = ack, ack
+    end
+    if (ack - sender.acknowledged) % MODULUS < HALF then
+        sender.acknowledged = ack
+    end
+    if length > repeated then
+        local stop = (seq + length) % MODULUS
+        sender.next_sent, sender.in_order = stop, stop
+    end
+    return true
+end
+
+return {
+    is_new = is_new, follow_sent = follow_sent, follow_ack = follow_ack, follow_syn = follow_syn, is_wild = is_wild,
+    follow_quiet = follow_quiet,
 }
 
 end
@@ -239,8 +463,9 @@ modules["notes"] = function()
 --
 --   frame, time, sender, peer      where it stands; sender and peer are indexes of the connection's ends
 --   kind, flags, seq, ack, length  what it is (G7)
---   judged                         false for what is not judged: invalid (G7), a duplicate (G8), after the close (X4)
---   role, teardown_step            what the rules say of it; several are joined with "+" (T6)
+--   judged                         false for what is not judged (X): invalid (G7), a duplicate (G8), in flight (R6),
+--                                  of an old connection (X7), after the close (X4)
+--   role, teardown_step            what the rules say of it; several are joined with "+" (T9)
 --   handshake_step, responds_to, handshake_time, teardown_time
 --   anomalies                      a set, or nil
 --   explanations, response_time    only if the caller needs an annotation; without explanations nothing is formatted
@@ -257,12 +482,12 @@ local distance = state.distance
 -- The teardown steps as strings: the versions of Lua format the number 1 differently.
 local DIGITS = { "1", "2", "3", "4" }
 
---- Adds a role to the segment, after those that it has (T6).
+--- Adds a role to the segment, after those that it has (T9).
 local function add_role(segment, role)
     segment.role = segment.role and segment.role .. "+" .. role or role
 end
 
---- Adds a teardown step to the segment, after those that it has (T6).
+--- Adds a teardown step to the segment, after those that it has (T9).
 local function add_teardown_step(segment, step)
     local digit = DIGITS[step]
     segment.teardown_step = segment.teardown_step and segment.teardown_step .. "+" .. digit or digit
@@ -306,10 +531,11 @@ end
 
 --- Notes that the segment answers a frame (H10).
 -- @param frame, time of the segment that it answers; without a frame nothing is noted
-local function answer(segment, frame, time)
+-- @param again true if that was sent several times: which of them is answered is ambiguous, and so is the time
+local function answer(segment, frame, time, again)
     if frame then
         segment.responds_to = frame
-        segment.response_time = time_since(segment, time)
+        segment.response_time = not again and time_since(segment, time) or nil
     end
 end
 
@@ -367,21 +593,25 @@ modules["opening"] = function()
 
 -- H. Opening: how a SYN, a SYN-ACK, and plain and FIN segments while opening change the record.
 --
--- Each function takes the connection and the notes on the segment. X2 is is_acceptable of state.lua: a SYN-ACK can
--- acknowledge the payload of the SYN, a plain or FIN segment all that fits into the first window.
+-- Each function takes the connection and the notes on the segment. What an end is or becomes here is its phase (H). X2
+-- is is_acceptable of state.lua: a SYN-ACK can acknowledge the payload of the SYN, a plain or FIN segment all that fits
+-- into the first window.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
-local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
+local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
+local notes = require("notes")
 
-local max = math.max
-local HALF, FIRST_WINDOW = vocabulary.HALF, vocabulary.FIRST_WINDOW
+local max, remove = math.max, table.remove
+local MODULUS, FIRST_WINDOW, SYNS = vocabulary.MODULUS, vocabulary.FIRST_WINDOW, vocabulary.SYNS
 local CLOSED, LISTEN, ESTABLISHED = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED
 local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
-local SYN, SYN_ACK, FIN, HANDSHAKE_ACK = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.HANDSHAKE_ACK
-local distance, new_end, new_attempt, forget_fin = state.distance, state.new_end, state.new_attempt, state.forget_fin
-local is_over, is_acceptable, is_idle, is_opening = state.is_over, state.is_acceptable, state.is_idle, state.is_opening
-local precedes_first, end_name = state.precedes_first, state.end_name
+local SYN, SYN_ACK, PLAIN, FIN = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.FIN
+local HANDSHAKE_ACK = vocabulary.HANDSHAKE_ACK
+local distance, is_beyond, new_end, new_attempt = state.distance, state.is_beyond, state.new_end, state.new_attempt
+local forget_fin, is_over, is_acceptable = state.forget_fin, state.is_over, state.is_acceptable
+local is_idle, is_opening, end_name = state.is_idle, state.is_opening, state.end_name
+local follow_syn, follow_ack = numbers.follow_syn, numbers.follow_ack
 local add_role, add_anomaly, explain, answer = notes.add_role, notes.add_anomaly, notes.explain, notes.answer
 local explain_ack, mismatch, reject = notes.explain_ack, notes.mismatch, notes.reject
 
@@ -391,43 +621,74 @@ local function explain_isn(segment, verb)
     explain(segment, "%s the initial sequence number %.0f", verb or "proposes", segment.seq)
 end
 
---- Notes the role SYN, step 1, and the latest transmission of the SYN.
--- @param retransmission true if the SYN was sent before
-local function note_syn(connection, segment, retransmission)
+--- Returns the timestamp of a segment with SYN, or nil.
+local function timestamp_of(segment)
+    return segment.offer and segment.offer.tsval
+end
+
+--- Notes a transmission of a SYN for H10: its answer can echo the timestamp of any of the last ones.
+-- @param repeated whether the SYN was sent before
+local function note_transmission(sender, segment, repeated)
+    if repeated then
+        sender.syn_again = true
+        local syns = sender.syns
+        if not syns then
+            syns = { { frame = sender.syn_frame, time = sender.syn_frame_time, timestamp = sender.syn_timestamp } }
+            sender.syns = syns
+        end
+        syns[#syns + 1] = { frame = segment.frame, time = segment.time, timestamp = timestamp_of(segment) }
+        if #syns > SYNS then
+            remove(syns, 1)
+        end
+    end
+    sender.syn_frame, sender.syn_frame_time = segment.frame, segment.time
+    sender.syn_timestamp = timestamp_of(segment)
+end
+
+--- Notes the role SYN, step 1, and remembers the SYN as that of its sender (H3).
+-- @param repeated true if the SYN was sent before; its time is that of the first transmission (H10)
+local function remember_syn(connection, segment, repeated)
     local sender = connection[segment.sender]
     add_role(segment, SYN)
     segment.handshake_step = 1
     connection.attempt.syn_seen = true
     connection.attempt[segment.sender] = true
-    sender.progress = max(sender.progress, 1)
+    follow_syn(sender, connection[segment.peer], segment.seq, segment.length)
+    note_transmission(sender, segment, repeated)
+    sender.isn, sender.syn_seen = segment.seq, true
     sender.syn_length = max(sender.syn_length, segment.length) -- X: the largest of all its transmissions
-    -- H10: what answers the SYN answers its latest transmission.
-    sender.syn_frame, sender.syn_frame_time = segment.frame, segment.time
-    if retransmission then
+    if repeated then
         add_anomaly(segment, "syn-retransmission")
-    end
-    explain_isn(segment, retransmission and "repeats")
-end
-
---- Remembers a SYN as that of its sender. Its time is that of the first transmission (H10).
-local function remember_syn(connection, segment)
-    local sender = connection[segment.sender]
-    sender.isn, sender.syn_seen, sender.syn_time = segment.seq, true, segment.time
-    note_syn(connection, segment, false)
-end
-
---- Begins another attempt (H2, H6): forgets everything of the former one but the time of the same SYN.
-local function begin_attempt(connection, segment)
-    local former, sender = connection[segment.sender], new_end(SYN_SENT)
-    connection[segment.sender], connection[segment.peer] = sender, new_end(LISTEN)
-    connection.attempt = new_attempt()
-    if former.syn_seen and former.isn == segment.seq then
-        sender.isn, sender.syn_seen, sender.syn_time = former.isn, true, former.syn_time
-        note_syn(connection, segment, true)
     else
-        remember_syn(connection, segment)
+        sender.syn_time = segment.time
+    end
+    explain_isn(segment, repeated and "repeats")
+end
+
+--- Forgets the former attempt and both ends, and begins another attempt (H2, H6).
+local function begin_attempt(connection, segment)
+    connection[segment.sender], connection[segment.peer] = new_end(CLOSED), new_end(LISTEN)
+    connection.attempt = new_attempt()
+end
+
+--- Returns whether a SYN is repeated (H3).
+local function is_repeated_syn(connection, segment)
+    local sender = connection[segment.sender]
+    return sender.syn_seen and sender.isn == segment.seq and not (is_over(connection) and connection.attempt.opened)
+end
+
+--- Begins another attempt with a SYN (H2, H6).
+local function judge_syn_of_new_attempt(connection, segment)
+    local former, repeated = connection[segment.sender], is_repeated_syn(connection, segment)
+    begin_attempt(connection, segment)
+    local sender = connection[segment.sender]
+    sender.phase = SYN_SENT
+    if repeated then
+        sender.syn_time, sender.syns = former.syn_time, {} -- the transmissions of the former attempt are forgotten
+    else
         add_anomaly(segment, "port-reuse")
     end
+    remember_syn(connection, segment, repeated)
 end
 
 --- Returns whether a SYN was captured after what followed it (H4).
@@ -435,76 +696,98 @@ local function is_late_syn(sender, peer, segment)
     if sender.isn then
         return false
     end
-    local answered = peer.syn_ack_seen and distance(peer.syn_ack_number, segment.seq + 1) <= segment.length
-    return answered or precedes_first(sender, peer, segment.seq)
+    return peer.syn_ack_seen and distance(peer.syn_ack_number, segment.seq + 1) <= segment.length
+        or sender.first_seq ~= nil and distance(sender.first_seq, segment.seq) == 1
 end
 
 --- Judges a SYN: by the first of H1 to H7 that fits.
 local function judge_syn(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
+    if not is_over(connection) then
+        sender.gone = false
+    end
     if connection.fresh then -- H1
-        sender.state, peer.state = SYN_SENT, LISTEN
-        remember_syn(connection, segment)
+        sender.phase, peer.phase = SYN_SENT, LISTEN
+        remember_syn(connection, segment, false)
     elseif is_over(connection) then -- H2
-        begin_attempt(connection, segment)
-    elseif sender.syn_seen and sender.isn == segment.seq then -- H3
-        if sender.progress == 1 and sender.state == ESTABLISHED then
-            sender.state = SYN_SENT
+        judge_syn_of_new_attempt(connection, segment)
+    elseif is_repeated_syn(connection, segment) then -- H3
+        if sender.phase == ESTABLISHED and not sender.syn_ack_seen and not sender.spoke then
+            sender.phase = SYN_SENT
         end
-        if peer.state == CLOSED then
-            peer.state = LISTEN
+        if peer.phase == CLOSED then
+            peer.phase = LISTEN
         end
-        note_syn(connection, segment, true)
+        peer.gone = false
+        remember_syn(connection, segment, true)
     elseif is_late_syn(sender, peer, segment) then -- H4
-        remember_syn(connection, segment)
-    elseif peer.state == SYN_SENT and not sender.syn_seen and is_idle(sender) then -- H5
-        remember_syn(connection, segment)
-        sender.state, peer.state = SYN_RECEIVED, SYN_RECEIVED
+        remember_syn(connection, segment, false)
+    elseif peer.phase == SYN_SENT and not sender.syn_seen and is_idle(sender) then -- H5
+        remember_syn(connection, segment, false)
+        sender.phase, peer.phase = SYN_RECEIVED, SYN_RECEIVED
         connection.attempt.simultaneous_open = true
         add_anomaly(segment, "simultaneous-open")
-    elseif sender.state == SYN_SENT and is_idle(peer) then -- H6
-        begin_attempt(connection, segment)
+    elseif sender.phase == SYN_SENT and is_idle(peer) then -- H6
+        judge_syn_of_new_attempt(connection, segment)
     else -- H7
         connection[segment.sender] = new_end(SYN_SENT)
         connection.attempt = new_attempt()
         forget_fin(peer)
         explain(segment, "comes on a live connection: the %s may have restarted", end_name(connection, segment.sender))
-        remember_syn(connection, segment)
+        remember_syn(connection, segment, false)
         add_anomaly(segment, "syn-on-established")
     end
 end
 
 --- Notes the role SYN-ACK, step 2.
 local function note_syn_ack(connection, segment)
-    local sender = connection[segment.sender]
     add_role(segment, SYN_ACK)
     segment.handshake_step = 2
     connection.attempt.syn_ack_seen = true
     connection.attempt[segment.sender] = true
-    sender.progress = max(sender.progress, 2)
 end
 
---- Remembers a SYN-ACK as that of its sender.
+--- Remembers a SYN-ACK as that of its sender (H8).
 -- @param awaiting true if it has not been acknowledged
 local function remember_syn_ack(connection, segment, awaiting)
     local sender = connection[segment.sender]
+    follow_syn(sender, connection[segment.peer], segment.seq, segment.length)
     sender.isn, sender.syn_ack_seen = segment.seq, true
     sender.syn_ack_number = segment.ack
     sender.syn_ack_frame, sender.syn_ack_frame_time = segment.frame, segment.time
     sender.awaiting = awaiting
 end
 
---- Notes that a SYN-ACK, which is not mismatched, answers the peer's latest SYN if that was seen.
+--- Notes that a SYN-ACK answers a SYN of the peer: the transmission whose timestamp it echoes, else the latest (H10).
+local function answer_transmission(segment, peer)
+    local echo = segment.offer and segment.offer.tsecr
+    if peer.syns and echo then
+        for index = #peer.syns, 1, -1 do
+            local syn = peer.syns[index]
+            if syn.timestamp == echo then
+                answer(segment, syn.frame, syn.time, false)
+                return
+            end
+        end
+    end
+    answer(segment, peer.syn_frame, peer.syn_frame_time, peer.syn_again)
+end
+
+--- Notes that a SYN-ACK, which is not mismatched, answers the peer's latest SYN if that was seen (H8).
 local function answer_syn(connection, segment)
-    local peer = connection[segment.peer]
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    local acceptable = is_acceptable(peer, segment.ack, peer.syn_length)
     connection.attempt.syn_ack_matched = true
     if peer.syn_seen then
-        answer(segment, peer.syn_frame, peer.syn_frame_time)
+        answer_transmission(segment, peer)
     end
-    if is_acceptable(peer, segment.ack, peer.syn_length) then
+    if acceptable then
         explain_ack(segment, peer, "SYN")
     elseif not peer.isn then
         explain(segment, "acknowledges a SYN of the %s that was not captured", segment.peer_name)
+    end
+    if acceptable or not peer.isn then -- F2
+        follow_ack(sender, peer, segment.ack, false)
     end
 end
 
@@ -513,61 +796,75 @@ local function judge_repeated_syn_ack(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
     note_syn_ack(connection, segment)
     add_anomaly(segment, "syn-ack-retransmission")
+    sender.syn_ack_again = true
     if peer.isn and not is_acceptable(peer, segment.ack, peer.syn_length) then
         mismatch(segment, peer)
         return
     end
-    sender.syn_ack_frame, sender.syn_ack_frame_time = segment.frame, segment.time
-    sender.syn_ack_number = segment.ack
+    remember_syn_ack(connection, segment, sender.awaiting or not sender.spoke)
     answer_syn(connection, segment)
     explain_isn(segment, "repeats")
-    if sender.progress == 2 then
-        sender.awaiting = true
-        if sender.state == ESTABLISHED then
-            sender.state = SYN_RECEIVED
-        end
+    if sender.phase == ESTABLISHED and not sender.spoke then
+        sender.phase = SYN_RECEIVED
     end
     if is_opening(peer) then
-        peer.state, peer.awaiting = ESTABLISHED, false
+        peer.phase, peer.awaiting = ESTABLISHED, false
     end
 end
 
---- Judges a SYN-ACK: by H1, or by the first case of H8 that fits.
+--- Notes and remembers a SYN-ACK that was not sent before and answers the peer's SYN (H1, H8.3, H8.4).
+local function judge_answer(connection, segment, awaiting)
+    note_syn_ack(connection, segment)
+    connection[segment.sender].syn_ack_again = false
+    remember_syn_ack(connection, segment, awaiting)
+    answer_syn(connection, segment)
+    explain_isn(segment)
+end
+
+--- Judges the SYN-ACK that begins a connection or an attempt (H1, H2): its SYN is missing.
+local function judge_first_syn_ack(connection, segment)
+    connection[segment.sender].phase, connection[segment.peer].phase = SYN_RECEIVED, ESTABLISHED
+    judge_answer(connection, segment, true)
+end
+
+--- Begins another attempt with a SYN-ACK (H2, X4).
+local function judge_syn_ack_of_new_attempt(connection, segment)
+    begin_attempt(connection, segment)
+    add_anomaly(segment, "port-reuse")
+    judge_first_syn_ack(connection, segment)
+end
+
+--- Judges a SYN-ACK on a connection that is not over: by H1, or by the first case of H8 that fits.
 local function judge_syn_ack(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
+    if connection.fresh then -- H1
+        judge_first_syn_ack(connection, segment)
+        return
+    end
     local peer_opening = is_opening(peer)
     local acceptable = is_acceptable(peer, segment.ack, peer.syn_length)
-    if connection.fresh then -- H1
-        sender.state, peer.state = SYN_RECEIVED, ESTABLISHED
-        note_syn_ack(connection, segment)
-        remember_syn_ack(connection, segment, true)
-        answer_syn(connection, segment)
-        explain_isn(segment)
-    elseif sender.syn_ack_seen and sender.isn == segment.seq then -- H8.1
+    sender.gone = false
+    if sender.syn_ack_seen and sender.isn == segment.seq then -- H8.1
         judge_repeated_syn_ack(connection, segment)
     elseif peer_opening and not acceptable then -- H8.2
         note_syn_ack(connection, segment)
         reject(segment, peer)
-        if peer.state == SYN_SENT then
+        if peer.phase == SYN_SENT then
+            connection.attempt.invalid_answer = true
+            sender.syn_ack_again = false
             remember_syn_ack(connection, segment, true)
-            sender.state = SYN_RECEIVED
+            sender.phase = SYN_RECEIVED
         end
     elseif peer_opening then -- H8.3
         -- In a simultaneous open the peer can have acknowledged the sender's own SYN already.
-        local acknowledged = sender.state == ESTABLISHED and sender.isn == segment.seq
-        note_syn_ack(connection, segment)
-        answer_syn(connection, segment)
-        explain_isn(segment)
-        remember_syn_ack(connection, segment, not acknowledged)
-        peer.state, peer.awaiting = ESTABLISHED, false
+        local acknowledged = sender.phase == ESTABLISHED and sender.isn == segment.seq
+        judge_answer(connection, segment, not acknowledged)
+        peer.phase, peer.awaiting = ESTABLISHED, false
         if not acknowledged then
-            sender.state = SYN_RECEIVED
+            sender.phase = SYN_RECEIVED
         end
-    elseif not sender.isn and (acceptable or precedes_first(sender, peer, segment.seq)) then -- H8.4
-        note_syn_ack(connection, segment)
-        answer_syn(connection, segment)
-        explain_isn(segment)
-        remember_syn_ack(connection, segment, peer.progress < 3)
+    elseif not sender.isn and (acceptable or sender.first_seq and distance(sender.first_seq, segment.seq) == 1) then
+        judge_answer(connection, segment, not peer.spoke) -- H8.4
     else -- H8.5
         add_anomaly(segment, "syn-on-established")
         explain(segment, "comes on a live connection and has no effect: the %s awaits no SYN-ACK", segment.peer_name)
@@ -589,14 +886,8 @@ end
 
 --- Returns whether a segment shows that its sender's SYN was acknowledged (H9.5).
 local function shows_acknowledged_syn(sender, peer, segment)
-    if segment.kind == FIN then
+    if segment.kind == FIN or sender.syn_ack_seen and is_beyond(segment.ack, sender.syn_ack_number) then
         return true
-    end
-    if sender.syn_ack_seen then
-        local beyond = distance(segment.ack, sender.syn_ack_number)
-        if beyond >= 1 and beyond < HALF then
-            return true
-        end
     end
     -- RFC 7413: a server that took data from the SYN may send at once.
     local took_data = sender.syn_ack_seen and peer.isn ~= nil
@@ -604,48 +895,77 @@ local function shows_acknowledged_syn(sender, peer, segment)
     return segment.length > 0 and not took_data
 end
 
+--- Judges a segment whose acknowledgement number the peer's SYN rules out (H9.1): its sender holds an old connection.
+local function judge_invalid_answer(connection, segment)
+    local peer = connection[segment.peer]
+    connection.attempt.invalid_answer = true
+    if segment.kind == PLAIN and segment.length == 0 then
+        add_anomaly(segment, "challenge-ack")
+        peer.rejected = segment.ack
+        explain(segment, "acknowledges %.0f, which is none of the %s's new connection: this end holds an older one",
+            segment.ack, segment.peer_name)
+    else
+        reject(segment, peer)
+    end
+end
+
+--- Judges the step H9.2: the peer's SYN or SYN-ACK is not acknowledged yet.
+-- @return stopped, third_step: whether the segment is stopped, and whether it is a HANDSHAKE-ACK
+local function judge_third_step(connection, segment, acceptable)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if sender.isn and not sender.spoke and distance(segment.seq, sender.isn + 1) > FIRST_WINDOW then
+        peer.challenged = true
+        add_anomaly(segment, "seq-mismatch")
+        explain(segment, "has sequence number %.0f, far from %.0f = %.0f + 1, which follows its own SYN", segment.seq,
+            (sender.isn + 1) % MODULUS, sender.isn)
+        return true, false
+    elseif peer.awaiting and acceptable then
+        note_handshake_ack(connection, segment)
+        answer(segment, peer.syn_ack_frame, peer.syn_ack_frame_time, peer.syn_ack_again)
+        explain_ack(segment, peer, "SYN-ACK")
+        if peer.phase == SYN_RECEIVED then
+            peer.phase = ESTABLISHED
+        end
+        peer.awaiting = false
+        return false, true
+    elseif peer.phase == SYN_RECEIVED then -- H9.2, H9.3
+        if not acceptable then
+            reject(segment, peer)
+            return true, false
+        end
+        peer.phase = ESTABLISHED
+        explain_ack(segment, peer, "SYN")
+    end
+    return false, false
+end
+
 --- Judges a plain or FIN segment while the connection is opening: by all of H9.1 to H9.6, in this order.
 -- @return true if the segment is stopped: nothing further of it counts
 local function judge_opening(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
     local acceptable = is_acceptable(peer, segment.ack, FIRST_WINDOW)
-    if peer.state == SYN_SENT then -- H9.1
+    if peer.phase == SYN_SENT then -- H9.1
         if is_idle(sender) then
-            sender.state = ESTABLISHED
+            sender.phase = ESTABLISHED
         end
-        if not acceptable then
-            reject(segment, peer)
+        if not acceptable or is_beyond(segment.ack, peer.next_sent) then
+            judge_invalid_answer(connection, segment)
             return true
         end
-        peer.state = ESTABLISHED
+        peer.phase = ESTABLISHED
     end
     local third_step = false
-    if peer.awaiting then -- H9.2
-        if acceptable then
-            third_step = true
-            note_handshake_ack(connection, segment)
-            answer(segment, peer.syn_ack_frame, peer.syn_ack_frame_time)
-            explain_ack(segment, peer, "SYN-ACK")
-            if peer.state == SYN_RECEIVED then
-                peer.state = ESTABLISHED
-            end
-            peer.awaiting = false
-        elseif peer.state == SYN_RECEIVED then
-            reject(segment, peer)
+    if peer.awaiting or peer.phase == SYN_RECEIVED then -- H9.2, H9.3
+        local stopped
+        stopped, third_step = judge_third_step(connection, segment, acceptable)
+        if stopped then
             return true
         end
-    elseif peer.state == SYN_RECEIVED then -- H9.3
-        if not acceptable then
-            reject(segment, peer)
-            return true
-        end
-        peer.state = ESTABLISHED
-        explain_ack(segment, peer, "SYN")
     end
-    if sender.state == SYN_SENT then -- H9.4
-        sender.state = ESTABLISHED
+    if sender.phase == SYN_SENT then -- H9.4
+        sender.phase = ESTABLISHED
         if is_idle(peer) then
-            peer.state = ESTABLISHED
+            peer.phase = ESTABLISHED
         end
         if not third_step and not peer.syn_ack_seen
             and distance(segment.seq, sender.isn + 1) <= sender.syn_length then
@@ -653,16 +973,19 @@ local function judge_opening(connection, segment)
             explain(segment, "acknowledges a SYN-ACK of the %s that was not captured", segment.peer_name)
         end
     end
-    if sender.state == SYN_RECEIVED and shows_acknowledged_syn(sender, peer, segment) then -- H9.5
-        sender.state = ESTABLISHED
+    if sender.phase == SYN_RECEIVED and shows_acknowledged_syn(sender, peer, segment) then -- H9.5
+        sender.phase = ESTABLISHED
     end
     if is_idle(sender) and not sender.fin_seq then -- H9.6
-        sender.state = ESTABLISHED
+        sender.phase = ESTABLISHED
     end
     return false
 end
 
-return { judge_syn = judge_syn, judge_syn_ack = judge_syn_ack, judge_opening = judge_opening }
+return {
+    judge_syn = judge_syn, judge_syn_ack = judge_syn_ack, judge_syn_ack_of_new_attempt = judge_syn_ack_of_new_attempt,
+    judge_opening = judge_opening,
+}
 
 end
 
@@ -671,294 +994,371 @@ modules["closing"] = function()
 
 -- T. Closing: how acknowledgements of a FIN, payload and FINs change the record.
 --
--- T applies to plain and FIN segments that H9 has not stopped, in the order T1, T2, T3. A FIN occupies the sequence
--- number after its payload (T4).
+-- T applies to plain and FIN segments that R6, F5, H9 and X4 have let through, in the order T7, F1 and F2 with F4, T4,
+-- T6, T5, T8. A FIN occupies the sequence number after its payload (T5).
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
-local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
+local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
+local notes = require("notes")
 
 local format = string.format
-local MODULUS, HALF = vocabulary.MODULUS, vocabulary.HALF
-local CLOSED, SYN_RECEIVED, ESTABLISHED = vocabulary.CLOSED, vocabulary.SYN_RECEIVED, vocabulary.ESTABLISHED
-local FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT = vocabulary.FIN_WAIT_1, vocabulary.FIN_WAIT_2, vocabulary.CLOSE_WAIT
-local CLOSING, LAST_ACK, TIME_WAIT = vocabulary.CLOSING, vocabulary.LAST_ACK, vocabulary.TIME_WAIT
-local FIN, ACK_OF_FIN = vocabulary.FIN, vocabulary.ACK_OF_FIN
-local distance = state.distance
+local MODULUS, FIN, ACK_OF_FIN = vocabulary.MODULUS, vocabulary.FIN, vocabulary.ACK_OF_FIN
+local distance, is_after, is_beyond, forget_fin = state.distance, state.is_after, state.is_beyond, state.forget_fin
+local fin_counts, fin_arrived, is_passive = state.fin_counts, state.fin_arrived, state.is_passive
+local is_simultaneous = state.is_simultaneous
+local follow_sent, follow_ack = numbers.follow_sent, numbers.follow_ack
 local add_role, add_teardown_step, add_anomaly = notes.add_role, notes.add_teardown_step, notes.add_anomaly
 local answer, explain = notes.answer, notes.explain
 
---- Judges whether a segment acknowledges the peer's FIN (T1).
--- @return acknowledged: true if it is an ACK-OF-FIN; first: true if it is the first of this FIN
+--- Notes that a FIN of this end occupies a number and carries an acknowledgement number.
+-- @param segment that shows it
+local function remember_fin(this_end, segment, fin_seq, fin_ack)
+    forget_fin(this_end)
+    this_end.fin_seq, this_end.fin_ack, this_end.fin_length = fin_seq, fin_ack, 0
+    this_end.fin_frame_time, this_end.fin_first_time = segment.time, segment.time
+end
+
+--- Anticipates the FIN of the peer that a FIN acknowledges (T7): it is captured later, or not at all.
+local function anticipate_fin(peer, segment)
+    if not peer.fin_seq and not peer.heard and peer.next_sent and distance(segment.ack, peer.next_sent) == 1 then
+        remember_fin(peer, segment, peer.next_sent, segment.seq)
+        peer.next_sent, peer.in_order, peer.gap = segment.ack, segment.ack, nil
+    end
+end
+
+--- Judges whether a segment acknowledges the peer's FIN (T4).
 local function judge_ack_of_fin(connection, segment)
-    local peer = connection[segment.peer]
-    if not peer.fin_seq or peer.fin_acked then
-        return false, false
-    end
-    local expected = (peer.fin_seq + 1) % MODULUS
-    if distance(segment.ack, expected) >= HALF then
-        return false, false
-    end
-    add_role(segment, ACK_OF_FIN)
-    add_teardown_step(segment, peer.fin_step + 1)
-    if not segment.responds_to then
-        answer(segment, peer.fin_frame, peer.fin_frame_time)
-    end
-    if segment.explanations then
-        local data = peer.fin_length > 0 and format(" + %.0f", peer.fin_length) or ""
-        local beyond = segment.ack ~= expected and format("%.0f is after ", segment.ack) or ""
-        explain(segment, "acknowledges the %s's FIN: %s%.0f = %.0f%s + 1", segment.peer_name, beyond, expected,
-            distance(peer.fin_seq, peer.fin_length), data)
-    end
-    local first = not peer.fin_was_acked
-    peer.fin_acked, peer.fin_was_acked = true, true
-    if peer.state == FIN_WAIT_1 then
-        peer.state = FIN_WAIT_2
-    elseif peer.state == CLOSING then
-        peer.state = TIME_WAIT
-    elseif peer.state == LAST_ACK then
-        peer.state = CLOSED
-    end
-    return true, first
-end
-
---- Returns whether the end of a payload is beyond its sender's own FIN (T2).
-local function is_after_fin(fin_seq, seq, length)
-    if not fin_seq then
-        return false
-    end
-    local beyond = distance(seq + length, fin_seq)
-    return beyond >= 1 and beyond < HALF
-end
-
---- Returns whether payload of the sender goes to a peer that has closed its own direction (T2).
-local function is_half_closed(sender, peer)
-    return sender.state == CLOSE_WAIT and peer.fin_acked == true
-end
-
---- Delivers a FIN to the peer (T3).
-local function deliver_fin(peer)
-    if peer.state == ESTABLISHED or peer.state == SYN_RECEIVED then
-        peer.state = CLOSE_WAIT
-    elseif peer.state == FIN_WAIT_1 then
-        peer.state = CLOSING
-    elseif peer.state == FIN_WAIT_2 then
-        peer.state = TIME_WAIT
-    end
-end
-
---- Remembers the number of a FIN, after its payload (T4), and its frame, the latest transmission.
-local function remember_fin(sender, segment)
-    sender.fin_seq = (segment.seq + segment.length) % MODULUS
-    sender.fin_length = segment.length
-    sender.fin_frame, sender.fin_frame_time = segment.frame, segment.time
-end
-
---- Judges the sender's first FIN (T3).
--- @param acknowledges_first true if the segment is the first ACK-OF-FIN of the peer's FIN
-local function judge_first_fin(connection, segment, acknowledges_first)
     local sender, peer = connection[segment.sender], connection[segment.peer]
-    local attempt = connection.attempt
-    remember_fin(sender, segment)
-    sender.fin_acked = false
-    if not peer.fin_seq then
-        sender.fin_step = 1
-        if sender.state == ESTABLISHED or sender.state == SYN_RECEIVED then
-            sender.state = FIN_WAIT_1
-        end
-    elseif peer.fin_acked then
-        sender.fin_step = 3
-        attempt.merged = attempt.merged or acknowledges_first
-        if sender.state == CLOSE_WAIT then
-            sender.state = LAST_ACK
-        end
-    else
-        sender.fin_step = 1
-        attempt.simultaneous_close = true
-        add_anomaly(segment, "simultaneous-close")
-        if sender.state == CLOSE_WAIT then
-            sender.state = CLOSING
-        end
-    end
-    if not attempt.first_fin_by then
-        attempt.first_fin_by, attempt.first_fin_time = segment.sender, segment.time
-    end
-    deliver_fin(peer)
-end
-
---- Judges another FIN of the sender (T5).
-local function judge_another_fin(connection, segment)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    local simultaneous = connection.attempt.simultaneous_close
-    if distance(segment.seq + segment.length, sender.fin_seq) == 0 then
-        add_anomaly(segment, "fin-retransmission")
-    end
-    remember_fin(sender, segment)
-    if sender.fin_step == 1 and not simultaneous and peer.fin_acked then
+    if not peer.fin_seq or not sender.acknowledged then
         return
     end
-    sender.fin_acked = false
-    if sender.state == FIN_WAIT_2 then
-        sender.state = FIN_WAIT_1
-    elseif sender.state == TIME_WAIT then
-        sender.state = simultaneous and CLOSING or FIN_WAIT_1
-    elseif sender.state == CLOSED then
-        sender.state = LAST_ACK
+    local expected = (peer.fin_seq + 1) % MODULUS
+    if not (is_after(segment.ack, expected) and is_after(sender.acknowledged, expected)) or not fin_counts(peer, sender)
+    then
+        return
     end
-    deliver_fin(peer)
+    if not peer.fin_acked then
+        add_role(segment, ACK_OF_FIN)
+        add_teardown_step(segment, is_passive(peer, sender) and 4 or 2)
+        if not segment.responds_to then
+            answer(segment, peer.fin_frame, peer.fin_frame_time, peer.fin_again)
+        end
+        if segment.explanations then
+            local data = peer.fin_length > 0 and format(" + %.0f", peer.fin_length) or ""
+            local beyond = segment.ack ~= expected and format("%.0f is after ", segment.ack) or ""
+            explain(segment, "acknowledges the %s's FIN: %s%.0f = %.0f%s + 1", segment.peer_name, beyond, expected,
+                distance(peer.fin_seq, peer.fin_length), data)
+        end
+    end
+    peer.fin_acked, peer.fin_was_acked, peer.fin_missed = true, true, nil
 end
 
---- Judges a plain or FIN segment that H9 has not stopped (T1 to T7).
+--- Returns whether payload of the sender goes to a peer that has closed its own direction (T6).
+local function is_half_closed(sender, peer)
+    return not sender.fin_seq and peer.fin_acked == true and fin_arrived(peer, sender)
+end
+
+--- Judges new payload (T6).
+-- @param counted whether the sender's FIN counted before the segment
+local function judge_data(connection, segment, counted)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if sender.fin_seq and not counted and segment.kind ~= FIN then
+        forget_fin(sender)
+    end
+    if is_half_closed(sender, peer) then
+        add_anomaly(segment, "half-close-data")
+    end
+    if counted and is_beyond((segment.seq + segment.length) % MODULUS, sender.fin_seq) then
+        add_anomaly(segment, "data-after-fin")
+    end
+end
+
+--- Notes that the acknowledgement of the sender's FIN was captured before it (T5).
+local function note_early_ack_of_fin(sender, peer)
+    if peer.acknowledged and is_after(peer.acknowledged, sender.fin_seq + 1) then
+        sender.fin_acked, sender.fin_was_acked = true, true
+    end
+end
+
+--- Judges another FIN of the sender (T5, third row).
+local function judge_another_fin(connection, segment, fin_seq)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if fin_seq == sender.fin_seq then
+        add_anomaly(segment, "fin-retransmission")
+        sender.fin_again = true
+    end
+    sender.fin_seq, sender.fin_missed = fin_seq, nil
+    sender.fin_frame, sender.fin_frame_time = segment.frame, segment.time
+    if peer.fin_acked and is_passive(peer, sender) and not is_passive(sender, peer) then
+        return -- an old duplicate
+    end
+    sender.fin_acked = nil
+    if peer.fin_seq and not peer.fin_acked and is_beyond(peer.fin_seq + 1, segment.ack) then
+        peer.fin_missed = true
+    end
+end
+
+--- Judges a FIN (T5).
+-- @param acked_before the sender's `acknowledged` before the segment
+local function judge_fin(connection, segment, acked_before)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    local fin_seq = (segment.seq + segment.length) % MODULUS
+    local again = false
+    if not fin_counts(sender, peer) then
+        remember_fin(sender, segment, fin_seq, segment.ack)
+        sender.fin_acked_before, sender.fin_frame = acked_before, segment.frame
+        if not fin_counts(sender, peer) then
+            add_anomaly(segment, "ack-beyond-sent")
+            explain(segment, "does not close its direction yet: it acknowledges %.0f, but the %s was seen to send up "
+                .. "to %.0f only", segment.ack, segment.peer_name, peer.next_sent)
+            return
+        end
+        note_early_ack_of_fin(sender, peer)
+        if is_simultaneous(connection) then
+            add_anomaly(segment, "simultaneous-close")
+        end
+    elseif not sender.fin_frame and sender.fin_seq == fin_seq then -- anticipated (T7)
+        sender.fin_frame, sender.fin_frame_time, sender.fin_first_time = segment.frame, segment.time, segment.time
+        note_early_ack_of_fin(sender, peer)
+    else
+        again = true
+        judge_another_fin(connection, segment, fin_seq)
+    end
+    sender.fin_length = segment.length
+    add_role(segment, FIN)
+    add_teardown_step(segment, is_passive(sender, peer) and 3 or 1)
+    if segment.explanations then
+        local verb = again and "closes its direction again" or "closes its direction"
+        local sum = segment.length > 0 and format(" = %.0f + %.0f", segment.seq, segment.length) or ""
+        explain(segment, "%s: the FIN occupies sequence number %.0f%s", verb, fin_seq, sum)
+    end
+end
+
+--- Returns the earlier of two times; the one that there is if the other is nil.
+local function earlier(one, two)
+    if one ~= nil and two ~= nil then
+        return two < one and two or one
+    elseif one ~= nil then
+        return one
+    end
+    return two
+end
+
+--- Notes a complete close (T8).
+-- @param acknowledges whether the segment is an ACK-OF-FIN
+local function judge_complete_close(connection, segment, acknowledges)
+    local one, two, attempt = connection[1], connection[2], connection.attempt
+    if one.fin_was_acked and two.fin_was_acked and (acknowledges or not attempt.close_complete)
+        and fin_counts(one, two) and fin_counts(two, one) then
+        attempt.close_complete = true
+        segment.teardown_time = segment.subtract(segment.time, earlier(one.fin_first_time, two.fin_first_time))
+    end
+end
+
+--- Judges a plain or FIN segment (T).
 local function judge_closing(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
-    if sender.progress < 3 then
-        sender.progress = 3
-        sender.first_seq, sender.first_ack = segment.seq, segment.ack
+    local counted, acked_before = fin_counts(sender, peer), sender.acknowledged
+    local is_fin, stop = segment.kind == FIN, segment.seq + segment.length
+    if is_fin then
+        stop = stop + 1
+        anticipate_fin(peer, segment)
     end
-    local acknowledges, acknowledges_first = judge_ack_of_fin(connection, segment)
-    if acknowledges and sender.fin_acked then -- T7
-        connection.attempt.close_complete = true
-        segment.teardown_time = segment.subtract(segment.time, connection.attempt.first_fin_time)
+    local new = follow_sent(sender, peer, segment.seq, stop % MODULUS)
+    follow_ack(sender, peer, segment.ack, new)
+    sender.spoke = true
+    judge_ack_of_fin(connection, segment)
+    local acknowledges = segment.teardown_step ~= nil
+    if new and segment.length > 0 then
+        judge_data(connection, segment, counted)
     end
-    if segment.length > 0 then -- T2
-        if is_half_closed(sender, peer) then
-            add_anomaly(segment, "half-close-data")
-        end
-        if is_after_fin(sender.fin_seq, segment.seq, segment.length) then
-            add_anomaly(segment, "data-after-fin")
-        end
+    if is_fin then
+        judge_fin(connection, segment, acked_before)
     end
-    if segment.kind == FIN then
-        add_role(segment, FIN)
-        local again = sender.fin_seq ~= nil
-        if again then
-            judge_another_fin(connection, segment)
-        else
-            judge_first_fin(connection, segment, acknowledges_first)
-        end
-        add_teardown_step(segment, sender.fin_step)
-        if segment.explanations then
-            local verb = again and "closes its direction again" or "closes its direction"
-            local sum = segment.length > 0 and format(" = %.0f + %.0f", segment.seq, segment.length) or ""
-            explain(segment, "%s: the FIN occupies sequence number %.0f%s", verb, sender.fin_seq, sum)
-        end
-    end
+    judge_complete_close(connection, segment, acknowledges)
 end
 
-return { judge_closing = judge_closing, is_after_fin = is_after_fin, is_half_closed = is_half_closed }
+return { judge_closing = judge_closing, is_half_closed = is_half_closed }
 
 end
 
 -- ==== plugin/src/aborting.lua
 modules["aborting"] = function()
 
--- R. Aborting: how an RST changes the record.
+-- R. Aborting: how an RST changes the record, and which segments show that an end lives on after one.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
-local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
+local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
+local notes = require("notes")
 
-local CLOSED, LISTEN, TIME_WAIT = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.TIME_WAIT
-local SYN_SENT, SYN_RECEIVED, RST = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED, vocabulary.RST
-local is_over, is_acceptable, is_opening = state.is_over, state.is_acceptable, state.is_opening
-local is_passive_opener = state.is_passive_opener
+local MODULUS, LARGEST_WINDOW, MOMENT = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW, vocabulary.MOMENT
+local CLOSED, LISTEN, ESTABLISHED, RST = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED, vocabulary.RST
+local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
+local distance, is_beyond, is_over, is_acceptable = state.distance, state.is_beyond, state.is_over, state.is_acceptable
+local is_idle, fin_counts, is_passive_opener = state.is_idle, state.fin_counts, state.is_passive_opener
+local derive_states = state.derive_states
+local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
 local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly, notes.answer, notes.explain
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
 
---- Notes that the sender has reset the attempt. Of several RSTs that end it the first counts (C6).
-local function note_reset(connection, segment)
-    local attempt = connection.attempt
-    attempt.reset_by = attempt.reset_by or segment.sender
-end
-
---- Notes that the attempt was aborted before it was opened (R3, R5).
+--- Notes that the attempt was aborted unless it was opened before (R2, R5).
 local function note_abort(connection, segment)
-    connection.attempt.aborted = true
-    add_anomaly(segment, "handshake-aborted")
-end
-
---- Delivers an RST to the peer before the attempt was opened (R3, R5): a passive opener listens again (X5).
-local function deliver_abort(peer)
-    if peer.state == SYN_RECEIVED and is_passive_opener(peer) then
-        peer.state = LISTEN
-    elseif peer.state ~= LISTEN then
-        peer.state = CLOSED
+    if not connection.attempt.opened then
+        connection.attempt.aborted = true
+        add_anomaly(segment, "handshake-aborted")
     end
 end
 
---- Judges an RST that rejects an acknowledgement number (R3).
+--- Judges an RST that rejects an acknowledgement number (R2).
 local function judge_rejection(connection, segment)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    deliver_abort(peer)
-    if sender.state == SYN_RECEIVED then
-        note_reset(connection, segment)
-        if not connection.attempt.opened then
-            note_abort(connection, segment)
-        end
+    local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
+    if sender.phase == SYN_SENT then
+        peer.phase = (peer.phase == LISTEN or is_passive_opener(peer)) and LISTEN or CLOSED
+    else
+        peer.was_reset = true
+        note_abort(connection, segment)
+        attempt.reset_by = attempt.reset_by or segment.sender
     end
     explain(segment, "rejects the acknowledgement number %.0f, which its sequence number repeats", segment.seq)
 end
 
---- Judges an RST that answers the peer's SYN (R4): it refuses the SYN, or the peer ignores it.
+--- Judges an RST that answers the peer's SYN (R3): it refuses the SYN, or the peer ignores it.
 local function judge_answer_to_syn(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
-    sender.state = CLOSED
+    sender.gone = true
     if segment.flags % 32 < 16 then -- the ACK flag is not set
+        connection.attempt.invalid_answer = true
+        add_anomaly(segment, "rst-ignored")
         explain(segment, "acknowledges nothing, so that the %s ignores it", segment.peer_name)
     elseif is_acceptable(peer, segment.ack, peer.syn_length) then
-        peer.state = CLOSED
+        peer.was_reset = true
         connection.attempt.refused = true
-        note_reset(connection, segment)
+        follow_ack(sender, peer, segment.ack, false)
         add_anomaly(segment, "connection-refused")
-        answer(segment, peer.syn_frame, peer.syn_frame_time)
+        answer(segment, peer.syn_frame, peer.syn_frame_time, peer.syn_again)
         explain(segment, "refuses the %s's SYN: %s", segment.peer_name, sum_of_syn(segment.ack, peer.isn))
     else
+        connection.attempt.invalid_answer = true
         mismatch(segment, peer)
     end
 end
 
---- Judges an RST that ends an attempt before it was opened (R5).
-local function judge_abort(connection, segment)
-    connection[segment.sender].state = CLOSED
-    deliver_abort(connection[segment.peer])
-    note_reset(connection, segment)
-    note_abort(connection, segment)
-    explain(segment, "aborts the handshake before both ends were established")
+--- Judges an RST of the end that has sent the SYN (R4): it gives up.
+local function judge_giving_up(connection, segment)
+    connection[segment.sender].gone = true
+    if segment.flags % 32 >= 16 and segment.ack ~= 0 then
+        connection.attempt.aborted = true
+        add_anomaly(segment, "handshake-aborted")
+        explain(segment, "aborts the handshake: it acknowledges a SYN-ACK of the %s that was not captured",
+            segment.peer_name)
+    else
+        explain(segment, "gives up the attempt")
+    end
 end
 
---- Judges an RST: by the first of R1 to R6 that fits. Each RST on an opened connection is taken for accepted (R7).
-local function judge_rst(connection, segment)
+--- Judges an RST by its number (R5).
+local function judge_by_number(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
-    add_role(segment, RST)
-    if connection.attempt.first_fin_by then
-        add_anomaly(segment, "rst-after-fin")
-    end
-    if connection.fresh then -- R1
-        sender.state, peer.state = CLOSED, CLOSED
-        note_reset(connection, segment)
-        explain(segment, "resets a connection of which nothing else was captured before")
-    elseif is_over(connection) then -- R2
-        add_anomaly(segment, "segment-after-close")
-        for index = 1, 2 do
-            if connection[index].state == TIME_WAIT then
-                connection[index].state = CLOSED
+    local expected, opened = sender.in_order, connection.attempt.opened
+    if peer.gone or peer.was_reset or peer.state == CLOSED or peer.state == LISTEN then
+        sender.gone = true
+        explain(segment, "resets a connection that the %s does not hold", segment.peer_name)
+    elseif not expected or segment.seq == expected then
+        sender.gone, peer.was_reset = true, true
+        note_abort(connection, segment)
+        explain(segment, opened and "resets the connection" or "aborts the handshake before both ends were established")
+    else
+        add_anomaly(segment, "rst-ignored")
+        if is_beyond(segment.seq, sender.next_sent) then
+            if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW then
+                peer.challenged = true
+            end
+        elseif not (sender.first_seq and is_beyond(sender.first_seq, segment.seq)) then
+            sender.gone = true
+            if is_beyond(segment.seq, expected) then
+                peer.challenged = true
             end
         end
-        explain(segment, "resets a connection that is over")
-    elseif is_opening(sender) and sender.rejected == segment.seq then -- R3
-        judge_rejection(connection, segment)
-    elseif peer.state == SYN_SENT then -- R4
-        judge_answer_to_syn(connection, segment)
-    elseif not connection.attempt.opened then -- R5
-        judge_abort(connection, segment)
-    else -- R6
-        sender.state, peer.state = CLOSED, CLOSED
-        note_reset(connection, segment)
-        explain(segment, "resets the connection")
+        explain(segment, "has sequence number %.0f where the %s expects %.0f, so that the %s ignores it", segment.seq,
+            segment.peer_name, expected, segment.peer_name)
     end
 end
 
-return { judge_rst = judge_rst }
+--- Judges an RST: by the first of R1 to R5 that fits.
+local function judge_rst(connection, segment)
+    local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
+    local was_over, has_closed = is_over(connection), fin_counts(sender, peer)
+    add_role(segment, RST)
+    attempt.rst_time = segment.time
+    if has_closed or fin_counts(peer, sender) then
+        add_anomaly(segment, "rst-after-fin")
+    end
+    if not has_closed then
+        attempt.rst_by = attempt.rst_by or segment.sender
+    end
+    if connection.fresh then -- R1
+        sender.phase, peer.phase = ESTABLISHED, ESTABLISHED
+        sender.gone, peer.was_reset = true, true
+        explain(segment, "resets a connection of which nothing else was captured before")
+    elseif (sender.phase == SYN_SENT or sender.phase == SYN_RECEIVED) and sender.rejected == segment.seq then
+        judge_rejection(connection, segment) -- R2
+    elseif peer.phase == SYN_SENT and not peer.gone and not peer.was_reset then -- R3
+        judge_answer_to_syn(connection, segment)
+    elseif sender.phase == SYN_SENT and is_idle(peer) then -- R4
+        judge_giving_up(connection, segment)
+    else -- R5
+        judge_by_number(connection, segment)
+    end
+    connection.fresh = false
+    derive_states(connection)
+    if not was_over and is_over(connection) then
+        attempt.reset_by = attempt.reset_by or segment.sender
+    end
+end
+
+--- Returns whether a segment repeats something long after the latest RST (R6).
+-- @param stop the number after those that it occupies
+-- @param new whether it is new (F1)
+local function repeats_late(connection, segment, stop, new)
+    if new or stop == segment.seq then
+        return false
+    end
+    local elapsed = segment.subtract(segment.time, connection.attempt.rst_time)
+    return elapsed ~= nil and segment.nanoseconds(elapsed) > MOMENT
+end
+
+--- Judges a segment of an end that has sent or accepted an RST (R6).
+-- @return true if the segment shows that the end lives, so that it is to be judged
+local function judge_life(connection, segment)
+    local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
+    local fin_or_syn = (segment.kind == vocabulary.FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
+    local stop = (segment.seq + segment.length + fin_or_syn) % MODULUS
+    local new = is_new(sender, segment.seq, stop)
+    local acknowledges = sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)
+    if sender.gone and (new or acknowledges or repeats_late(connection, segment, stop, new)) then
+        sender.gone = false
+        explain(segment, "shows that its sender did not send the reset")
+    elseif not sender.gone and repeats_late(connection, segment, stop, new) then
+        sender.was_reset = false
+        attempt.aborted = false
+        explain(segment, "shows that the reset did not arrive")
+    else
+        segment.judged = false
+        if new then
+            follow_sent(sender, peer, segment.seq, stop)
+        end
+        return false
+    end
+    derive_states(connection)
+    if not is_over(connection) then
+        attempt.reset_by = nil
+    end
+    return true
+end
+
+return { judge_rst = judge_rst, judge_life = judge_life }
 
 end
 
@@ -973,8 +1373,10 @@ modules["connection_row"] = function()
 
 local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
 
+local floor = math.floor
 local SYN, PLAIN, KINDS = vocabulary.SYN, vocabulary.PLAIN, vocabulary.KINDS
-local end_name, join_anomalies = state.end_name, notes.join_anomalies
+local end_name, fin_counts, is_passive = state.end_name, state.fin_counts, state.is_passive
+local is_beyond, is_simultaneous, join_anomalies = state.is_beyond, state.is_simultaneous, notes.join_anomalies
 
 --- Returns how the latest attempt was opened: the first of C4 that fits.
 local function establishment_of(connection)
@@ -994,60 +1396,84 @@ local function establishment_of(connection)
         return "refused"
     elseif attempt.unreachable then
         return "unreachable"
+    elseif attempt.syn_ack_matched then
+        return "half-open"
     end
-    return attempt.syn_ack_matched and "half-open" or "unanswered"
+    return attempt.invalid_answer and "invalid-answer" or "unanswered"
+end
+
+--- Returns whether the close is merged (T3): the FIN of the passive end was the first to acknowledge the other.
+local function is_merged(connection)
+    for index = 1, 2 do
+        local this_end, peer = connection[index], connection[3 - index]
+        if is_passive(this_end, peer) then
+            local before = this_end.fin_acked_before
+            return before == nil or is_beyond(peer.fin_seq + 1, before)
+        end
+    end
+    return false
 end
 
 --- Returns how the latest attempt was closed: the first of C5 that fits.
 local function termination_of(connection)
-    local attempt = connection.attempt
+    local one, two, attempt = connection[1], connection[2], connection.attempt
+    local of_one, of_two = fin_counts(one, two), fin_counts(two, one)
     if attempt.close_complete then
-        if attempt.simultaneous_close then
+        if is_simultaneous(connection) then
             return "simultaneous"
         end
-        return attempt.merged and "three-way" or "four-way"
+        return is_merged(connection) and "three-way" or "four-way"
     elseif attempt.reset_by then
         return "reset"
-    elseif connection[1].fin_seq and connection[2].fin_seq then
+    elseif of_one and of_two then
         return "unacknowledged"
-    elseif connection[1].fin_seq or connection[2].fin_seq then
-        return "half-closed"
     end
-    return "none"
+    return (of_one or of_two) and "half-closed" or "none"
 end
 
---- Returns who closed the latest attempt (C6), or nil.
+--- Returns who began to close the latest attempt: the first of C6 that fits, or nil.
 local function closed_by_of(connection)
-    local attempt = connection.attempt
-    if attempt.simultaneous_close then
+    if is_simultaneous(connection) then
         return "both"
     end
-    local by = attempt.first_fin_by or attempt.reset_by
+    for index = 1, 2 do
+        local this_end, peer = connection[index], connection[3 - index]
+        if fin_counts(this_end, peer) and not is_passive(this_end, peer) then
+            return end_name(connection, index)
+        end
+    end
+    local by = connection.attempt.reset_by
     return by and end_name(connection, by) or nil
+end
+
+--- Returns whose RST ended the latest attempt (C6), or nil.
+local function reset_by_of(connection)
+    local attempt = connection.attempt
+    return attempt.reset_by and not attempt.close_complete and end_name(connection, attempt.reset_by) or nil
 end
 
 --- Returns Zeek's connection state of the latest attempt: the first of Z2 that fits.
 local function conn_state_of(connection)
-    local attempt, client, server = connection.attempt, connection.client, 3 - connection.client
-    -- Was a SYN or SYN-ACK of this end seen? note_syn and note_syn_ack (opening) keep it by the index of the end.
-    local of_client, of_server = attempt[client], attempt[server]
-    local client_fin, server_fin = connection[client].fin_seq, connection[server].fin_seq
-    if attempt.close_complete then -- Z2.1
+    local attempt, client_index, server_index = connection.attempt, connection.client, 3 - connection.client
+    local client, server = connection[client_index], connection[server_index]
+    -- Was an opening of this end seen? remember_syn and note_syn_ack (opening) keep it by the index of the end.
+    local of_client = attempt[client_index] or server.syn_ack_seen and client.spoke
+    local of_server = attempt[server_index]
+    local client_fin, server_fin = fin_counts(client, server), fin_counts(server, client)
+    if client_fin and server_fin then
         return "SF"
-    elseif attempt.reset_by == server then -- Z2.2
+    elseif attempt.rst_by == server_index then
         if of_client then
             return of_server and "RSTR" or "REJ"
         end
         return of_server and "RSTRH" or "OTH"
-    elseif attempt.reset_by == client then -- Z2.3
+    elseif attempt.rst_by == client_index then
         return of_server and "RSTO" or of_client and "RSTOS0" or "OTH"
-    elseif client_fin and server_fin then -- Z2.4
-        return "SF"
-    elseif client_fin then -- Z2.5
+    elseif client_fin then
         return of_server and "S2" or of_client and "SH" or "OTH"
-    elseif server_fin then -- Z2.6
+    elseif server_fin then
         return of_client and "S3" or of_server and "SHR" or "OTH"
-    elseif of_client then -- Z2.7
+    elseif of_client then
         return of_server and "S1" or "S0"
     end
     return "OTH"
@@ -1106,39 +1532,32 @@ local function history_of(connection)
     return letters ~= "" and letters or nil
 end
 
---- Returns whether the sender of a SYN or SYN-ACK offers ECN (C13, RFC 3168).
-local function offers_ecn(kind, flags)
-    local ece, cwr = flags % 128 >= 64, flags % 256 >= 128
-    if kind == SYN then
-        return ece and cwr
-    end
-    return ece and not cwr
-end
+-- C13: what the flags AE, CWR and ECE of the server's segment settle, by those of the client's. ECE counts 1, CWR 2,
+-- AE 4, as the flags AE 256, CWR 128 and ECE 64 divided by 64 do.
+local ECN = {
+    [7] = { [1] = "rfc3168", [2] = "accecn", [3] = "accecn", [4] = "accecn", [6] = "accecn" }, -- AE, CWR and ECE
+    [3] = { [1] = "rfc3168" }, -- CWR and ECE
+}
 
---- Returns whether all ends whose offer is known make it (C13); nil if neither is known.
--- @param own, other what the sender and its peer offer: true, false or nil
-local function agreed(own, other)
-    if own == nil then
-        return other
-    elseif other == nil then
-        return own
-    end
-    return own and other
-end
-
---- Puts what the sender of a SYN or SYN-ACK offers into its annotation (C12, C13, C17).
+--- Puts what the sender of a SYN or SYN-ACK offers into its annotation, and what both ends have settled so far (C12,
+-- C13, C17).
 local function note_offer(connection, segment, annotation)
-    local own, offer = { ecn = offers_ecn(segment.kind, segment.flags) }, segment.offer
+    local offer = segment.offer
     if offer then
-        own.sack_permitted, own.timestamps = offer.sack_permitted == true, offer.timestamps == true
         annotation.mss, annotation.window_scale = offer.mss, offer.window_scale
         annotation.fast_open = offer.fast_open
     end
-    connection.offers[segment.sender] = own
-    local other = connection.offers[segment.peer] or {}
-    annotation.sack_permitted = agreed(own.sack_permitted, other.sack_permitted)
-    annotation.timestamps = agreed(own.timestamps, other.timestamps)
-    annotation.ecn = agreed(own.ecn, other.ecn)
+    -- G2: of several headers in a frame nothing tells whose the options are. Then there is no offer.
+    connection.offers[segment.sender] = offer and {
+        sack_permitted = offer.sack_permitted == true, timestamps = offer.timestamps == true,
+        ecn = floor(segment.flags / 64) % 8,
+    }
+    local client, server = connection.offers[connection.client], connection.offers[3 - connection.client]
+    if client and server then
+        annotation.sack_permitted = client.sack_permitted and server.sack_permitted
+        annotation.timestamps = client.timestamps and server.timestamps
+        annotation.ecn = ECN[client.ecn] and ECN[client.ecn][server.ecn] or "none"
+    end
 end
 
 --- Returns the summary of a connection at the moment.
@@ -1146,7 +1565,7 @@ local function summary_of(connection)
     local client, server = connection.client, 3 - connection.client
     return {
         establishment = establishment_of(connection), termination = termination_of(connection),
-        closed_by = closed_by_of(connection),
+        closed_by = closed_by_of(connection), reset_by = reset_by_of(connection),
         conn_state = conn_state_of(connection), history = history_of(connection),
         handshake_time = connection.handshake_time, teardown_time = connection.teardown_time, -- C8, C10
         anomalies = join_anomalies(connection.anomalies), -- C16
@@ -1163,23 +1582,29 @@ end
 -- ==== plugin/src/judge.lua
 modules["judge"] = function()
 
--- Which rules judge a segment: by its kind (G7), by whether the connection is over (X4), and whether it was captured
--- before (G8).
+-- Which rules judge a segment: by its kind (G7), by whether the connection is over (X4), whether it was captured before
+-- (G8), and whether it belongs to an older connection (X7).
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
-local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
-local opening, closing, aborting = require("opening"), require("closing"), require("aborting")
+local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
+local notes, opening = require("notes"), require("opening")
+local closing, aborting = require("closing"), require("aborting")
 
-local TIMESTAMP, RECENT, IS_OPENED = vocabulary.TIMESTAMP, vocabulary.RECENT, vocabulary.IS_OPENED
+local MODULUS, NEAR, MOMENT = vocabulary.MODULUS, vocabulary.NEAR, vocabulary.MOMENT
+local TIMESTAMP, RECENT, FIRST_WINDOW = vocabulary.TIMESTAMP, vocabulary.RECENT, vocabulary.FIRST_WINDOW
 local SYN_SENT, ESTABLISHED = vocabulary.SYN_SENT, vocabulary.ESTABLISHED
-local INVALID, SYN, SYN_ACK = vocabulary.INVALID, vocabulary.SYN, vocabulary.SYN_ACK
+local INVALID, PLAIN, SYN, SYN_ACK = vocabulary.INVALID, vocabulary.PLAIN, vocabulary.SYN, vocabulary.SYN_ACK
 local FIN, RST = vocabulary.FIN, vocabulary.RST
-local SENDER, FLAGS, SEQ, ACK = vocabulary.SENDER, vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
-local LENGTH, IDENTITY = vocabulary.LENGTH, vocabulary.IDENTITY
-local distance, is_over, end_name, add_anomaly = state.distance, state.is_over, state.end_name, notes.add_anomaly
+local TIME, SENDER, FLAGS, SEQ = vocabulary.TIME, vocabulary.SENDER, vocabulary.FLAGS, vocabulary.SEQ
+local ACK, LENGTH, IDENTITY = vocabulary.ACK, vocabulary.LENGTH, vocabulary.IDENTITY
+local distance, is_beyond, is_over, end_name = state.distance, state.is_beyond, state.is_over, state.end_name
+local is_acceptable, derive_states = state.is_acceptable, state.derive_states
+local is_new, is_wild = numbers.is_new, numbers.is_wild
+local add_anomaly, explain = notes.add_anomaly, notes.explain
 local judge_syn, judge_syn_ack, judge_opening = opening.judge_syn, opening.judge_syn_ack, opening.judge_opening
-local judge_closing, judge_rst = closing.judge_closing, aborting.judge_rst
+local judge_syn_ack_of_new_attempt = opening.judge_syn_ack_of_new_attempt
+local judge_closing, judge_rst, judge_life = closing.judge_closing, aborting.judge_rst, aborting.judge_life
 
 --- Settles who is the client at the first SYN or SYN-ACK (E1).
 local function settle_client(connection, segment)
@@ -1189,29 +1614,116 @@ local function settle_client(connection, segment)
     end
 end
 
---- Returns whether a segment is a FIN that repeats that of its sender, while the attempt was not reset (X4).
-local function repeats_fin(connection, segment)
-    local fin_seq = connection[segment.sender].fin_seq
-    return segment.kind == FIN and fin_seq ~= nil and not connection.attempt.reset_by
-        and distance(segment.seq + segment.length, fin_seq) == 0
+--- Returns whether a number lies near another, before or after it (X7).
+local function is_near(a, b)
+    local ahead = distance(a, b)
+    return ahead < NEAR or ahead > MODULUS - NEAR
 end
 
---- Judges a segment that is neither invalid nor RST nor SYN.
-local function judge_other(connection, segment)
-    if connection.fresh and segment.kind ~= SYN_ACK then -- H1
-        connection[1].state, connection[2].state = ESTABLISHED, ESTABLISHED
+--- Judges whether a segment has the numbers of the former connection between the ends (X7). connection.former_1 and
+-- former_2 are what its ends had sent when this one began; nil once this one is opened.
+-- @return true if it has: nothing further of it counts
+local function judge_old_connection(connection, segment)
+    local own, other = connection.former_1, connection.former_2
+    if segment.sender == 2 then
+        own, other = other, own
+    end
+    local peer, has_ack = connection[segment.peer], segment.flags % 32 >= 16
+    if not is_near(segment.seq, own)
+        or has_ack and (not is_near(segment.ack, other) or is_acceptable(peer, segment.ack, FIRST_WINDOW)) then
+        return false
+    end
+    local syn_and_fin = segment.flags % 2 + (segment.flags % 4 >= 2 and 1 or 0)
+    local stop = (segment.seq + segment.length + syn_and_fin) % MODULUS
+    if is_beyond(stop, own) then
+        connection[segment.sender == 1 and "former_1" or "former_2"] = stop
+    end
+    segment.judged = false
+    connection.is_mixed = true
+    add_anomaly(segment, "old-connection")
+    explain(segment, "has the numbers of an older connection between these ends")
+    return true
+end
+
+--- Returns whether a plain or FIN segment is expected on a connection that is over (X4): it repeats its sender's FIN,
+-- or neither sends nor acknowledges anything new.
+local function is_expected(connection, segment)
+    local sender = connection[segment.sender]
+    local fin_seq = (segment.seq + segment.length) % MODULUS
+    if segment.kind == FIN and sender.fin_seq == fin_seq and not connection.attempt.reset_by then
+        return true
+    end
+    local stop = (fin_seq + (segment.kind == FIN and 1 or 0)) % MODULUS
+    return sender.acknowledged ~= nil and not is_beyond(segment.ack, sender.acknowledged)
+        and not is_new(sender, segment.seq, stop)
+end
+
+--- Returns whether a SYN-ACK on a connection that is over begins another attempt (X4).
+local function is_new_syn_ack(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    return connection.attempt.opened and segment.seq ~= sender.isn
+        and not is_acceptable(peer, segment.ack, peer.syn_length)
+end
+
+--- Notes that a segment comes after the end of its connection (X4).
+local function note_after_close(segment)
+    segment.judged = false
+    add_anomaly(segment, "segment-after-close")
+end
+
+--- Judges a SYN-ACK.
+local function judge_any_syn_ack(connection, segment)
+    local sender = connection[segment.sender]
+    if segment.flags % 2 >= 1 then -- G7: with FIN, which is ignored
+        add_anomaly(segment, "invalid-flags")
+    end
+    if is_over(connection) and sender.was_reset and segment.seq == sender.isn
+        and not judge_life(connection, segment) then -- R6
+        return
+    end
+    if not is_over(connection) then
+        judge_syn_ack(connection, segment)
+    elseif is_new_syn_ack(connection, segment) then
+        judge_syn_ack_of_new_attempt(connection, segment)
+    else
+        note_after_close(segment)
+    end
+end
+
+--- Judges a plain or FIN segment.
+local function judge_plain_or_fin(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if connection.fresh then -- H1
+        sender.phase, peer.phase = ESTABLISHED, ESTABLISHED
         judge_closing(connection, segment)
-    elseif is_over(connection) then -- X4
-        if repeats_fin(connection, segment) then
+        return
+    end
+    if (sender.gone or sender.was_reset) and not judge_life(connection, segment) then -- R6
+        return
+    end
+    if is_over(connection) then -- X4
+        if is_expected(connection, segment) then
             judge_closing(connection, segment)
         else
-            segment.judged = false
-            add_anomaly(segment, "segment-after-close")
+            note_after_close(segment)
         end
-    elseif segment.kind == SYN_ACK then
-        judge_syn_ack(connection, segment)
+    elseif is_wild(sender, segment.seq) then -- F5
+        peer.challenged = true
+        add_anomaly(segment, "seq-mismatch")
+        explain(segment, "has sequence number %.0f, which no window holds: the %s has sent up to %.0f", segment.seq,
+            end_name(connection, segment.sender), sender.next_sent)
     elseif not judge_opening(connection, segment) then
         judge_closing(connection, segment)
+    end
+end
+
+--- Judges the answer of an end that got a segment which it must not accept (R7).
+-- @param sender the end
+local function judge_challenged(sender, segment)
+    sender.challenged = false
+    if segment.kind == PLAIN and segment.length == 0 and not segment.role then
+        add_anomaly(segment, "challenge-ack")
+        explain(segment, "answers a segment that the %s must not accept", segment.sender_name)
     end
 end
 
@@ -1219,46 +1731,57 @@ end
 -- @param connection the record of its connection, which changes
 -- @param segment the notes on it (notes.lua), which are added to
 local function judge(connection, segment)
+    local kind = segment.kind
     if connection.closed_by_error then -- N3: a segment of any kind
-        connection.closed_by_error = nil
-        connection[connection.client].state = SYN_SENT
+        connection.closed_by_error = false
+        connection[connection.client].phase = SYN_SENT
+        derive_states(connection)
     end
-    if segment.kind == INVALID then -- G7
+    if kind == INVALID then -- G7
         segment.judged = false
         add_anomaly(segment, "invalid-flags")
         return
     end
     settle_client(connection, segment)
-    segment.peer_name = end_name(connection, segment.peer)
-    if segment.kind == RST then
+    segment.sender_name, segment.peer_name = end_name(connection, segment.sender), end_name(connection, segment.peer)
+    if connection.former_1 and kind ~= SYN and kind ~= SYN_ACK and judge_old_connection(connection, segment) then
+        return
+    end
+    local sender = connection[segment.sender]
+    local was_challenged = sender.challenged
+    if kind == RST then
         if segment.flags % 4 >= 1 then -- G7: with SYN or FIN
             add_anomaly(segment, "invalid-flags")
         end
         judge_rst(connection, segment)
-    elseif segment.kind == SYN then
+    elseif kind == SYN then
         judge_syn(connection, segment)
+    elseif kind == SYN_ACK then
+        judge_any_syn_ack(connection, segment)
     else
-        judge_other(connection, segment)
+        judge_plain_or_fin(connection, segment)
+    end
+    if was_challenged and segment.judged then -- R7
+        judge_challenged(connection[segment.sender], segment)
     end
     if segment.length > 0 and (segment.role == SYN or segment.role == SYN_ACK) then -- A1
         add_anomaly(segment, "syn-with-data")
     end
     connection.fresh = false
-    if IS_OPENED[connection[1].state] and IS_OPENED[connection[2].state] then -- X3
-        connection.attempt.opened = true
-    end
+    derive_states(connection)
 end
 
 -- ----------------------------------------------------------------------------------------------- G8. Captured twice
 
 --- Returns whether a segment was captured before (G8).
 -- @param entry what is kept of the segment
-local function is_duplicate(connection, entry, kind)
+-- @param segment the notes on it, for its kind and the reckoning of times
+local function is_duplicate(connection, entry, segment)
     local recent, identity = connection.recent[entry[SENDER]], entry[IDENTITY]
     if not (recent and identity) then
         return false
     end
-    local tells = kind == SYN or kind == FIN
+    local tells = segment.kind == SYN or segment.kind == FIN
     if not connection.had_duplicate and (identity == 0 or (identity >= TIMESTAMP and not tells)) then
         return false
     end
@@ -1266,7 +1789,10 @@ local function is_duplicate(connection, entry, kind)
         local other = recent[index]
         if other[IDENTITY] == identity and other[FLAGS] == entry[FLAGS] and other[SEQ] == entry[SEQ]
             and other[ACK] == entry[ACK] and other[LENGTH] == entry[LENGTH] then
-            return true
+            local elapsed = segment.subtract(entry[TIME], other[TIME])
+            if elapsed ~= nil and segment.nanoseconds(elapsed) <= MOMENT then
+                return true
+            end
         end
     end
     return false
@@ -1298,11 +1824,12 @@ modules["annotations"] = function()
 
 -- What the tracker keeps of a capture, and the annotations made of it.
 --
--- The tracker keeps only the segments of a connection that changed or said something. At first they are logged as they
--- came, because most connections of a capture are never displayed. The first time that an annotation of a connection is
--- needed, the tracker judges its log again from the beginning (G6): Tracker:review. From then on it keeps each of these
--- segments with its annotation and with the situation after it. The annotation of any other segment follows from the
--- situation in which it was sent.
+-- The tracker keeps only the segments of a connection that said something, or changed more than numbers (F). At first
+-- they are logged as they came, because most connections of a capture are never displayed. Where segments between two
+-- of them have moved numbers, the log holds the numbers before the second (numbers_of). The first time that an
+-- annotation of a connection is needed, the tracker judges its log again from the beginning (G6): Tracker:review. From
+-- then on it keeps each of these segments with its annotation and with the situation after it. The annotation of any
+-- other segment follows from the situation in which it was sent.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
@@ -1312,22 +1839,44 @@ local closing, connection_row = require("closing"), require("connection_row")
 local floor, concat = math.floor, table.concat
 local ESTABLISHED, INVALID, PLAIN = vocabulary.ESTABLISHED, vocabulary.INVALID, vocabulary.PLAIN
 local SYN, SYN_ACK, IS_RETRANSMISSION = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.IS_RETRANSMISSION
-local is_over, is_after_fin, is_half_closed = state.is_over, closing.is_after_fin, closing.is_half_closed
-local join_anomalies, with_unit, note_offer = notes.join_anomalies, notes.with_unit, connection_row.note_offer
+local is_half_closed, is_simultaneous = closing.is_half_closed, state.is_simultaneous
+local with_unit, note_offer = notes.with_unit, connection_row.note_offer
+
+--- Returns the anomaly of a segment that changes nothing but numbers, or nil. It follows from the situation in which
+-- the segment is sent, or the segment is kept.
+-- @param kind, length what the segment is
+-- @param half_closed whether the peer has closed its direction (T6)
+-- @param is_mixed whether the segments of an older connection come on this one (X7)
+local function following_anomaly(kind, length, half_closed, is_mixed)
+    if kind == INVALID then
+        return "invalid-flags"
+    elseif kind ~= PLAIN then
+        return nil
+    elseif is_mixed then
+        return "old-connection"
+    end
+    return length > 0 and half_closed and "half-close-data" or nil
+end
+
+--- Returns the anomaly that a segment has on this connection if it changes nothing but numbers, or nil.
+-- @param sender index of the end that sends it
+local function expected_anomaly(connection, sender, kind, length)
+    return following_anomaly(kind, length, is_half_closed(connection[sender], connection[3 - sender]),
+        connection.is_mixed and connection.former_1)
+end
 
 --- Returns the situation of a connection: all that the annotation of a segment that changes nothing depends on. It is
 -- the same table as before if nothing in it has changed.
 local function situation_of(connection)
-    local one, two, old = connection[1], connection[2], connection.situation
-    local client, over = connection.client, is_over(connection)
+    local one, two, old, client = connection[1], connection[2], connection.situation, connection.client
     local half_closed_1, half_closed_2 = is_half_closed(one, two), is_half_closed(two, one)
-    if old and old[1] == one.state and old[2] == two.state and old.client == client and old.over == over
-        and old.fin_seq_1 == one.fin_seq and old.fin_seq_2 == two.fin_seq
+    local is_mixed = connection.is_mixed and connection.former_1 ~= nil
+    if old and old[1] == one.state and old[2] == two.state and old.client == client and old.is_mixed == is_mixed
         and old.half_closed_1 == half_closed_1 and old.half_closed_2 == half_closed_2 then
         return old
     end
     return {
-        one.state, two.state, client = client, over = over, fin_seq_1 = one.fin_seq, fin_seq_2 = two.fin_seq,
+        one.state, two.state, client = client, is_mixed = is_mixed,
         half_closed_1 = half_closed_1, half_closed_2 = half_closed_2, quiet = { {}, {} },
     }
 end
@@ -1345,23 +1894,10 @@ end
 --- Returns the annotation of a segment that changes nothing. A situation can give few of them, so they are shared.
 -- @param situation in which it was sent
 -- @param sender index of the end that sent it
--- @param kind, seq, length what it is
-local function quiet_annotation(situation, sender, kind, seq, length)
-    local anomaly
-    if kind == INVALID then
-        anomaly = "invalid-flags"
-    elseif situation.over then
-        anomaly = "segment-after-close"
-    elseif kind == PLAIN and length > 0 then -- T2
-        local fin_seq, half_closed = situation.fin_seq_1, situation.half_closed_1
-        if sender == 2 then
-            fin_seq, half_closed = situation.fin_seq_2, situation.half_closed_2
-        end
-        local after_fin = is_after_fin(fin_seq, seq, length)
-        if half_closed or after_fin then
-            anomaly = join_anomalies({ ["half-close-data"] = half_closed, ["data-after-fin"] = after_fin })
-        end
-    end
+-- @param kind, length what it is
+local function quiet_annotation(situation, sender, kind, length)
+    local half_closed = sender == 1 and situation.half_closed_1 or sender == 2 and situation.half_closed_2
+    local anomaly = following_anomaly(kind, length, half_closed, situation.is_mixed)
     local prepared = situation.quiet[sender]
     local annotation = prepared[anomaly or ""]
     if not annotation then
@@ -1380,7 +1916,7 @@ local function annotation_of(connection, segment, situation)
     local explanations = segment.explanations
     annotation.role, annotation.anomaly = segment.role, segment.anomaly
     annotation.handshake_step, annotation.teardown_step = segment.handshake_step, segment.teardown_step
-    annotation.is_simultaneous_close = segment.is_simultaneous_close
+    annotation.is_simultaneous_close = segment.teardown_step and is_simultaneous(connection) or nil
     for anomaly in pairs(segment.anomalies or {}) do -- A3
         if IS_RETRANSMISSION[anomaly] then
             annotation.retransmission = true
@@ -1395,46 +1931,66 @@ local function annotation_of(connection, segment, situation)
     return annotation
 end
 
---- Returns whether plain segments of an end can skip the rules, because they can neither change nor say anything.
--- @param index of the end
-local function is_steady(connection, index)
-    local sender, peer = connection[index], connection[3 - index]
-    return sender.state == ESTABLISHED and peer.state == ESTABLISHED and sender.progress == 3 and not peer.awaiting
-        and not sender.fin_seq and not peer.fin_seq and not connection.recent[index]
+--- Returns whether an end is quiet: nothing but its numbers moves.
+local function is_still(this_end)
+    return this_end.state == ESTABLISHED and this_end.phase == ESTABLISHED and not this_end.fin_seq
+        and not this_end.awaiting and not this_end.challenged and not this_end.gap and not this_end.early_ack
+        and this_end.next_sent ~= nil and this_end.in_order == this_end.next_sent
 end
 
--- Quiet are plain segments that can neither change nor say anything, nor add to the history (Z1). with_payload names
--- the ends whose segments with payload are quiet, without those whose segments without payload are: 1 or 2 is one end,
--- 3 are both, 0 is neither. There is one table for each combination.
-local QUIET = {}
-for with_payload = 0, 3 do
-    QUIET[with_payload] = {}
-    for without = 0, 3 do
-        QUIET[with_payload][without] = { with_payload = with_payload, without = without }
+--- Notes of which ends of a connection plain segments with and without payload are quiet: they can neither change
+-- anything but numbers, nor say anything, nor add to the history (Z1). Such segments are only followed (follow_quiet).
+local function note_quiet(connection)
+    local one, two = connection[1], connection[2]
+    if one.state ~= ESTABLISHED or two.state ~= ESTABLISHED then -- so it is with most segments that are judged
+        connection.is_quiet = false
+        return
+    end
+    local quiet = is_still(one) and is_still(two) and connection.attempt.opened and not connection.closed_by_error
+    connection.is_quiet = quiet
+    if quiet then
+        local letters = connection.history_letters
+        if one.spoke and not one.heard and one.acknowledged and not connection.recent[1] then
+            one.quiet_payload, one.quiet_ack = letters:find("D", 1, true) ~= nil, letters:find("A", 1, true) ~= nil
+        else
+            one.quiet_payload, one.quiet_ack = false, false
+        end
+        if two.spoke and not two.heard and two.acknowledged and not connection.recent[2] then
+            two.quiet_payload, two.quiet_ack = letters:find("d", 1, true) ~= nil, letters:find("a", 1, true) ~= nil
+        else
+            two.quiet_payload, two.quiet_ack = false, false
+        end
     end
 end
-local ALL_QUIET, NONE_QUIET = QUIET[3][3], QUIET[0][0]
 
---- Returns which plain segments of a connection are quiet now: a table of QUIET, or nil for none.
-local function quiet_of(connection)
-    local with_payload, without, letters = 0, 0, connection.history_letters
-    if is_steady(connection, 1) then
-        with_payload, without = letters:find("D", 1, true) and 1 or 0, letters:find("A", 1, true) and 1 or 0
-    end
-    if is_steady(connection, 2) then
-        with_payload = with_payload + (letters:find("d", 1, true) and 2 or 0)
-        without = without + (letters:find("a", 1, true) and 2 or 0)
-    end
-    local quiet = QUIET[with_payload][without]
-    return quiet ~= NONE_QUIET and quiet or nil
-end
-
---- Returns everything that a segment without a role and an anomaly of its own can change, unless it is the first of its
--- connection (X, G8, Z1).
+--- Returns everything that a plain or invalid segment without a role and an anomaly of its own can change, but for
+-- numbers, unless it is the first of its connection (X, G8, Z1).
 -- @param index of the end that sends it
 local function marks_of(connection, index)
     local sender, peer = connection[index], connection[3 - index]
-    return sender.state, peer.state, sender.progress, connection.recent[index], connection.history_letters
+    return sender.state, peer.state, sender.phase, peer.phase, sender.spoke, sender.heard, peer.heard, peer.awaiting,
+        sender.fin_seq, sender.challenged, sender.gone, sender.was_reset, connection.attempt.reset_by,
+        connection.recent[index], connection.history_letters
+end
+
+--- Returns the numbers of both ends (F) and of the former connection (X7), as the log keeps them between two segments.
+local function numbers_of(connection)
+    local one, two = connection[1], connection[2]
+    return {
+        one.next_sent, one.in_order, one.gap or false, one.acknowledged or false, one.early_ack or false,
+        two.next_sent, two.in_order, two.gap or false, two.acknowledged or false, two.early_ack or false,
+        connection.former_1 or false, connection.former_2 or false, is_numbers = true,
+    }
+end
+
+--- Puts numbers that numbers_of returned back into the record.
+local function restore_numbers(connection, kept)
+    local one, two = connection[1], connection[2]
+    one.next_sent, one.in_order, one.gap = kept[1], kept[2], kept[3] or nil
+    one.acknowledged, one.early_ack = kept[4] or nil, kept[5] or nil
+    two.next_sent, two.in_order, two.gap = kept[6], kept[7], kept[8] or nil
+    two.acknowledged, two.early_ack = kept[9] or nil, kept[10] or nil
+    connection.former_1, connection.former_2 = kept[11] or nil, kept[12] or nil
 end
 
 --- Returns the index of the last key that is not above a given one, by binary search; 0 if there is none.
@@ -1453,8 +2009,9 @@ local function last_up_to(keys, key)
 end
 
 return {
-    situation_of = situation_of, quiet_annotation = quiet_annotation, annotation_of = annotation_of,
-    quiet_of = quiet_of, marks_of = marks_of, last_up_to = last_up_to, ALL_QUIET = ALL_QUIET,
+    expected_anomaly = expected_anomaly, situation_of = situation_of, quiet_annotation = quiet_annotation,
+    annotation_of = annotation_of, note_quiet = note_quiet, marks_of = marks_of, numbers_of = numbers_of,
+    restore_numbers = restore_numbers, last_up_to = last_up_to,
 }
 
 end
@@ -1466,37 +2023,36 @@ modules["annotator"] = function()
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
-local vocabulary, state_rules, notes = require("vocabulary"), require("state"), require("notes")
+local vocabulary, state_rules, numbers = require("vocabulary"), require("state"), require("numbers")
+local notes = require("notes")
 local connection_row, judging, annotations = require("connection_row"), require("judge"), require("annotations")
 
 local format, tostring = string.format, tostring
 local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
 local CLOSED, LISTEN, SYN_SENT = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.SYN_SENT
-local SYN, SYN_ACK = vocabulary.SYN, vocabulary.SYN_ACK
+local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
 local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
-local new_end, new_attempt, is_idle = state_rules.new_end, state_rules.new_attempt, state_rules.is_idle
+local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
+local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
 local note_history, summary_of = connection_row.note_history, connection_row.summary_of
 local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
 local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
-local annotation_of, quiet_of = annotations.annotation_of, annotations.quiet_of
-local marks_of, last_up_to = annotations.marks_of, annotations.last_up_to
-
--- Anomalies that follow from the situation in which a segment without a role was sent. A segment that has only such an
--- anomaly needs no entry in the log.
-local IS_FOLLOWING = {
-    ["invalid-flags"] = true, ["segment-after-close"] = true, ["half-close-data"] = true, ["data-after-fin"] = true,
-    ["half-close-data+data-after-fin"] = true,
-}
+local annotation_of, note_quiet = annotations.annotation_of, annotations.note_quiet
+local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
+local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
+local last_up_to = annotations.last_up_to
 
 --- Annotates the segments of a capture. Interface:
 --
---   local tracker = new(subtract)
+--   local tracker = new(subtract, nanoseconds)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
 --                   flags, seq, ack, length, offer, identity)   -> annotation
 --   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
+--   tracker:follow(stream, source_port, destination_port, seq, ack, length)
+--                                                     -> true if a plain segment was quiet: it needs no more than this
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
 --   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
@@ -1506,24 +2062,27 @@ local IS_FOLLOWING = {
 -- Addresses are any values with an `==`, and with a tostring that is the same for equal ones. They may be nil where
 -- Tracker:needs_addresses returns false. Times are any values that subtract takes. The offer is nil if the options are
 -- not known, else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open
--- (a string or nil). The identity is that of G8, or nil.
+-- (a string or nil), tsval, tsecr (the numbers of the timestamp option, or nil). The identity is that of G8, or nil.
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
--- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's),
--- sack_permitted, timestamps and ecn; with a teardown_step also is_simultaneous_close (true), if it is known to be one
--- by then; after the first pass, answered_in. The annotation of a network error has stream and no sender.
+-- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's)
+-- and, once they are settled (C13), sack_permitted, timestamps and ecn (none, rfc3168 or accecn); with a teardown_step
+-- also is_simultaneous_close (true), if it is known to be one by then; after the first pass, answered_in. The
+-- annotation of a network error has stream and no sender.
 --
--- A summary is a read-only table of the values at the moment: establishment, termination, closed_by (or nil),
--- conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state, client,
--- client_port, server, server_port.
+-- A summary is a read-only table of the values at the moment: establishment, termination, closed_by, reset_by (or
+-- nil), conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state,
+-- client, client_port, server, server_port.
 local Tracker = {}
 Tracker.__index = Tracker
 
 --- Returns a new tracker.
 -- @tparam ?function subtract function (later, earlier) that subtracts times; without it they are plain numbers
+-- @tparam ?function nanoseconds function (duration) that returns a duration as a number of nanoseconds; without it it
+--   is one
 -- @treturn Tracker
-local function new(subtract)
+local function new(subtract, nanoseconds)
     local minus = subtract or function(later, earlier)
         return later - earlier
     end
@@ -1534,13 +2093,15 @@ local function new(subtract)
         end
         return nil
     end
+    nanoseconds = nanoseconds or function(duration)
+        return duration
+    end
     return setmetatable({
         subtract = elapsed,
         connections = {}, -- stream -> connection
-        quiet = {}, -- stream -> which of its plain segments, alone in their frame, the caller may skip (QUIET)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
-        current = { subtract = elapsed }, -- notes on the latest segment
+        current = { subtract = elapsed, nanoseconds = nanoseconds }, -- notes on the latest segment
     }, Tracker)
 end
 
@@ -1580,13 +2141,17 @@ local function new_connection(stream, frame, former, addresses, ports)
         log = {},
         client = client, client_settled = false,
         fresh = true, is_begun = false, closed_by_error = false,
+        is_quiet = false, -- note_quiet (annotations)
+        is_ahead = false, -- have numbers moved since the last entry of the log?
+        is_mixed = false, former_1 = nil, former_2 = nil, -- X7
         attempt = new_attempt(),
         recent = {}, had_duplicate = false, -- G8: recent by end, nil if there are none
         history_letters = "", -- Z1: as if the first end were the client
         anomalies = {}, handshake_time = nil, teardown_time = nil,
         new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
-        -- last_frame, last_ordinal; after Tracker:review, instead of the log: keys, annotations, situations, situation,
-        -- offers, answerable (annotations with a role by frame)
+        -- last_frame, last_ordinal; former_numbers (X7), what former_1 and former_2 are at first; after Tracker:review,
+        -- instead of the log: keys, annotations, situations, situation, offers, answerable (annotations with a role by
+        -- frame)
     }
 end
 
@@ -1644,6 +2209,22 @@ local function next_ordinal(connection, frame)
     return ordinal
 end
 
+--- Notes the numbers of the former connection between the ends, if that is not over (X7).
+local function note_former(connection)
+    local former = connection.former
+    local one, two = former[1], former[2]
+    if former.fresh or is_over(former) or not (one.next_sent and two.next_sent) then
+        return
+    end
+    local is_same_way = former.ports[1] == connection.ports[1] and former.addresses[1] == connection.addresses[1]
+    if is_same_way then
+        connection.former_numbers = { one.next_sent, two.next_sent }
+    else
+        connection.former_numbers = { two.next_sent, one.next_sent }
+    end
+    connection.former_1, connection.former_2 = connection.former_numbers[1], connection.former_numbers[2]
+end
+
 --- Judges the next segment of a connection.
 -- @tparam table connection
 -- @tparam table entry what is kept of the segment
@@ -1659,9 +2240,12 @@ function Tracker:judge(connection, entry, with_annotation)
     segment.judged, segment.explanations = true, with_annotation and {} or nil
     if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
+        if kind == SYN and not connection.is_reviewed then -- X7
+            note_former(connection)
+        end
     end
     connection.is_begun = true
-    if is_duplicate(connection, entry, kind) then -- G8
+    if is_duplicate(connection, entry, segment) then -- G8
         segment.judged, connection.had_duplicate = false, true
         add_anomaly(segment, "duplicate")
     else
@@ -1669,13 +2253,38 @@ function Tracker:judge(connection, entry, with_annotation)
         note_history(connection, segment)
         note_recent(connection, segment, entry)
     end
-    for anomaly in pairs(segment.anomalies or {}) do -- C16
-        connection.anomalies[anomaly] = true
+    if segment.anomalies then
+        for anomaly in pairs(segment.anomalies) do -- C16
+            connection.anomalies[anomaly] = true
+        end
     end
     connection.handshake_time = connection.handshake_time or segment.handshake_time -- C8
     connection.teardown_time = segment.teardown_time or connection.teardown_time -- C10
     segment.anomaly = join_anomalies(segment.anomalies)
-    segment.is_simultaneous_close = segment.teardown_step and connection.attempt.simultaneous_close
+    segment.is_simultaneous_close = segment.teardown_step and is_simultaneous(connection) or nil
+    return segment
+end
+
+--- Judges a plain or invalid segment without an annotation, and logs it if it says something, or changes more than
+-- numbers.
+local function log_quiet(tracker, connection, entry, kind)
+    local log, sender, before = connection.log, entry[SENDER], connection.is_ahead and numbers_of(connection)
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o = marks_of(connection, sender)
+    local segment = tracker:judge(connection, entry, false)
+    if #log > 0 and not segment.role and segment.anomaly == expected_anomaly(connection, sender, kind, entry[LENGTH])
+    then
+        local p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd = marks_of(connection, sender)
+        if a == p and b == q and c == r and d == s and e == t and f == u and g == v and h == w and i == x and j == y
+            and k == z and l == aa and m == bb and n == cc and o == dd then
+            connection.is_ahead = true
+            return segment
+        end
+    end
+    if before then
+        log[#log + 1] = before
+    end
+    log[#log + 1] = entry
+    connection.is_ahead = false
     return segment
 end
 
@@ -1684,18 +2293,16 @@ end
 -- @tparam table entry what is kept of the segment
 -- @treturn table the notes on the segment
 function Tracker:log(connection, entry)
-    local log, sender = connection.log, entry[SENDER]
-    local state, peer_state, progress, recent, letters = marks_of(connection, sender)
-    local segment = self:judge(connection, entry, false)
-    local is_kept = #log == 0 or segment.role or segment.anomaly and not IS_FOLLOWING[segment.anomaly]
-    if not is_kept then
-        local a, b, c, d, e = marks_of(connection, sender)
-        is_kept = a ~= state or b ~= peer_state or c ~= progress or d ~= recent or e ~= letters
+    local log, kind = connection.log, KINDS[entry[FLAGS] % 32]
+    if kind == PLAIN or kind == INVALID then
+        return log_quiet(self, connection, entry, kind)
     end
-    if is_kept then
-        log[#log + 1] = entry
+    if connection.is_ahead then
+        log[#log + 1] = numbers_of(connection)
+        connection.is_ahead = false
     end
-    return segment
+    log[#log + 1] = entry
+    return self:judge(connection, entry, false)
 end
 
 --- Notes in the annotation of a segment which frame answers it first (C17).
@@ -1718,7 +2325,7 @@ function Tracker:annotate(connection, entry)
     local situation = situation_of(connection)
     connection.situation = situation
     if situation == former and not segment.role then
-        local prepared = quiet_annotation(situation, segment.sender, segment.kind, segment.seq, segment.length)
+        local prepared = quiet_annotation(situation, segment.sender, segment.kind, segment.length)
         if prepared.anomaly == segment.anomaly then
             return prepared
         end
@@ -1738,11 +2345,16 @@ end
 --- Closes the client, because a network error answers its SYN (N2).
 local function close_by_error(connection, frame)
     local client = connection[connection.client]
-    client.state = CLOSED
+    client.phase = CLOSED
+    derive_states(connection)
     connection.closed_by_error = true
     connection.attempt.unreachable = true
     connection.anomalies["unreachable"] = true
     if connection.log then
+        if connection.is_ahead then
+            connection.log[#connection.log + 1] = numbers_of(connection)
+            connection.is_ahead = false
+        end
         connection.log[#connection.log + 1] = frame
     else
         note_answer(connection, client.syn_frame, frame)
@@ -1752,23 +2364,33 @@ end
 --- Judges a connection again from its log, to get its annotations.
 -- @tparam table connection
 function Tracker:review(connection)
-    local log, anomalies = connection.log, connection.anomalies
+    local log, anomalies, former = connection.log, connection.anomalies, connection.former_numbers
+    local ahead = connection.is_ahead and numbers_of(connection)
     local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
         connection.ports)
     for name, value in pairs(blank) do
         connection[name] = value
     end
-    connection.log = nil
+    connection.log, connection.is_reviewed = nil, #log > 0
+    if former then
+        connection.former_1, connection.former_2 = former[1], former[2]
+    end
     connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
     connection.answerable = {}
     for index = 1, #log do
         local entry = log[index]
-        if type(entry) == "table" then
-            self:annotate(connection, entry)
-        else -- the frame of a network error
+        if type(entry) ~= "table" then -- the frame of a network error
             close_by_error(connection, entry)
+        elseif entry.is_numbers then
+            restore_numbers(connection, entry)
+        else
+            self:annotate(connection, entry)
         end
     end
+    if ahead then
+        restore_numbers(connection, ahead)
+    end
+    note_quiet(connection)
     connection.anomalies = anomalies -- the log lacks segments whose anomaly follows from the situation
 end
 
@@ -1795,8 +2417,35 @@ function Tracker:take(stream, frame, time, source, source_port, destination, des
     local sender, ordinal = sender_of(connection, source, source_port), next_ordinal(connection, frame)
     local entry = { ordinal, frame, time, sender, flags, seq, ack, length, offer, identity }
     local annotation = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
-    self.quiet[stream] = quiet_of(connection)
+    note_quiet(connection)
     return annotation
+end
+
+--- Follows a plain segment, the only one of its frame, if it is quiet: then nothing else is to be done with it.
+-- @tparam number stream
+-- @tparam number source_port
+-- @tparam number destination_port
+-- @tparam number seq
+-- @tparam number ack
+-- @tparam number length of its payload
+-- @treturn boolean whether it was quiet
+function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
+    local connection = self.connections[stream]
+    if not (connection and connection.is_quiet) then
+        return false
+    end
+    local ports, sender, peer = connection.ports, connection[1], connection[2]
+    local one, two = ports[1], ports[2]
+    if source_port == two and destination_port == one and one ~= two then
+        sender, peer = peer, sender
+    elseif source_port ~= one or destination_port ~= two or one == two then
+        return false
+    end
+    if sender[length > 0 and "quiet_payload" or "quiet_ack"] and follow_quiet(sender, peer, seq, ack, length) then
+        connection.is_ahead = true
+        return true
+    end
+    return false
 end
 
 --- Annotates the next segment of the capture. Parameters as of Tracker:take.
@@ -1819,11 +2468,11 @@ end
 -- @tparam any source
 -- @tparam number source_port
 -- @tparam number flags
--- @tparam number seq
+-- @tparam number _ its sequence number, which does not matter
 -- @tparam number length of its payload
 -- @treturn ?table the annotation, or nil if the connection is not known
 -- @treturn ?table the record of the connection
-function Tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
+function Tracker:recall(stream, frame, ordinal, source, source_port, flags, _, length)
     local connection = self.connections[stream]
     -- When Wireshark dissects a segment again, it can put it into a later stream of the same ends.
     while connection and connection.first_frame > frame do
@@ -1841,7 +2490,7 @@ function Tracker:recall(stream, frame, ordinal, source, source_port, flags, seq,
         return connection.annotations[index], connection
     end
     local sender = sender_of(connection, source, source_port)
-    return quiet_annotation(connection.situations[index], sender, KINDS[flags % 32], seq, length), connection
+    return quiet_annotation(connection.situations[index], sender, KINDS[flags % 32], length), connection
 end
 
 --- Judges a network error (N1 to N3).
@@ -1866,7 +2515,8 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     local client, server = connection[connection.client], connection[3 - connection.client]
     local is_from_client = source_port == connection.ports[connection.client]
         and source == connection.addresses[connection.client]
-    if client.state ~= SYN_SENT or not is_idle(server) or not is_from_client then
+    local is_waiting = client.state == SYN_SENT and (server.state == LISTEN or server.state == CLOSED)
+    if not (is_waiting and is_from_client) then
         return nil
     end
     close_by_error(connection, frame)
@@ -1875,7 +2525,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
         client_state = client.state, server_state = server.state,
         anomaly = "unreachable",
         responds_to = client.syn_frame,
-        response_time = self.subtract(time, client.syn_frame_time),
+        response_time = not client.syn_again and self.subtract(time, client.syn_frame_time) or nil, -- H10
         explanation = with_unit(format("reports that the client's SYN with sequence number %.0f did not arrive",
             client.isn)),
     }
@@ -1975,21 +2625,23 @@ local FIELDS = {
         "Fast Open cookie that the server grants, or request" },
     { "stream", "uint32", "Stream", "The tcp.stream of the connection that a network error is about" },
     { "establishment", "string", "Establishment",
-        "How the latest attempt was opened: complete, partial, simultaneous, half-open, refused ..." .. SO_FAR },
+        "How the latest attempt was opened: complete, partial, simultaneous, half-open, refused, invalid-answer ..."
+        .. SO_FAR },
     { "termination", "string", "Termination",
         "How the latest attempt was closed: four-way, three-way, simultaneous, reset, half-closed ..." .. SO_FAR },
     { "closed_by", "string", "Closed by",
         "Who closed the latest attempt first: client, server or both" .. SO_FAR },
+    { "reset_by", "string", "Reset by",
+        "Whose reset ended the latest attempt: client or server" .. SO_FAR },
     { "conn_state", "string", "Connection state (Zeek)",
         "State of the latest attempt in the words of Zeek's conn.log: SF, S0, S1, REJ, RSTO, OTH ..." .. SO_FAR },
     { "history", "string", "History (Zeek)",
         "What both ends did, in the letters of Zeek's conn.log, such as ShADadFf: upper case for the client, "
         .. "lower case for the server" .. SO_FAR },
-    { "sack_permitted", "bool", "SACK permitted",
-        "All SYNs and SYN-ACKs captured so far offer selective acknowledgements" },
-    { "timestamps", "bool", "Timestamps", "All SYNs and SYN-ACKs captured so far offer timestamps" },
-    { "ecn", "bool", "ECN",
-        "All SYNs and SYN-ACKs captured so far offer Explicit Congestion Notification" },
+    { "sack_permitted", "bool", "SACK permitted", "SYN and SYN-ACK both offer selective acknowledgements" },
+    { "timestamps", "bool", "Timestamps", "SYN and SYN-ACK both offer timestamps" },
+    { "ecn", "string", "ECN",
+        "Explicit Congestion Notification that SYN and SYN-ACK have settled: none, rfc3168 or accecn" },
 }
 
 local fields, field_list = {}, {}
@@ -2040,6 +2692,13 @@ local SENTENCES = {
     ["syn-on-established"] = { SEQUENCE, WARN, "A SYN or SYN-ACK on a live connection." },
     ["duplicate"] = { SEQUENCE, NOTE,
         "The capture holds this segment twice, as behind a mirror port: it was not sent again." },
+    ["rst-ignored"] = { SEQUENCE, WARN, "The receiver of this reset must not accept it, and lives on." },
+    ["challenge-ack"] = { SEQUENCE, NOTE,
+        "The sender got a segment that it must not accept, and says what it expects." },
+    ["seq-mismatch"] = { SEQUENCE, WARN, "The sequence number lies where no window of this connection can be." },
+    ["ack-beyond-sent"] = { SEQUENCE, NOTE, "The FIN acknowledges what its receiver was not seen to send." },
+    ["old-connection"] = { SEQUENCE, NOTE,
+        "The segment has the numbers of an older connection between these ends." },
 }
 
 local by_anomaly, expert_list = {}, {}
@@ -2067,7 +2726,7 @@ modules["wireshark.reader"] = function()
 
 local TIMESTAMP = require("vocabulary").TIMESTAMP
 
-local floor, max, min = math.floor, math.max, math.min
+local floor, max, min, byte = math.floor, math.max, math.min, string.byte
 
 -- ------------------------------------------------------------------------------------------------------- Extractors
 
@@ -2076,7 +2735,7 @@ local floor, max, min = math.floor, math.max, math.min
 
 -- G1, G4
 local get_port, get_stream = Field.new("tcp.srcport"), Field.new("tcp.stream")
-local get_length, get_flags = Field.new("tcp.len"), Field.new("tcp.flags")
+local get_length = Field.new("tcp.len")
 -- G3, N1: the network layers, with the types of their network errors. "Fragmentation needed" is not one of them.
 local NETWORKS = {
     {
@@ -2094,8 +2753,6 @@ local NETWORKS = {
 local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
 local get_fast_open_request = Field.new("tcp.options.tfo.request")
 local get_fast_open_cookie = Field.new("tcp.options.tfo.cookie")
--- G8: the identity of a segment.
-local get_identification = Field.new("ip.id")
 -- H10: pinfo.abs_ts is a float and has no nanoseconds.
 local get_time = Field.new("frame.time_epoch")
 
@@ -2121,22 +2778,42 @@ local function number_in(bytes)
     return number
 end
 
---- Returns both ports, the sequence and the acknowledgement number of a TCP header. One read gets them all, because
--- every segment that is judged needs them.
--- @param info the occurrence of its source port
-local function read_numbers(info)
-    local a, b, c, d, e, f, g, h, i, j, k, l = info.source:raw(info.offset, 12):byte(1, 12)
-    return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
+-- Tvb.raw and Tvb.len. Looking a method up in an object of Wireshark costs a third of calling it.
+local raw, len
+
+--- Returns the bytes of a TCP header with its options, as far as they were captured. One read gets all that the rules
+-- need of them.
+-- @param info an occurrence of a field that stands at the beginning of the header: tcp.srcport, tcp.stream or tcp.len
+local function read_header(info)
+    local source, offset = info.source, info.offset
+    raw, len = raw or source.raw, len or source.len
+    return raw(source, offset, min(60, len(source) - offset))
 end
 
---- Returns the last option of a kind in a TCP header, as far as it was captured.
--- @param info the occurrence of the header's source port
--- @param wanted the kind
--- @return its content and its size, or nil if there is none
-local function read_option(info, wanted)
-    local source, offset = info.source, info.offset
-    local header = source:raw(offset, min(60, source:len() - offset))
-    local content, content_size
+--- Returns both ports, the sequence and the acknowledgement number of a TCP header, and its bytes with the data offset
+-- and the flags. They are read from the frame itself: where the header stands in other data (reassembled fragments of
+-- IP), they are not its bytes. So they say nothing unless both ports are those of the connection (Tracker:follow).
+-- @param tvb the bytes of the frame
+-- @param info the occurrence of tcp.stream of the header
+-- @return nothing if the frame is too short
+local function read_numbers(tvb, info)
+    local offset = info.offset
+    raw = raw or tvb.raw
+    local is_there, bytes = pcall(raw, tvb, offset, 14) -- to ask for the length first costs more
+    if not is_there then
+        return nil
+    end
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = byte(bytes, 1, 14)
+    return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l, m, n
+end
+
+--- Returns what the options of a TCP header say, as far as it was captured.
+-- @param header as read_header returns it
+-- @return has_sack: whether it holds the option SACK permitted
+-- @return has_timestamps: whether it holds the option timestamps
+-- @return tsval, tsecr: the numbers of the last of those, or nil
+local function read_options(header)
+    local has_sack, has_timestamps, tsval, tsecr = false, false, nil, nil
     local index, last = 21, floor(header:byte(13) / 16) * 4
     while index < last do
         local kind, size = header:byte(index, index + 1)
@@ -2147,42 +2824,58 @@ local function read_option(info, wanted)
         elseif not size or size < 2 or index + size - 1 > last or (kind == 5 and (size < 10 or size % 8 ~= 2)) then
             break -- Wireshark, too, stops at a damaged SACK
         end
-        if kind == wanted then
-            content, content_size = header:sub(index + 2, index + size - 1), size
+        if kind == 4 then
+            has_sack = true
+        elseif kind == 8 then
+            has_timestamps, tsval, tsecr = true, nil, nil
+            if size == 10 and index + 5 <= #header then
+                tsval = number_in(header:sub(index + 2, index + 5))
+                tsecr = index + 9 <= #header and number_in(header:sub(index + 6, index + 9)) or nil
+            end
         end
         index = index + size
     end
-    return content, content_size
+    return has_sack, has_timestamps, tsval, tsecr
 end
 
---- Returns what a SYN or SYN-ACK offers (C12, C13).
--- @param port the occurrence of its source port
-local function read_offer(port)
-    local offer = {
-        mss = value_of(get_mss()), window_scale = value_of(get_window_scale()),
-        sack_permitted = read_option(port, 4) ~= nil, timestamps = read_option(port, 8) ~= nil,
-    }
-    local cookie = get_fast_open_cookie()
-    if cookie then -- C12: RFC 7413 allows no more than 16 bytes
-        offer.fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
-    elseif get_fast_open_request() then
-        offer.fast_open = "request"
+--- Returns the identification of the last IPv4 header of a frame (G8), 0 if there is none. It stands eight bytes before
+-- the source address, which is asked for anyway: one field less costs every frame less.
+local function read_identification()
+    local sources = { NETWORKS[1].get_source() }
+    local info = sources[#sources]
+    if not info then
+        return 0
     end
-    return offer
+    local high, low = byte(raw(info.source, info.offset - 8, 2), 1, 2)
+    return high * 256 + low
 end
 
---- Returns the identity of the only segment of a frame (G8), or nil.
--- @param port the occurrence of its source port
-local function read_identity(port, flags)
-    local identification = last_value(get_identification()) or 0
-    if identification ~= 0 then
-        return identification
+--- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity of the only segment of a frame (G8), or nil.
+-- @param header as read_header returns it
+-- @param flags of the segment
+local function read_offer_and_identity(header, flags)
+    local identity, offer = read_identification(), nil
+    local is_syn = flags % 4 >= 2
+    if is_syn or identity == 0 then
+        local has_sack, has_timestamps, tsval, tsecr = read_options(header)
+        if identity == 0 then
+            identity = tsval and TIMESTAMP + tsval or flags % 8 >= 4 and 0 or nil -- 0 is that of an RST
+        end
+        if is_syn then
+            local fast_open
+            local cookie = get_fast_open_cookie()
+            if cookie then -- C12: RFC 7413 allows no more than 16 bytes
+                fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
+            elseif get_fast_open_request() then
+                fast_open = "request"
+            end
+            offer = {
+                mss = value_of(get_mss()), window_scale = value_of(get_window_scale()), sack_permitted = has_sack,
+                timestamps = has_timestamps, fast_open = fast_open, tsval = tsval, tsecr = tsecr,
+            }
+        end
     end
-    local timestamps, size = read_option(port, 8)
-    if size == 10 and #timestamps >= 4 then
-        return TIMESTAMP + number_in(timestamps:sub(1, 4))
-    end
-    return flags % 8 >= 4 and 0 or nil -- an RST
+    return offer, identity
 end
 
 --- Looks for a network error in the frame (N1).
@@ -2217,25 +2910,33 @@ local function addresses_of(count)
     return nil, nil
 end
 
+-- The segment of a frame with one header. There is one table for all of them, since each is done with before the next.
+local single = { ordinal = 0 }
+
 --- Returns the segment of a frame with one header.
 -- @param tracker which tells whether the addresses matter
--- @param port the occurrence of the header's source port
--- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and port, and source and
---   destination if they matter; or nil if the header is no segment (G1)
-local function read_segment(tracker, port, pinfo)
-    local stream, length, flags = get_stream(), get_length(), get_flags()
-    if not (stream and length and flags) then
+-- @param stream the occurrence of the header's tcp.stream, or nil
+-- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and header, and source
+--   and destination if they matter; it holds until the next one is read. Or nil if the header is no segment (G1)
+local function read_segment(tracker, stream, pinfo)
+    local length = stream and get_length()
+    if not length then
         return nil
     end
-    local source_port, destination_port, seq, ack = read_numbers(port)
-    local segment = {
-        stream = stream(), source_port = source_port, destination_port = destination_port, flags = flags(),
-        seq = seq, ack = ack, length = length(), ordinal = 0, port = port, source = nil, destination = nil,
-    }
-    if tracker:needs_addresses(segment.stream) then
-        segment.source, segment.destination = pinfo.src, pinfo.dst
+    local header = read_header(stream)
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = byte(header, 1, 14)
+    if not n or m < 80 then -- G1: a data offset of less than 20 bytes; Wireshark gives such a header no tcp.flags
+        return nil
     end
-    return segment
+    single.stream, single.source_port, single.destination_port = stream(), a * 256 + b, c * 256 + d
+    single.seq, single.ack = ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
+    single.flags, single.length, single.header = m % 16 * 256 + n, length(), header
+    if tracker:needs_addresses(single.stream) then
+        single.source, single.destination = pinfo.src, pinfo.dst
+    else
+        single.source, single.destination = nil, nil
+    end
+    return single
 end
 
 --- Returns a number of a header.
@@ -2246,12 +2947,26 @@ local function read_number(info, place, size)
     return number_in(info.source:raw(info.offset + place, size))
 end
 
+--- Returns the occurrences of tcp.stream whose header has a tcp.flags. Wireshark gives one to each header but those
+-- with a data offset of less than 20 bytes.
+-- @param streams the occurrences
+local function with_flags(streams)
+    local list = {}
+    for index = 1, #streams do
+        if read_number(streams[index], 12, 1) >= 80 then
+            list[#list + 1] = streams[index]
+        end
+    end
+    return list
+end
+
 --- Returns the segments of a frame with several headers (G1 to G3).
--- @return a list of tables as of read_segment, but without port
+-- @return a list of tables as of read_segment, but without header
 -- @return true if the list is empty because the fields do not tell which header is quoted (G2)
 local function read_segments(pinfo)
-    local ports, streams, lengths, flags = { get_port() }, { get_stream() }, { get_length() }, { get_flags() }
-    local count, most = min(#ports, #streams, #lengths, #flags), max(#ports, #streams, #lengths, #flags)
+    local ports, streams, lengths = { get_port() }, { get_stream() }, { get_length() }
+    local flags = with_flags(streams)
+    local count, most = min(#ports, #lengths, #flags), max(#ports, #streams, #lengths, #flags)
     if count == 0 or (count < most and network_error()) then
         return {}, count > 0
     end
@@ -2262,9 +2977,9 @@ local function read_segments(pinfo)
         -- A damaged header lacks some fields, so that occurrences at one index can belong to different headers: the
         -- sequence number is read from the header of tcp.len, the acknowledgement number from that of tcp.flags.
         segments[index] = {
-            stream = stream, length = length(), flags = flag(),
+            stream = stream, length = length(), flags = read_number(flag, 12, 2) % 4096,
             source_port = read_number(ports[index], 0, 2), destination_port = read_number(ports[index], 2, 2),
-            seq = read_number(length, 4, 4), ack = read_number(flag, -4, 4),
+            seq = read_number(length, 4, 4), ack = read_number(flag, 8, 4),
             source = sources and sources[index].value or pinfo.src,
             destination = destinations and destinations[index].value or pinfo.dst,
             ordinal = ordinals[stream] or 0,
@@ -2275,9 +2990,9 @@ local function read_segments(pinfo)
 end
 
 return {
-    get_port = get_port, get_stream = get_stream, get_length = get_length, get_flags = get_flags, get_time = get_time,
-    value_of = value_of, last_value = last_value, read_number = read_number, read_offer = read_offer,
-    read_identity = read_identity, network_error = network_error, read_segment = read_segment,
+    get_port = get_port, get_stream = get_stream, get_length = get_length, get_time = get_time,
+    value_of = value_of, last_value = last_value, read_number = read_number, read_numbers = read_numbers,
+    read_offer_and_identity = read_offer_and_identity, network_error = network_error, read_segment = read_segment,
     read_segments = read_segments,
 }
 
@@ -2318,18 +3033,27 @@ end
 local function connection_text(summary)
     local parts = { summary.establishment }
     parts[2] = summary.termination == "none" and "not closed" or summary.termination
-    parts[3] = summary.closed_by and "closed by " .. summary.closed_by
+    if summary.closed_by and summary.closed_by ~= summary.reset_by then
+        parts[#parts + 1] = "closed by " .. summary.closed_by
+    end
+    parts[#parts + 1] = summary.reset_by and "reset by " .. summary.reset_by
     return "Connection: " .. concat(parts, ", ")
 end
 
 --- Returns the note on a segment for the Info column; empty if there is none.
 local function info_note(annotation)
+    if not annotation.role then
+        return ""
+    end
     local anomaly, step = annotation.anomaly or "", annotation.teardown_step
     if annotation.role == RST then
         if anomaly:find("connection-refused", 1, true) then
             return "[Refused] "
         end
-        return anomaly:find("handshake-aborted", 1, true) and "[Handshake aborted] " or "[Reset] "
+        if anomaly:find("handshake-aborted", 1, true) then
+            return "[Handshake aborted] "
+        end
+        return anomaly:find("rst-ignored", 1, true) and "[Reset, ignored] " or "[Reset] "
     end
     local note = ""
     if annotation.handshake_step then
@@ -2344,7 +3068,7 @@ end
 
 --- Puts the notes of a frame before the rest of the Info column. Wireshark would cut them off at its end.
 local function show_notes(notes, pinfo)
-    if notes ~= "" and proto.prefs.info_notes then
+    if proto.prefs.info_notes then
         pinfo.cols.info:prepend(notes)
     end
 end
@@ -2356,7 +3080,7 @@ local function add(item, name, value)
     end
 end
 
---- Adds a field once for each part of a string that is joined with "+" (T6).
+--- Adds a field once for each part of a string that is joined with "+" (T9).
 local function add_each(item, name, joined)
     if joined then
         for part in joined:gmatch("[^+]+") do
@@ -2392,6 +3116,7 @@ local function show_connection(item, annotation, connection)
     add(subtree, "establishment", summary.establishment)
     add(subtree, "termination", summary.termination)
     add(subtree, "closed_by", summary.closed_by)
+    add(subtree, "reset_by", summary.reset_by)
     add(subtree, "conn_state", summary.conn_state)
     add(subtree, "history", summary.history)
     add(subtree, "sack_permitted", annotation.sack_permitted)
@@ -2401,8 +3126,10 @@ end
 
 --- Adds the expert information on each anomaly, and on a slow handshake.
 local function show_experts(item, annotation)
-    for anomaly in (annotation.anomaly or ""):gmatch("[^+]+") do
-        item:add_proto_expert_info(expert_of[anomaly])
+    if annotation.anomaly then
+        for anomaly in annotation.anomaly:gmatch("[^+]+") do
+            item:add_proto_expert_info(expert_of[anomaly])
+        end
     end
     local time = annotation.handshake_time
     if time then
@@ -2413,12 +3140,14 @@ local function show_experts(item, annotation)
     end
 end
 
-local own_dissector
+-- Our dissector and TreeItem.referenced: each frame needs them, and to look them up costs as much as to call them.
+local own_dissector, referenced
 
 --- Returns whether Wireshark needs our fields in this tree: it displays the tree, or a filter, column or tap uses them.
 local function is_referenced(tree)
     own_dissector = own_dissector or Dissector.get("tcp_handshake")
-    return tree:referenced(own_dissector)
+    referenced = referenced or tree.referenced
+    return referenced(tree, own_dissector)
 end
 
 --- Adds the tree of a segment or network error.
@@ -2458,16 +3187,15 @@ modules["wireshark.dissector"] = function()
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
-local vocabulary, annotator, annotations = require("vocabulary"), require("annotator"), require("annotations")
-local protocol, reader, items = require("wireshark.fields"), require("wireshark.reader"), require("wireshark.tree")
+local annotator, protocol = require("annotator"), require("wireshark.fields")
+local reader, items = require("wireshark.reader"), require("wireshark.tree")
 
-local KINDS, PLAIN, ALL_QUIET = vocabulary.KINDS, vocabulary.PLAIN, annotations.ALL_QUIET
 local proto = protocol.proto
-local get_port, get_stream, get_length = reader.get_port, reader.get_stream, reader.get_length
-local get_flags, get_time = reader.get_flags, reader.get_time
+local get_port, get_stream = reader.get_port, reader.get_stream
+local get_length, get_time = reader.get_length, reader.get_time
 local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
-local read_offer, read_identity, network_error = reader.read_offer, reader.read_identity, reader.network_error
-local read_segment, read_segments = reader.read_segment, reader.read_segments
+local read_numbers, read_offer_and_identity = reader.read_numbers, reader.read_offer_and_identity
+local network_error, read_segment, read_segments = reader.network_error, reader.read_segment, reader.read_segments
 local is_referenced, show, info_note, show_notes = items.is_referenced, items.show, items.info_note, items.show_notes
 
 local tracker
@@ -2478,9 +3206,14 @@ local last_frame
 -- next frame, too. By such a number and by stream: the ordinal of the first segment of the frame that kept the number.
 local first_ordinals
 
+--- Returns how many nanoseconds an NSTime is.
+local function nanoseconds(time)
+    return time.secs * 1000000000 + time.nsecs
+end
+
 --- Forgets the capture.
 local function reset()
-    tracker = annotator.new() -- without a function: NSTime values subtract as numbers do
+    tracker = annotator.new(nil, nanoseconds) -- without the first function: NSTime values subtract as numbers do
     last_frame, first_ordinals = 0, {}
 end
 
@@ -2488,15 +3221,15 @@ end
 -- @param segment as read_segment gives it
 -- @param number of the frame
 -- @param is_new true if the frame was not processed before
+-- @param needs_fields what is_referenced returned
 -- @return its annotation, or the notes on it, or nil
-local function process(segment, number, is_new, tree)
-    local stream, flags, needs_fields = segment.stream, segment.flags, is_referenced(tree)
+local function process(segment, number, is_new, tree, needs_fields)
+    local stream, flags = segment.stream, segment.flags
     local annotation, connection
     if is_new then
         local offer, identity
-        if segment.port then
-            offer = flags % 4 >= 2 and read_offer(segment.port) or nil -- SYN is set
-            identity = read_identity(segment.port, flags)
+        if segment.header then
+            offer, identity = read_offer_and_identity(segment.header, flags)
         end
         local take = needs_fields and tracker.segment or tracker.take
         annotation = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
@@ -2515,26 +3248,24 @@ local function process(segment, number, is_new, tree)
     return annotation
 end
 
---- Returns whether the only segment of a new frame is quiet. Most segments of most captures are: the tracker never gets
--- them.
-local function is_quiet(stream, pinfo)
-    local quiet = tracker.quiet[stream]
-    if not quiet then
+--- Returns whether the only segment of a new frame is quiet, as most segments of most captures are: then its numbers
+-- are followed, and nothing else is to be done.
+-- @param tvb the bytes of the frame
+-- @param info the occurrence of its tcp.stream
+local function is_quiet(tvb, info)
+    local stream = info()
+    local connection = tracker.connections[stream]
+    if not (connection and connection.is_quiet) then
         return false
     end
-    local flags, another = get_flags()
-    if not flags or another or KINDS[flags() % 32] ~= PLAIN then
+    local length, another = get_length()
+    if not length or another then
         return false
-    elseif quiet == ALL_QUIET then
-        return true
     end
-    local length = get_length()
-    local ends = length and (length() > 0 and quiet.with_payload or quiet.without) or 0
-    if ends == 1 or ends == 2 then
-        local port = get_port()
-        return port ~= nil and tracker:sender(stream, tracker:needs_addresses(stream) and pinfo.src, port()) == ends
-    end
-    return ends == 3
+    local source_port, destination_port, seq, ack, data_offset, flags = read_numbers(tvb, info)
+    -- G7: ACK, but neither FIN nor SYN nor RST. G1: a header shorter than 20 bytes is no segment.
+    return source_port and flags % 8 == 0 and flags % 32 >= 16 and data_offset >= 80
+        and tracker:follow(stream, source_port, destination_port, seq, ack, length())
 end
 
 --- Judges or recalls the network error of a frame without segments, if it holds one (N1), and shows it.
@@ -2569,12 +3300,12 @@ local function take_over(number)
 end
 
 --- Dissects a frame. Wireshark calls this after all other dissectors.
-function proto.dissector(_, pinfo, tree)
+function proto.dissector(tvb, pinfo, tree)
     local stream, another_stream = get_stream()
     if not stream and not get_port() then
         return
     end
-    local number = pinfo.number
+    local number, needs_fields = pinfo.number, is_referenced(tree)
     local is_new = number > last_frame
     if number == last_frame and not pinfo.visited then
         is_new = true
@@ -2582,25 +3313,33 @@ function proto.dissector(_, pinfo, tree)
     end
     if is_new then
         last_frame = number
-        if stream and not another_stream and is_quiet(stream(), pinfo) and not is_referenced(tree) then
+        if not needs_fields and stream and not another_stream and is_quiet(tvb, stream) then
             return
         end
     end
     -- Every header has a source port: one of them means one header, and the other fields need not be counted (G2).
-    local port, another_port = get_port()
-    local segments, is_unclear
+    local _, another_port = get_port()
+    local notes, is_segment, is_unclear = "", false, false
     if another_port then
+        local segments
         segments, is_unclear = read_segments(pinfo)
+        is_segment = #segments > 0
+        for index = 1, #segments do
+            local annotation = process(segments[index], number, is_new, tree, needs_fields)
+            notes = notes .. (annotation and info_note(annotation) or "")
+        end
     else
-        segments = { read_segment(tracker, port, pinfo) }
+        local segment = read_segment(tracker, stream, pinfo)
+        if segment then
+            is_segment = true
+            local annotation = process(segment, number, is_new, tree, needs_fields)
+            notes = annotation and info_note(annotation) or ""
+        end
     end
-    local notes = ""
-    for index = 1, #segments do
-        local annotation = process(segments[index], number, is_new, tree)
-        notes = notes .. (annotation and info_note(annotation) or "")
+    if notes ~= "" then
+        show_notes(notes, pinfo)
     end
-    show_notes(notes, pinfo)
-    if #segments == 0 and not is_unclear then -- N1
+    if not (is_segment or is_unclear) then -- N1
         dissect_error(number, is_new, pinfo, tree)
     end
 end
@@ -2632,7 +3371,7 @@ local max, min, format, concat, tostring = math.max, math.min, string.format, ta
 
 local HEADINGS = {
     "stream", "frame", "client", "server", "establishment", "handshake_ms", "termination", "closed_by",
-    "teardown_ms", "conn_state", "history", "anomalies",
+    "reset_by", "teardown_ms", "conn_state", "history", "anomalies",
 }
 local IS_NUMBER = { stream = true, frame = true, handshake_ms = true, teardown_ms = true }
 -- A window with more rows takes long to open.
@@ -2672,6 +3411,7 @@ local function connection_rows(max_rows)
             server = end_text(summary.server, summary.server_port),
             establishment = summary.establishment, handshake_ms = milliseconds(summary.handshake_time),
             termination = summary.termination, closed_by = summary.closed_by or "",
+            reset_by = summary.reset_by or "",
             teardown_ms = milliseconds(summary.teardown_time),
             conn_state = summary.conn_state, history = summary.history or "", anomalies = summary.anomalies or "",
         }
@@ -2724,7 +3464,8 @@ local function record_text(rows, count)
         add_line("stream %s, frame %s: %s → %s", row.stream, row.frame, row.client, row.server)
         add_line("    opening: %s%s", row.establishment,
             row.handshake_ms ~= "" and " in " .. row.handshake_ms .. " ms" or "")
-        add_line("    closing: %s%s%s", row.termination, row.closed_by ~= "" and " by " .. row.closed_by or "",
+        add_line("    closing: %s%s%s%s", row.termination, row.closed_by ~= "" and " by " .. row.closed_by or "",
+            row.reset_by ~= "" and row.reset_by ~= row.closed_by and ", reset by " .. row.reset_by or "",
             row.teardown_ms ~= "" and " in " .. row.teardown_ms .. " ms" or "")
         if row.anomalies ~= "" then
             add_line("    unusual: %s", (row.anomalies:gsub("%+", ", ")))
@@ -2759,7 +3500,7 @@ if gui_enabled() then
 
     register_menu("TCP Handshake: failed opens", function()
         set_filter("tcp_handshake.establishment in "
-            .. '{"refused", "unanswered", "unreachable", "half-open", "aborted"}')
+            .. '{"refused", "unanswered", "invalid-answer", "unreachable", "half-open", "aborted"}')
         apply_filter()
     end, MENU_TOOLS_UNSORTED)
 

@@ -100,7 +100,7 @@ def test_the_notebook_shows_a_capture_as_a_short_summary(curl: Capture) -> None:
 
 
 def test_the_outcomes_that_count_as_failed() -> None:
-    assert set(FAILED) == {"refused", "unreachable", "unanswered", "aborted", "half-open"}
+    assert set(FAILED) == {"refused", "unreachable", "unanswered", "invalid-answer", "aborted", "half-open"}
 
 
 @pytest.mark.tshark

@@ -30,6 +30,7 @@ CAPTURES = [
     "ecn-negotiated",
     "fin-retransmission",
     "syn-retransmission",
+    "rst-by-server",
 ]
 ENDS = {"client", "client_port", "server", "server_port"}  # the plugin says them by `sender` alone
 
@@ -47,7 +48,7 @@ def read(path: Path, fields: pa.Table) -> pybridge.Capture:
 
 def other(name: str, value: str) -> str:
     """Another value that the field could have."""
-    if name in ("sack_permitted", "timestamps", "ecn", "retransmission"):
+    if name in ("sack_permitted", "timestamps", "retransmission"):
         return "0" if value in ("1", "True") else "1"
     if name == "anomaly":
         return "fin-retransmission" if "fin" not in value else "syn-retransmission"

@@ -22,6 +22,7 @@ HEADER = "header"
 PARTS = (
     "vocabulary",
     "state",
+    "numbers",
     "notes",
     "opening",
     "closing",

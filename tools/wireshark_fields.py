@@ -56,7 +56,7 @@ QUOTED_SYN = "Wireshark counts from a SYN that is no segment: quoted by an ICMP 
 OTHER_SYN = "the other end sent a SYN, too: Wireshark counts from the latest of both"
 RESET = "Wireshark's third step is an RST"
 OTHER_END = "Wireshark's third step is the answering end's"
-MISMATCH = "Wireshark's third step acknowledges another number"
+MISMATCH = "Wireshark's third step has a number that the other end cannot accept"
 SAME_TIME = "SYN and third step have the same time: Wireshark ignores it, and takes a later segment for the third step"
 
 
@@ -281,7 +281,7 @@ def _other_step(syn: Header, ack: Header, step: Header | None) -> str | None:
         return RESET
     if ack.end != syn.end:
         return OTHER_END
-    return MISMATCH if ack.has("ack-mismatch") else None
+    return MISMATCH if ack.has("ack-mismatch") or ack.has("seq-mismatch") else None
 
 
 def third_step(headers: Iterable[Header]) -> tuple[Header, Header] | None:

@@ -1,107 +1,173 @@
--- R. Aborting: how an RST changes the record.
+-- R. Aborting: how an RST changes the record, and which segments show that an end lives on after one.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
-local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
+local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
+local notes = require("notes")
 
-local CLOSED, LISTEN, TIME_WAIT = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.TIME_WAIT
-local SYN_SENT, SYN_RECEIVED, RST = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED, vocabulary.RST
-local is_over, is_acceptable, is_opening = state.is_over, state.is_acceptable, state.is_opening
-local is_passive_opener = state.is_passive_opener
+local MODULUS, LARGEST_WINDOW, MOMENT = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW, vocabulary.MOMENT
+local CLOSED, LISTEN, ESTABLISHED, RST = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED, vocabulary.RST
+local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
+local distance, is_beyond, is_over, is_acceptable = state.distance, state.is_beyond, state.is_over, state.is_acceptable
+local is_idle, fin_counts, is_passive_opener = state.is_idle, state.fin_counts, state.is_passive_opener
+local derive_states = state.derive_states
+local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
 local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly, notes.answer, notes.explain
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
 
---- Notes that the sender has reset the attempt. Of several RSTs that end it the first counts (C6).
-local function note_reset(connection, segment)
-    local attempt = connection.attempt
-    attempt.reset_by = attempt.reset_by or segment.sender
-end
-
---- Notes that the attempt was aborted before it was opened (R3, R5).
+--- Notes that the attempt was aborted unless it was opened before (R2, R5).
 local function note_abort(connection, segment)
-    connection.attempt.aborted = true
-    add_anomaly(segment, "handshake-aborted")
-end
-
---- Delivers an RST to the peer before the attempt was opened (R3, R5): a passive opener listens again (X5).
-local function deliver_abort(peer)
-    if peer.state == SYN_RECEIVED and is_passive_opener(peer) then
-        peer.state = LISTEN
-    elseif peer.state ~= LISTEN then
-        peer.state = CLOSED
+    if not connection.attempt.opened then
+        connection.attempt.aborted = true
+        add_anomaly(segment, "handshake-aborted")
     end
 end
 
---- Judges an RST that rejects an acknowledgement number (R3).
+--- Judges an RST that rejects an acknowledgement number (R2).
 local function judge_rejection(connection, segment)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    deliver_abort(peer)
-    if sender.state == SYN_RECEIVED then
-        note_reset(connection, segment)
-        if not connection.attempt.opened then
-            note_abort(connection, segment)
-        end
+    local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
+    if sender.phase == SYN_SENT then
+        peer.phase = (peer.phase == LISTEN or is_passive_opener(peer)) and LISTEN or CLOSED
+    else
+        peer.was_reset = true
+        note_abort(connection, segment)
+        attempt.reset_by = attempt.reset_by or segment.sender
     end
     explain(segment, "rejects the acknowledgement number %.0f, which its sequence number repeats", segment.seq)
 end
 
---- Judges an RST that answers the peer's SYN (R4): it refuses the SYN, or the peer ignores it.
+--- Judges an RST that answers the peer's SYN (R3): it refuses the SYN, or the peer ignores it.
 local function judge_answer_to_syn(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
-    sender.state = CLOSED
+    sender.gone = true
     if segment.flags % 32 < 16 then -- the ACK flag is not set
+        connection.attempt.invalid_answer = true
+        add_anomaly(segment, "rst-ignored")
         explain(segment, "acknowledges nothing, so that the %s ignores it", segment.peer_name)
     elseif is_acceptable(peer, segment.ack, peer.syn_length) then
-        peer.state = CLOSED
+        peer.was_reset = true
         connection.attempt.refused = true
-        note_reset(connection, segment)
+        follow_ack(sender, peer, segment.ack, false)
         add_anomaly(segment, "connection-refused")
-        answer(segment, peer.syn_frame, peer.syn_frame_time)
+        answer(segment, peer.syn_frame, peer.syn_frame_time, peer.syn_again)
         explain(segment, "refuses the %s's SYN: %s", segment.peer_name, sum_of_syn(segment.ack, peer.isn))
     else
+        connection.attempt.invalid_answer = true
         mismatch(segment, peer)
     end
 end
 
---- Judges an RST that ends an attempt before it was opened (R5).
-local function judge_abort(connection, segment)
-    connection[segment.sender].state = CLOSED
-    deliver_abort(connection[segment.peer])
-    note_reset(connection, segment)
-    note_abort(connection, segment)
-    explain(segment, "aborts the handshake before both ends were established")
+--- Judges an RST of the end that has sent the SYN (R4): it gives up.
+local function judge_giving_up(connection, segment)
+    connection[segment.sender].gone = true
+    if segment.flags % 32 >= 16 and segment.ack ~= 0 then
+        connection.attempt.aborted = true
+        add_anomaly(segment, "handshake-aborted")
+        explain(segment, "aborts the handshake: it acknowledges a SYN-ACK of the %s that was not captured",
+            segment.peer_name)
+    else
+        explain(segment, "gives up the attempt")
+    end
 end
 
---- Judges an RST: by the first of R1 to R6 that fits. Each RST on an opened connection is taken for accepted (R7).
-local function judge_rst(connection, segment)
+--- Judges an RST by its number (R5).
+local function judge_by_number(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
-    add_role(segment, RST)
-    if connection.attempt.first_fin_by then
-        add_anomaly(segment, "rst-after-fin")
-    end
-    if connection.fresh then -- R1
-        sender.state, peer.state = CLOSED, CLOSED
-        note_reset(connection, segment)
-        explain(segment, "resets a connection of which nothing else was captured before")
-    elseif is_over(connection) then -- R2
-        add_anomaly(segment, "segment-after-close")
-        for index = 1, 2 do
-            if connection[index].state == TIME_WAIT then
-                connection[index].state = CLOSED
+    local expected, opened = sender.in_order, connection.attempt.opened
+    if peer.gone or peer.was_reset or peer.state == CLOSED or peer.state == LISTEN then
+        sender.gone = true
+        explain(segment, "resets a connection that the %s does not hold", segment.peer_name)
+    elseif not expected or segment.seq == expected then
+        sender.gone, peer.was_reset = true, true
+        note_abort(connection, segment)
+        explain(segment, opened and "resets the connection" or "aborts the handshake before both ends were established")
+    else
+        add_anomaly(segment, "rst-ignored")
+        if is_beyond(segment.seq, sender.next_sent) then
+            if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW then
+                peer.challenged = true
+            end
+        elseif not (sender.first_seq and is_beyond(sender.first_seq, segment.seq)) then
+            sender.gone = true
+            if is_beyond(segment.seq, expected) then
+                peer.challenged = true
             end
         end
-        explain(segment, "resets a connection that is over")
-    elseif is_opening(sender) and sender.rejected == segment.seq then -- R3
-        judge_rejection(connection, segment)
-    elseif peer.state == SYN_SENT then -- R4
-        judge_answer_to_syn(connection, segment)
-    elseif not connection.attempt.opened then -- R5
-        judge_abort(connection, segment)
-    else -- R6
-        sender.state, peer.state = CLOSED, CLOSED
-        note_reset(connection, segment)
-        explain(segment, "resets the connection")
+        explain(segment, "has sequence number %.0f where the %s expects %.0f, so that the %s ignores it", segment.seq,
+            segment.peer_name, expected, segment.peer_name)
     end
 end
 
-return { judge_rst = judge_rst }
+--- Judges an RST: by the first of R1 to R5 that fits.
+local function judge_rst(connection, segment)
+    local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
+    local was_over, has_closed = is_over(connection), fin_counts(sender, peer)
+    add_role(segment, RST)
+    attempt.rst_time = segment.time
+    if has_closed or fin_counts(peer, sender) then
+        add_anomaly(segment, "rst-after-fin")
+    end
+    if not has_closed then
+        attempt.rst_by = attempt.rst_by or segment.sender
+    end
+    if connection.fresh then -- R1
+        sender.phase, peer.phase = ESTABLISHED, ESTABLISHED
+        sender.gone, peer.was_reset = true, true
+        explain(segment, "resets a connection of which nothing else was captured before")
+    elseif (sender.phase == SYN_SENT or sender.phase == SYN_RECEIVED) and sender.rejected == segment.seq then
+        judge_rejection(connection, segment) -- R2
+    elseif peer.phase == SYN_SENT and not peer.gone and not peer.was_reset then -- R3
+        judge_answer_to_syn(connection, segment)
+    elseif sender.phase == SYN_SENT and is_idle(peer) then -- R4
+        judge_giving_up(connection, segment)
+    else -- R5
+        judge_by_number(connection, segment)
+    end
+    connection.fresh = false
+    derive_states(connection)
+    if not was_over and is_over(connection) then
+        attempt.reset_by = attempt.reset_by or segment.sender
+    end
+end
+
+--- Returns whether a segment repeats something long after the latest RST (R6).
+-- @param stop the number after those that it occupies
+-- @param new whether it is new (F1)
+local function repeats_late(connection, segment, stop, new)
+    if new or stop == segment.seq then
+        return false
+    end
+    local elapsed = segment.subtract(segment.time, connection.attempt.rst_time)
+    return elapsed ~= nil and segment.nanoseconds(elapsed) > MOMENT
+end
+
+--- Judges a segment of an end that has sent or accepted an RST (R6).
+-- @return true if the segment shows that the end lives, so that it is to be judged
+local function judge_life(connection, segment)
+    local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
+    local fin_or_syn = (segment.kind == vocabulary.FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
+    local stop = (segment.seq + segment.length + fin_or_syn) % MODULUS
+    local new = is_new(sender, segment.seq, stop)
+    local acknowledges = sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)
+    if sender.gone and (new or acknowledges or repeats_late(connection, segment, stop, new)) then
+        sender.gone = false
+        explain(segment, "shows that its sender did not send the reset")
+    elseif not sender.gone and repeats_late(connection, segment, stop, new) then
+        sender.was_reset = false
+        attempt.aborted = false
+        explain(segment, "shows that the reset did not arrive")
+    else
+        segment.judged = false
+        if new then
+            follow_sent(sender, peer, segment.seq, stop)
+        end
+        return false
+    end
+    derive_states(connection)
+    if not is_over(connection) then
+        attempt.reset_by = nil
+    end
+    return true
+end
+
+return { judge_rst = judge_rst, judge_life = judge_life }

@@ -1,10 +1,11 @@
 -- What the tracker keeps of a capture, and the annotations made of it.
 --
--- The tracker keeps only the segments of a connection that changed or said something. At first they are logged as they
--- came, because most connections of a capture are never displayed. The first time that an annotation of a connection is
--- needed, the tracker judges its log again from the beginning (G6): Tracker:review. From then on it keeps each of these
--- segments with its annotation and with the situation after it. The annotation of any other segment follows from the
--- situation in which it was sent.
+-- The tracker keeps only the segments of a connection that said something, or changed more than numbers (F). At first
+-- they are logged as they came, because most connections of a capture are never displayed. Where segments between two
+-- of them have moved numbers, the log holds the numbers before the second (numbers_of). The first time that an
+-- annotation of a connection is needed, the tracker judges its log again from the beginning (G6): Tracker:review. From
+-- then on it keeps each of these segments with its annotation and with the situation after it. The annotation of any
+-- other segment follows from the situation in which it was sent.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
@@ -14,22 +15,44 @@ local closing, connection_row = require("closing"), require("connection_row")
 local floor, concat = math.floor, table.concat
 local ESTABLISHED, INVALID, PLAIN = vocabulary.ESTABLISHED, vocabulary.INVALID, vocabulary.PLAIN
 local SYN, SYN_ACK, IS_RETRANSMISSION = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.IS_RETRANSMISSION
-local is_over, is_after_fin, is_half_closed = state.is_over, closing.is_after_fin, closing.is_half_closed
-local join_anomalies, with_unit, note_offer = notes.join_anomalies, notes.with_unit, connection_row.note_offer
+local is_half_closed, is_simultaneous = closing.is_half_closed, state.is_simultaneous
+local with_unit, note_offer = notes.with_unit, connection_row.note_offer
+
+--- Returns the anomaly of a segment that changes nothing but numbers, or nil. It follows from the situation in which
+-- the segment is sent, or the segment is kept.
+-- @param kind, length what the segment is
+-- @param half_closed whether the peer has closed its direction (T6)
+-- @param is_mixed whether the segments of an older connection come on this one (X7)
+local function following_anomaly(kind, length, half_closed, is_mixed)
+    if kind == INVALID then
+        return "invalid-flags"
+    elseif kind ~= PLAIN then
+        return nil
+    elseif is_mixed then
+        return "old-connection"
+    end
+    return length > 0 and half_closed and "half-close-data" or nil
+end
+
+--- Returns the anomaly that a segment has on this connection if it changes nothing but numbers, or nil.
+-- @param sender index of the end that sends it
+local function expected_anomaly(connection, sender, kind, length)
+    return following_anomaly(kind, length, is_half_closed(connection[sender], connection[3 - sender]),
+        connection.is_mixed and connection.former_1)
+end
 
 --- Returns the situation of a connection: all that the annotation of a segment that changes nothing depends on. It is
 -- the same table as before if nothing in it has changed.
 local function situation_of(connection)
-    local one, two, old = connection[1], connection[2], connection.situation
-    local client, over = connection.client, is_over(connection)
+    local one, two, old, client = connection[1], connection[2], connection.situation, connection.client
     local half_closed_1, half_closed_2 = is_half_closed(one, two), is_half_closed(two, one)
-    if old and old[1] == one.state and old[2] == two.state and old.client == client and old.over == over
-        and old.fin_seq_1 == one.fin_seq and old.fin_seq_2 == two.fin_seq
+    local is_mixed = connection.is_mixed and connection.former_1 ~= nil
+    if old and old[1] == one.state and old[2] == two.state and old.client == client and old.is_mixed == is_mixed
         and old.half_closed_1 == half_closed_1 and old.half_closed_2 == half_closed_2 then
         return old
     end
     return {
-        one.state, two.state, client = client, over = over, fin_seq_1 = one.fin_seq, fin_seq_2 = two.fin_seq,
+        one.state, two.state, client = client, is_mixed = is_mixed,
         half_closed_1 = half_closed_1, half_closed_2 = half_closed_2, quiet = { {}, {} },
     }
 end
@@ -47,23 +70,10 @@ end
 --- Returns the annotation of a segment that changes nothing. A situation can give few of them, so they are shared.
 -- @param situation in which it was sent
 -- @param sender index of the end that sent it
--- @param kind, seq, length what it is
-local function quiet_annotation(situation, sender, kind, seq, length)
-    local anomaly
-    if kind == INVALID then
-        anomaly = "invalid-flags"
-    elseif situation.over then
-        anomaly = "segment-after-close"
-    elseif kind == PLAIN and length > 0 then -- T2
-        local fin_seq, half_closed = situation.fin_seq_1, situation.half_closed_1
-        if sender == 2 then
-            fin_seq, half_closed = situation.fin_seq_2, situation.half_closed_2
-        end
-        local after_fin = is_after_fin(fin_seq, seq, length)
-        if half_closed or after_fin then
-            anomaly = join_anomalies({ ["half-close-data"] = half_closed, ["data-after-fin"] = after_fin })
-        end
-    end
+-- @param kind, length what it is
+local function quiet_annotation(situation, sender, kind, length)
+    local half_closed = sender == 1 and situation.half_closed_1 or sender == 2 and situation.half_closed_2
+    local anomaly = following_anomaly(kind, length, half_closed, situation.is_mixed)
     local prepared = situation.quiet[sender]
     local annotation = prepared[anomaly or ""]
     if not annotation then
@@ -82,7 +92,7 @@ local function annotation_of(connection, segment, situation)
     local explanations = segment.explanations
     annotation.role, annotation.anomaly = segment.role, segment.anomaly
     annotation.handshake_step, annotation.teardown_step = segment.handshake_step, segment.teardown_step
-    annotation.is_simultaneous_close = segment.is_simultaneous_close
+    annotation.is_simultaneous_close = segment.teardown_step and is_simultaneous(connection) or nil
     for anomaly in pairs(segment.anomalies or {}) do -- A3
         if IS_RETRANSMISSION[anomaly] then
             annotation.retransmission = true
@@ -97,46 +107,66 @@ local function annotation_of(connection, segment, situation)
     return annotation
 end
 
---- Returns whether plain segments of an end can skip the rules, because they can neither change nor say anything.
--- @param index of the end
-local function is_steady(connection, index)
-    local sender, peer = connection[index], connection[3 - index]
-    return sender.state == ESTABLISHED and peer.state == ESTABLISHED and sender.progress == 3 and not peer.awaiting
-        and not sender.fin_seq and not peer.fin_seq and not connection.recent[index]
+--- Returns whether an end is quiet: nothing but its numbers moves.
+local function is_still(this_end)
+    return this_end.state == ESTABLISHED and this_end.phase == ESTABLISHED and not this_end.fin_seq
+        and not this_end.awaiting and not this_end.challenged and not this_end.gap and not this_end.early_ack
+        and this_end.next_sent ~= nil and this_end.in_order == this_end.next_sent
 end
 
--- Quiet are plain segments that can neither change nor say anything, nor add to the history (Z1). with_payload names
--- the ends whose segments with payload are quiet, without those whose segments without payload are: 1 or 2 is one end,
--- 3 are both, 0 is neither. There is one table for each combination.
-local QUIET = {}
-for with_payload = 0, 3 do
-    QUIET[with_payload] = {}
-    for without = 0, 3 do
-        QUIET[with_payload][without] = { with_payload = with_payload, without = without }
+--- Notes of which ends of a connection plain segments with and without payload are quiet: they can neither change
+-- anything but numbers, nor say anything, nor add to the history (Z1). Such segments are only followed (follow_quiet).
+local function note_quiet(connection)
+    local one, two = connection[1], connection[2]
+    if one.state ~= ESTABLISHED or two.state ~= ESTABLISHED then -- so it is with most segments that are judged
+        connection.is_quiet = false
+        return
+    end
+    local quiet = is_still(one) and is_still(two) and connection.attempt.opened and not connection.closed_by_error
+    connection.is_quiet = quiet
+    if quiet then
+        local letters = connection.history_letters
+        if one.spoke and not one.heard and one.acknowledged and not connection.recent[1] then
+            one.quiet_payload, one.quiet_ack = letters:find("D", 1, true) ~= nil, letters:find("A", 1, true) ~= nil
+        else
+            one.quiet_payload, one.quiet_ack = false, false
+        end
+        if two.spoke and not two.heard and two.acknowledged and not connection.recent[2] then
+            two.quiet_payload, two.quiet_ack = letters:find("d", 1, true) ~= nil, letters:find("a", 1, true) ~= nil
+        else
+            two.quiet_payload, two.quiet_ack = false, false
+        end
     end
 end
-local ALL_QUIET, NONE_QUIET = QUIET[3][3], QUIET[0][0]
 
---- Returns which plain segments of a connection are quiet now: a table of QUIET, or nil for none.
-local function quiet_of(connection)
-    local with_payload, without, letters = 0, 0, connection.history_letters
-    if is_steady(connection, 1) then
-        with_payload, without = letters:find("D", 1, true) and 1 or 0, letters:find("A", 1, true) and 1 or 0
-    end
-    if is_steady(connection, 2) then
-        with_payload = with_payload + (letters:find("d", 1, true) and 2 or 0)
-        without = without + (letters:find("a", 1, true) and 2 or 0)
-    end
-    local quiet = QUIET[with_payload][without]
-    return quiet ~= NONE_QUIET and quiet or nil
-end
-
---- Returns everything that a segment without a role and an anomaly of its own can change, unless it is the first of its
--- connection (X, G8, Z1).
+--- Returns everything that a plain or invalid segment without a role and an anomaly of its own can change, but for
+-- numbers, unless it is the first of its connection (X, G8, Z1).
 -- @param index of the end that sends it
 local function marks_of(connection, index)
     local sender, peer = connection[index], connection[3 - index]
-    return sender.state, peer.state, sender.progress, connection.recent[index], connection.history_letters
+    return sender.state, peer.state, sender.phase, peer.phase, sender.spoke, sender.heard, peer.heard, peer.awaiting,
+        sender.fin_seq, sender.challenged, sender.gone, sender.was_reset, connection.attempt.reset_by,
+        connection.recent[index], connection.history_letters
+end
+
+--- Returns the numbers of both ends (F) and of the former connection (X7), as the log keeps them between two segments.
+local function numbers_of(connection)
+    local one, two = connection[1], connection[2]
+    return {
+        one.next_sent, one.in_order, one.gap or false, one.acknowledged or false, one.early_ack or false,
+        two.next_sent, two.in_order, two.gap or false, two.acknowledged or false, two.early_ack or false,
+        connection.former_1 or false, connection.former_2 or false, is_numbers = true,
+    }
+end
+
+--- Puts numbers that numbers_of returned back into the record.
+local function restore_numbers(connection, kept)
+    local one, two = connection[1], connection[2]
+    one.next_sent, one.in_order, one.gap = kept[1], kept[2], kept[3] or nil
+    one.acknowledged, one.early_ack = kept[4] or nil, kept[5] or nil
+    two.next_sent, two.in_order, two.gap = kept[6], kept[7], kept[8] or nil
+    two.acknowledged, two.early_ack = kept[9] or nil, kept[10] or nil
+    connection.former_1, connection.former_2 = kept[11] or nil, kept[12] or nil
 end
 
 --- Returns the index of the last key that is not above a given one, by binary search; 0 if there is none.
@@ -155,6 +185,7 @@ local function last_up_to(keys, key)
 end
 
 return {
-    situation_of = situation_of, quiet_annotation = quiet_annotation, annotation_of = annotation_of,
-    quiet_of = quiet_of, marks_of = marks_of, last_up_to = last_up_to, ALL_QUIET = ALL_QUIET,
+    expected_anomaly = expected_anomaly, situation_of = situation_of, quiet_annotation = quiet_annotation,
+    annotation_of = annotation_of, note_quiet = note_quiet, marks_of = marks_of, numbers_of = numbers_of,
+    restore_numbers = restore_numbers, last_up_to = last_up_to,
 }

@@ -2,37 +2,36 @@
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
-local vocabulary, state_rules, notes = require("vocabulary"), require("state"), require("notes")
+local vocabulary, state_rules, numbers = require("vocabulary"), require("state"), require("numbers")
+local notes = require("notes")
 local connection_row, judging, annotations = require("connection_row"), require("judge"), require("annotations")
 
 local format, tostring = string.format, tostring
 local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
 local CLOSED, LISTEN, SYN_SENT = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.SYN_SENT
-local SYN, SYN_ACK = vocabulary.SYN, vocabulary.SYN_ACK
+local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
 local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
-local new_end, new_attempt, is_idle = state_rules.new_end, state_rules.new_attempt, state_rules.is_idle
+local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
+local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
 local note_history, summary_of = connection_row.note_history, connection_row.summary_of
 local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
 local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
-local annotation_of, quiet_of = annotations.annotation_of, annotations.quiet_of
-local marks_of, last_up_to = annotations.marks_of, annotations.last_up_to
-
--- Anomalies that follow from the situation in which a segment without a role was sent. A segment that has only such an
--- anomaly needs no entry in the log.
-local IS_FOLLOWING = {
-    ["invalid-flags"] = true, ["segment-after-close"] = true, ["half-close-data"] = true, ["data-after-fin"] = true,
-    ["half-close-data+data-after-fin"] = true,
-}
+local annotation_of, note_quiet = annotations.annotation_of, annotations.note_quiet
+local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
+local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
+local last_up_to = annotations.last_up_to
 
 --- Annotates the segments of a capture. Interface:
 --
---   local tracker = new(subtract)
+--   local tracker = new(subtract, nanoseconds)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
 --                   flags, seq, ack, length, offer, identity)   -> annotation
 --   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
+--   tracker:follow(stream, source_port, destination_port, seq, ack, length)
+--                                                     -> true if a plain segment was quiet: it needs no more than this
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
 --   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
@@ -42,24 +41,27 @@ local IS_FOLLOWING = {
 -- Addresses are any values with an `==`, and with a tostring that is the same for equal ones. They may be nil where
 -- Tracker:needs_addresses returns false. Times are any values that subtract takes. The offer is nil if the options are
 -- not known, else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open
--- (a string or nil). The identity is that of G8, or nil.
+-- (a string or nil), tsval, tsecr (the numbers of the timestamp option, or nil). The identity is that of G8, or nil.
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
--- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's),
--- sack_permitted, timestamps and ecn; with a teardown_step also is_simultaneous_close (true), if it is known to be one
--- by then; after the first pass, answered_in. The annotation of a network error has stream and no sender.
+-- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's)
+-- and, once they are settled (C13), sack_permitted, timestamps and ecn (none, rfc3168 or accecn); with a teardown_step
+-- also is_simultaneous_close (true), if it is known to be one by then; after the first pass, answered_in. The
+-- annotation of a network error has stream and no sender.
 --
--- A summary is a read-only table of the values at the moment: establishment, termination, closed_by (or nil),
--- conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state, client,
--- client_port, server, server_port.
+-- A summary is a read-only table of the values at the moment: establishment, termination, closed_by, reset_by (or
+-- nil), conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state,
+-- client, client_port, server, server_port.
 local Tracker = {}
 Tracker.__index = Tracker
 
 --- Returns a new tracker.
 -- @tparam ?function subtract function (later, earlier) that subtracts times; without it they are plain numbers
+-- @tparam ?function nanoseconds function (duration) that returns a duration as a number of nanoseconds; without it it
+--   is one
 -- @treturn Tracker
-local function new(subtract)
+local function new(subtract, nanoseconds)
     local minus = subtract or function(later, earlier)
         return later - earlier
     end
@@ -70,13 +72,15 @@ local function new(subtract)
         end
         return nil
     end
+    nanoseconds = nanoseconds or function(duration)
+        return duration
+    end
     return setmetatable({
         subtract = elapsed,
         connections = {}, -- stream -> connection
-        quiet = {}, -- stream -> which of its plain segments, alone in their frame, the caller may skip (QUIET)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
-        current = { subtract = elapsed }, -- notes on the latest segment
+        current = { subtract = elapsed, nanoseconds = nanoseconds }, -- notes on the latest segment
     }, Tracker)
 end
 
@@ -116,13 +120,17 @@ local function new_connection(stream, frame, former, addresses, ports)
         log = {},
         client = client, client_settled = false,
         fresh = true, is_begun = false, closed_by_error = false,
+        is_quiet = false, -- note_quiet (annotations)
+        is_ahead = false, -- have numbers moved since the last entry of the log?
+        is_mixed = false, former_1 = nil, former_2 = nil, -- X7
         attempt = new_attempt(),
         recent = {}, had_duplicate = false, -- G8: recent by end, nil if there are none
         history_letters = "", -- Z1: as if the first end were the client
         anomalies = {}, handshake_time = nil, teardown_time = nil,
         new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
-        -- last_frame, last_ordinal; after Tracker:review, instead of the log: keys, annotations, situations, situation,
-        -- offers, answerable (annotations with a role by frame)
+        -- last_frame, last_ordinal; former_numbers (X7), what former_1 and former_2 are at first; after Tracker:review,
+        -- instead of the log: keys, annotations, situations, situation, offers, answerable (annotations with a role by
+        -- frame)
     }
 end
 
@@ -180,6 +188,22 @@ local function next_ordinal(connection, frame)
     return ordinal
 end
 
+--- Notes the numbers of the former connection between the ends, if that is not over (X7).
+local function note_former(connection)
+    local former = connection.former
+    local one, two = former[1], former[2]
+    if former.fresh or is_over(former) or not (one.next_sent and two.next_sent) then
+        return
+    end
+    local is_same_way = former.ports[1] == connection.ports[1] and former.addresses[1] == connection.addresses[1]
+    if is_same_way then
+        connection.former_numbers = { one.next_sent, two.next_sent }
+    else
+        connection.former_numbers = { two.next_sent, one.next_sent }
+    end
+    connection.former_1, connection.former_2 = connection.former_numbers[1], connection.former_numbers[2]
+end
+
 --- Judges the next segment of a connection.
 -- @tparam table connection
 -- @tparam table entry what is kept of the segment
@@ -195,9 +219,12 @@ function Tracker:judge(connection, entry, with_annotation)
     segment.judged, segment.explanations = true, with_annotation and {} or nil
     if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
+        if kind == SYN and not connection.is_reviewed then -- X7
+            note_former(connection)
+        end
     end
     connection.is_begun = true
-    if is_duplicate(connection, entry, kind) then -- G8
+    if is_duplicate(connection, entry, segment) then -- G8
         segment.judged, connection.had_duplicate = false, true
         add_anomaly(segment, "duplicate")
     else
@@ -205,13 +232,38 @@ function Tracker:judge(connection, entry, with_annotation)
         note_history(connection, segment)
         note_recent(connection, segment, entry)
     end
-    for anomaly in pairs(segment.anomalies or {}) do -- C16
-        connection.anomalies[anomaly] = true
+    if segment.anomalies then
+        for anomaly in pairs(segment.anomalies) do -- C16
+            connection.anomalies[anomaly] = true
+        end
     end
     connection.handshake_time = connection.handshake_time or segment.handshake_time -- C8
     connection.teardown_time = segment.teardown_time or connection.teardown_time -- C10
     segment.anomaly = join_anomalies(segment.anomalies)
-    segment.is_simultaneous_close = segment.teardown_step and connection.attempt.simultaneous_close
+    segment.is_simultaneous_close = segment.teardown_step and is_simultaneous(connection) or nil
+    return segment
+end
+
+--- Judges a plain or invalid segment without an annotation, and logs it if it says something, or changes more than
+-- numbers.
+local function log_quiet(tracker, connection, entry, kind)
+    local log, sender, before = connection.log, entry[SENDER], connection.is_ahead and numbers_of(connection)
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o = marks_of(connection, sender)
+    local segment = tracker:judge(connection, entry, false)
+    if #log > 0 and not segment.role and segment.anomaly == expected_anomaly(connection, sender, kind, entry[LENGTH])
+    then
+        local p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd = marks_of(connection, sender)
+        if a == p and b == q and c == r and d == s and e == t and f == u and g == v and h == w and i == x and j == y
+            and k == z and l == aa and m == bb and n == cc and o == dd then
+            connection.is_ahead = true
+            return segment
+        end
+    end
+    if before then
+        log[#log + 1] = before
+    end
+    log[#log + 1] = entry
+    connection.is_ahead = false
     return segment
 end
 
@@ -220,18 +272,16 @@ end
 -- @tparam table entry what is kept of the segment
 -- @treturn table the notes on the segment
 function Tracker:log(connection, entry)
-    local log, sender = connection.log, entry[SENDER]
-    local state, peer_state, progress, recent, letters = marks_of(connection, sender)
-    local segment = self:judge(connection, entry, false)
-    local is_kept = #log == 0 or segment.role or segment.anomaly and not IS_FOLLOWING[segment.anomaly]
-    if not is_kept then
-        local a, b, c, d, e = marks_of(connection, sender)
-        is_kept = a ~= state or b ~= peer_state or c ~= progress or d ~= recent or e ~= letters
+    local log, kind = connection.log, KINDS[entry[FLAGS] % 32]
+    if kind == PLAIN or kind == INVALID then
+        return log_quiet(self, connection, entry, kind)
     end
-    if is_kept then
-        log[#log + 1] = entry
+    if connection.is_ahead then
+        log[#log + 1] = numbers_of(connection)
+        connection.is_ahead = false
     end
-    return segment
+    log[#log + 1] = entry
+    return self:judge(connection, entry, false)
 end
 
 --- Notes in the annotation of a segment which frame answers it first (C17).
@@ -254,7 +304,7 @@ function Tracker:annotate(connection, entry)
     local situation = situation_of(connection)
     connection.situation = situation
     if situation == former and not segment.role then
-        local prepared = quiet_annotation(situation, segment.sender, segment.kind, segment.seq, segment.length)
+        local prepared = quiet_annotation(situation, segment.sender, segment.kind, segment.length)
         if prepared.anomaly == segment.anomaly then
             return prepared
         end
@@ -274,11 +324,16 @@ end
 --- Closes the client, because a network error answers its SYN (N2).
 local function close_by_error(connection, frame)
     local client = connection[connection.client]
-    client.state = CLOSED
+    client.phase = CLOSED
+    derive_states(connection)
     connection.closed_by_error = true
     connection.attempt.unreachable = true
     connection.anomalies["unreachable"] = true
     if connection.log then
+        if connection.is_ahead then
+            connection.log[#connection.log + 1] = numbers_of(connection)
+            connection.is_ahead = false
+        end
         connection.log[#connection.log + 1] = frame
     else
         note_answer(connection, client.syn_frame, frame)
@@ -288,23 +343,33 @@ end
 --- Judges a connection again from its log, to get its annotations.
 -- @tparam table connection
 function Tracker:review(connection)
-    local log, anomalies = connection.log, connection.anomalies
+    local log, anomalies, former = connection.log, connection.anomalies, connection.former_numbers
+    local ahead = connection.is_ahead and numbers_of(connection)
     local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
         connection.ports)
     for name, value in pairs(blank) do
         connection[name] = value
     end
-    connection.log = nil
+    connection.log, connection.is_reviewed = nil, #log > 0
+    if former then
+        connection.former_1, connection.former_2 = former[1], former[2]
+    end
     connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
     connection.answerable = {}
     for index = 1, #log do
         local entry = log[index]
-        if type(entry) == "table" then
-            self:annotate(connection, entry)
-        else -- the frame of a network error
+        if type(entry) ~= "table" then -- the frame of a network error
             close_by_error(connection, entry)
+        elseif entry.is_numbers then
+            restore_numbers(connection, entry)
+        else
+            self:annotate(connection, entry)
         end
     end
+    if ahead then
+        restore_numbers(connection, ahead)
+    end
+    note_quiet(connection)
     connection.anomalies = anomalies -- the log lacks segments whose anomaly follows from the situation
 end
 
@@ -331,8 +396,35 @@ function Tracker:take(stream, frame, time, source, source_port, destination, des
     local sender, ordinal = sender_of(connection, source, source_port), next_ordinal(connection, frame)
     local entry = { ordinal, frame, time, sender, flags, seq, ack, length, offer, identity }
     local annotation = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
-    self.quiet[stream] = quiet_of(connection)
+    note_quiet(connection)
     return annotation
+end
+
+--- Follows a plain segment, the only one of its frame, if it is quiet: then nothing else is to be done with it.
+-- @tparam number stream
+-- @tparam number source_port
+-- @tparam number destination_port
+-- @tparam number seq
+-- @tparam number ack
+-- @tparam number length of its payload
+-- @treturn boolean whether it was quiet
+function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
+    local connection = self.connections[stream]
+    if not (connection and connection.is_quiet) then
+        return false
+    end
+    local ports, sender, peer = connection.ports, connection[1], connection[2]
+    local one, two = ports[1], ports[2]
+    if source_port == two and destination_port == one and one ~= two then
+        sender, peer = peer, sender
+    elseif source_port ~= one or destination_port ~= two or one == two then
+        return false
+    end
+    if sender[length > 0 and "quiet_payload" or "quiet_ack"] and follow_quiet(sender, peer, seq, ack, length) then
+        connection.is_ahead = true
+        return true
+    end
+    return false
 end
 
 --- Annotates the next segment of the capture. Parameters as of Tracker:take.
@@ -355,11 +447,11 @@ end
 -- @tparam any source
 -- @tparam number source_port
 -- @tparam number flags
--- @tparam number seq
+-- @tparam number _ its sequence number, which does not matter
 -- @tparam number length of its payload
 -- @treturn ?table the annotation, or nil if the connection is not known
 -- @treturn ?table the record of the connection
-function Tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
+function Tracker:recall(stream, frame, ordinal, source, source_port, flags, _, length)
     local connection = self.connections[stream]
     -- When Wireshark dissects a segment again, it can put it into a later stream of the same ends.
     while connection and connection.first_frame > frame do
@@ -377,7 +469,7 @@ function Tracker:recall(stream, frame, ordinal, source, source_port, flags, seq,
         return connection.annotations[index], connection
     end
     local sender = sender_of(connection, source, source_port)
-    return quiet_annotation(connection.situations[index], sender, KINDS[flags % 32], seq, length), connection
+    return quiet_annotation(connection.situations[index], sender, KINDS[flags % 32], length), connection
 end
 
 --- Judges a network error (N1 to N3).
@@ -402,7 +494,8 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     local client, server = connection[connection.client], connection[3 - connection.client]
     local is_from_client = source_port == connection.ports[connection.client]
         and source == connection.addresses[connection.client]
-    if client.state ~= SYN_SENT or not is_idle(server) or not is_from_client then
+    local is_waiting = client.state == SYN_SENT and (server.state == LISTEN or server.state == CLOSED)
+    if not (is_waiting and is_from_client) then
         return nil
     end
     close_by_error(connection, frame)
@@ -411,7 +504,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
         client_state = client.state, server_state = server.state,
         anomaly = "unreachable",
         responds_to = client.syn_frame,
-        response_time = self.subtract(time, client.syn_frame_time),
+        response_time = not client.syn_again and self.subtract(time, client.syn_frame_time) or nil, -- H10
         explanation = with_unit(format("reports that the client's SYN with sequence number %.0f did not arrive",
             client.isn)),
     }

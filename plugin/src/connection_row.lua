@@ -6,8 +6,10 @@
 
 local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
 
+local floor = math.floor
 local SYN, PLAIN, KINDS = vocabulary.SYN, vocabulary.PLAIN, vocabulary.KINDS
-local end_name, join_anomalies = state.end_name, notes.join_anomalies
+local end_name, fin_counts, is_passive = state.end_name, state.fin_counts, state.is_passive
+local is_beyond, is_simultaneous, join_anomalies = state.is_beyond, state.is_simultaneous, notes.join_anomalies
 
 --- Returns how the latest attempt was opened: the first of C4 that fits.
 local function establishment_of(connection)
@@ -27,60 +29,84 @@ local function establishment_of(connection)
         return "refused"
     elseif attempt.unreachable then
         return "unreachable"
+    elseif attempt.syn_ack_matched then
+        return "half-open"
     end
-    return attempt.syn_ack_matched and "half-open" or "unanswered"
+    return attempt.invalid_answer and "invalid-answer" or "unanswered"
+end
+
+--- Returns whether the close is merged (T3): the FIN of the passive end was the first to acknowledge the other.
+local function is_merged(connection)
+    for index = 1, 2 do
+        local this_end, peer = connection[index], connection[3 - index]
+        if is_passive(this_end, peer) then
+            local before = this_end.fin_acked_before
+            return before == nil or is_beyond(peer.fin_seq + 1, before)
+        end
+    end
+    return false
 end
 
 --- Returns how the latest attempt was closed: the first of C5 that fits.
 local function termination_of(connection)
-    local attempt = connection.attempt
+    local one, two, attempt = connection[1], connection[2], connection.attempt
+    local of_one, of_two = fin_counts(one, two), fin_counts(two, one)
     if attempt.close_complete then
-        if attempt.simultaneous_close then
+        if is_simultaneous(connection) then
             return "simultaneous"
         end
-        return attempt.merged and "three-way" or "four-way"
+        return is_merged(connection) and "three-way" or "four-way"
     elseif attempt.reset_by then
         return "reset"
-    elseif connection[1].fin_seq and connection[2].fin_seq then
+    elseif of_one and of_two then
         return "unacknowledged"
-    elseif connection[1].fin_seq or connection[2].fin_seq then
-        return "half-closed"
     end
-    return "none"
+    return (of_one or of_two) and "half-closed" or "none"
 end
 
---- Returns who closed the latest attempt (C6), or nil.
+--- Returns who began to close the latest attempt: the first of C6 that fits, or nil.
 local function closed_by_of(connection)
-    local attempt = connection.attempt
-    if attempt.simultaneous_close then
+    if is_simultaneous(connection) then
         return "both"
     end
-    local by = attempt.first_fin_by or attempt.reset_by
+    for index = 1, 2 do
+        local this_end, peer = connection[index], connection[3 - index]
+        if fin_counts(this_end, peer) and not is_passive(this_end, peer) then
+            return end_name(connection, index)
+        end
+    end
+    local by = connection.attempt.reset_by
     return by and end_name(connection, by) or nil
+end
+
+--- Returns whose RST ended the latest attempt (C6), or nil.
+local function reset_by_of(connection)
+    local attempt = connection.attempt
+    return attempt.reset_by and not attempt.close_complete and end_name(connection, attempt.reset_by) or nil
 end
 
 --- Returns Zeek's connection state of the latest attempt: the first of Z2 that fits.
 local function conn_state_of(connection)
-    local attempt, client, server = connection.attempt, connection.client, 3 - connection.client
-    -- Was a SYN or SYN-ACK of this end seen? note_syn and note_syn_ack (opening) keep it by the index of the end.
-    local of_client, of_server = attempt[client], attempt[server]
-    local client_fin, server_fin = connection[client].fin_seq, connection[server].fin_seq
-    if attempt.close_complete then -- Z2.1
+    local attempt, client_index, server_index = connection.attempt, connection.client, 3 - connection.client
+    local client, server = connection[client_index], connection[server_index]
+    -- Was an opening of this end seen? remember_syn and note_syn_ack (opening) keep it by the index of the end.
+    local of_client = attempt[client_index] or server.syn_ack_seen and client.spoke
+    local of_server = attempt[server_index]
+    local client_fin, server_fin = fin_counts(client, server), fin_counts(server, client)
+    if client_fin and server_fin then
         return "SF"
-    elseif attempt.reset_by == server then -- Z2.2
+    elseif attempt.rst_by == server_index then
         if of_client then
             return of_server and "RSTR" or "REJ"
         end
         return of_server and "RSTRH" or "OTH"
-    elseif attempt.reset_by == client then -- Z2.3
+    elseif attempt.rst_by == client_index then
         return of_server and "RSTO" or of_client and "RSTOS0" or "OTH"
-    elseif client_fin and server_fin then -- Z2.4
-        return "SF"
-    elseif client_fin then -- Z2.5
+    elseif client_fin then
         return of_server and "S2" or of_client and "SH" or "OTH"
-    elseif server_fin then -- Z2.6
+    elseif server_fin then
         return of_client and "S3" or of_server and "SHR" or "OTH"
-    elseif of_client then -- Z2.7
+    elseif of_client then
         return of_server and "S1" or "S0"
     end
     return "OTH"
@@ -139,39 +165,32 @@ local function history_of(connection)
     return letters ~= "" and letters or nil
 end
 
---- Returns whether the sender of a SYN or SYN-ACK offers ECN (C13, RFC 3168).
-local function offers_ecn(kind, flags)
-    local ece, cwr = flags % 128 >= 64, flags % 256 >= 128
-    if kind == SYN then
-        return ece and cwr
-    end
-    return ece and not cwr
-end
+-- C13: what the flags AE, CWR and ECE of the server's segment settle, by those of the client's. ECE counts 1, CWR 2,
+-- AE 4, as the flags AE 256, CWR 128 and ECE 64 divided by 64 do.
+local ECN = {
+    [7] = { [1] = "rfc3168", [2] = "accecn", [3] = "accecn", [4] = "accecn", [6] = "accecn" }, -- AE, CWR and ECE
+    [3] = { [1] = "rfc3168" }, -- CWR and ECE
+}
 
---- Returns whether all ends whose offer is known make it (C13); nil if neither is known.
--- @param own, other what the sender and its peer offer: true, false or nil
-local function agreed(own, other)
-    if own == nil then
-        return other
-    elseif other == nil then
-        return own
-    end
-    return own and other
-end
-
---- Puts what the sender of a SYN or SYN-ACK offers into its annotation (C12, C13, C17).
+--- Puts what the sender of a SYN or SYN-ACK offers into its annotation, and what both ends have settled so far (C12,
+-- C13, C17).
 local function note_offer(connection, segment, annotation)
-    local own, offer = { ecn = offers_ecn(segment.kind, segment.flags) }, segment.offer
+    local offer = segment.offer
     if offer then
-        own.sack_permitted, own.timestamps = offer.sack_permitted == true, offer.timestamps == true
         annotation.mss, annotation.window_scale = offer.mss, offer.window_scale
         annotation.fast_open = offer.fast_open
     end
-    connection.offers[segment.sender] = own
-    local other = connection.offers[segment.peer] or {}
-    annotation.sack_permitted = agreed(own.sack_permitted, other.sack_permitted)
-    annotation.timestamps = agreed(own.timestamps, other.timestamps)
-    annotation.ecn = agreed(own.ecn, other.ecn)
+    -- G2: of several headers in a frame nothing tells whose the options are. Then there is no offer.
+    connection.offers[segment.sender] = offer and {
+        sack_permitted = offer.sack_permitted == true, timestamps = offer.timestamps == true,
+        ecn = floor(segment.flags / 64) % 8,
+    }
+    local client, server = connection.offers[connection.client], connection.offers[3 - connection.client]
+    if client and server then
+        annotation.sack_permitted = client.sack_permitted and server.sack_permitted
+        annotation.timestamps = client.timestamps and server.timestamps
+        annotation.ecn = ECN[client.ecn] and ECN[client.ecn][server.ecn] or "none"
+    end
 end
 
 --- Returns the summary of a connection at the moment.
@@ -179,7 +198,7 @@ local function summary_of(connection)
     local client, server = connection.client, 3 - connection.client
     return {
         establishment = establishment_of(connection), termination = termination_of(connection),
-        closed_by = closed_by_of(connection),
+        closed_by = closed_by_of(connection), reset_by = reset_by_of(connection),
         conn_state = conn_state_of(connection), history = history_of(connection),
         handshake_time = connection.handshake_time, teardown_time = connection.teardown_time, -- C8, C10
         anomalies = join_anomalies(connection.anomalies), -- C16

@@ -10,7 +10,8 @@
 -- Needs Wireshark 4.0 or later. Without Wireshark the file returns its state machine (see "Tracker").
 --
 -- How to read this file. Each part begins with a line "-- ==== plugin/src/NAME.lua":
---   vocabulary, state, notes        the words of the annotations; the record of a connection; notes on a segment
+--   vocabulary, state, numbers      the words of the annotations; the record of a connection; chapter F
+--   notes                           notes on a segment
 --   opening, closing, aborting      the rules of chapters H, T and R: how a segment changes the record
 --   connection_row, judge           the connection's row (C, Z); which rules judge a segment (G7, G8, X4)
 --   annotations, annotator          what is kept of a capture; the Tracker, which annotates segment by segment

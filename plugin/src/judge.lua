@@ -1,20 +1,26 @@
--- Which rules judge a segment: by its kind (G7), by whether the connection is over (X4), and whether it was captured
--- before (G8).
+-- Which rules judge a segment: by its kind (G7), by whether the connection is over (X4), whether it was captured before
+-- (G8), and whether it belongs to an older connection (X7).
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
-local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
-local opening, closing, aborting = require("opening"), require("closing"), require("aborting")
+local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
+local notes, opening = require("notes"), require("opening")
+local closing, aborting = require("closing"), require("aborting")
 
-local TIMESTAMP, RECENT, IS_OPENED = vocabulary.TIMESTAMP, vocabulary.RECENT, vocabulary.IS_OPENED
+local MODULUS, NEAR, MOMENT = vocabulary.MODULUS, vocabulary.NEAR, vocabulary.MOMENT
+local TIMESTAMP, RECENT, FIRST_WINDOW = vocabulary.TIMESTAMP, vocabulary.RECENT, vocabulary.FIRST_WINDOW
 local SYN_SENT, ESTABLISHED = vocabulary.SYN_SENT, vocabulary.ESTABLISHED
-local INVALID, SYN, SYN_ACK = vocabulary.INVALID, vocabulary.SYN, vocabulary.SYN_ACK
+local INVALID, PLAIN, SYN, SYN_ACK = vocabulary.INVALID, vocabulary.PLAIN, vocabulary.SYN, vocabulary.SYN_ACK
 local FIN, RST = vocabulary.FIN, vocabulary.RST
-local SENDER, FLAGS, SEQ, ACK = vocabulary.SENDER, vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
-local LENGTH, IDENTITY = vocabulary.LENGTH, vocabulary.IDENTITY
-local distance, is_over, end_name, add_anomaly = state.distance, state.is_over, state.end_name, notes.add_anomaly
+local TIME, SENDER, FLAGS, SEQ = vocabulary.TIME, vocabulary.SENDER, vocabulary.FLAGS, vocabulary.SEQ
+local ACK, LENGTH, IDENTITY = vocabulary.ACK, vocabulary.LENGTH, vocabulary.IDENTITY
+local distance, is_beyond, is_over, end_name = state.distance, state.is_beyond, state.is_over, state.end_name
+local is_acceptable, derive_states = state.is_acceptable, state.derive_states
+local is_new, is_wild = numbers.is_new, numbers.is_wild
+local add_anomaly, explain = notes.add_anomaly, notes.explain
 local judge_syn, judge_syn_ack, judge_opening = opening.judge_syn, opening.judge_syn_ack, opening.judge_opening
-local judge_closing, judge_rst = closing.judge_closing, aborting.judge_rst
+local judge_syn_ack_of_new_attempt = opening.judge_syn_ack_of_new_attempt
+local judge_closing, judge_rst, judge_life = closing.judge_closing, aborting.judge_rst, aborting.judge_life
 
 --- Settles who is the client at the first SYN or SYN-ACK (E1).
 local function settle_client(connection, segment)
@@ -24,29 +30,116 @@ local function settle_client(connection, segment)
     end
 end
 
---- Returns whether a segment is a FIN that repeats that of its sender, while the attempt was not reset (X4).
-local function repeats_fin(connection, segment)
-    local fin_seq = connection[segment.sender].fin_seq
-    return segment.kind == FIN and fin_seq ~= nil and not connection.attempt.reset_by
-        and distance(segment.seq + segment.length, fin_seq) == 0
+--- Returns whether a number lies near another, before or after it (X7).
+local function is_near(a, b)
+    local ahead = distance(a, b)
+    return ahead < NEAR or ahead > MODULUS - NEAR
 end
 
---- Judges a segment that is neither invalid nor RST nor SYN.
-local function judge_other(connection, segment)
-    if connection.fresh and segment.kind ~= SYN_ACK then -- H1
-        connection[1].state, connection[2].state = ESTABLISHED, ESTABLISHED
+--- Judges whether a segment has the numbers of the former connection between the ends (X7). connection.former_1 and
+-- former_2 are what its ends had sent when this one began; nil once this one is opened.
+-- @return true if it has: nothing further of it counts
+local function judge_old_connection(connection, segment)
+    local own, other = connection.former_1, connection.former_2
+    if segment.sender == 2 then
+        own, other = other, own
+    end
+    local peer, has_ack = connection[segment.peer], segment.flags % 32 >= 16
+    if not is_near(segment.seq, own)
+        or has_ack and (not is_near(segment.ack, other) or is_acceptable(peer, segment.ack, FIRST_WINDOW)) then
+        return false
+    end
+    local syn_and_fin = segment.flags % 2 + (segment.flags % 4 >= 2 and 1 or 0)
+    local stop = (segment.seq + segment.length + syn_and_fin) % MODULUS
+    if is_beyond(stop, own) then
+        connection[segment.sender == 1 and "former_1" or "former_2"] = stop
+    end
+    segment.judged = false
+    connection.is_mixed = true
+    add_anomaly(segment, "old-connection")
+    explain(segment, "has the numbers of an older connection between these ends")
+    return true
+end
+
+--- Returns whether a plain or FIN segment is expected on a connection that is over (X4): it repeats its sender's FIN,
+-- or neither sends nor acknowledges anything new.
+local function is_expected(connection, segment)
+    local sender = connection[segment.sender]
+    local fin_seq = (segment.seq + segment.length) % MODULUS
+    if segment.kind == FIN and sender.fin_seq == fin_seq and not connection.attempt.reset_by then
+        return true
+    end
+    local stop = (fin_seq + (segment.kind == FIN and 1 or 0)) % MODULUS
+    return sender.acknowledged ~= nil and not is_beyond(segment.ack, sender.acknowledged)
+        and not is_new(sender, segment.seq, stop)
+end
+
+--- Returns whether a SYN-ACK on a connection that is over begins another attempt (X4).
+local function is_new_syn_ack(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    return connection.attempt.opened and segment.seq ~= sender.isn
+        and not is_acceptable(peer, segment.ack, peer.syn_length)
+end
+
+--- Notes that a segment comes after the end of its connection (X4).
+local function note_after_close(segment)
+    segment.judged = false
+    add_anomaly(segment, "segment-after-close")
+end
+
+--- Judges a SYN-ACK.
+local function judge_any_syn_ack(connection, segment)
+    local sender = connection[segment.sender]
+    if segment.flags % 2 >= 1 then -- G7: with FIN, which is ignored
+        add_anomaly(segment, "invalid-flags")
+    end
+    if is_over(connection) and sender.was_reset and segment.seq == sender.isn
+        and not judge_life(connection, segment) then -- R6
+        return
+    end
+    if not is_over(connection) then
+        judge_syn_ack(connection, segment)
+    elseif is_new_syn_ack(connection, segment) then
+        judge_syn_ack_of_new_attempt(connection, segment)
+    else
+        note_after_close(segment)
+    end
+end
+
+--- Judges a plain or FIN segment.
+local function judge_plain_or_fin(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if connection.fresh then -- H1
+        sender.phase, peer.phase = ESTABLISHED, ESTABLISHED
         judge_closing(connection, segment)
-    elseif is_over(connection) then -- X4
-        if repeats_fin(connection, segment) then
+        return
+    end
+    if (sender.gone or sender.was_reset) and not judge_life(connection, segment) then -- R6
+        return
+    end
+    if is_over(connection) then -- X4
+        if is_expected(connection, segment) then
             judge_closing(connection, segment)
         else
-            segment.judged = false
-            add_anomaly(segment, "segment-after-close")
+            note_after_close(segment)
         end
-    elseif segment.kind == SYN_ACK then
-        judge_syn_ack(connection, segment)
+    elseif is_wild(sender, segment.seq) then -- F5
+        peer.challenged = true
+        add_anomaly(segment, "seq-mismatch")
+        explain(segment, "has sequence number %.0f, which no window holds: the %s has sent up to %.0f", segment.seq,
+            end_name(connection, segment.sender), sender.next_sent)
     elseif not judge_opening(connection, segment) then
         judge_closing(connection, segment)
+    end
+end
+
+--- Judges the answer of an end that got a segment which it must not accept (R7).
+-- @param sender the end
+local function judge_challenged(sender, segment)
+    sender.challenged = false
+    if segment.kind == PLAIN and segment.length == 0 and not segment.role then
+        add_anomaly(segment, "challenge-ack")
+        explain(segment, "answers a segment that the %s must not accept", segment.sender_name)
     end
 end
 
@@ -54,46 +147,57 @@ end
 -- @param connection the record of its connection, which changes
 -- @param segment the notes on it (notes.lua), which are added to
 local function judge(connection, segment)
+    local kind = segment.kind
     if connection.closed_by_error then -- N3: a segment of any kind
-        connection.closed_by_error = nil
-        connection[connection.client].state = SYN_SENT
+        connection.closed_by_error = false
+        connection[connection.client].phase = SYN_SENT
+        derive_states(connection)
     end
-    if segment.kind == INVALID then -- G7
+    if kind == INVALID then -- G7
         segment.judged = false
         add_anomaly(segment, "invalid-flags")
         return
     end
     settle_client(connection, segment)
-    segment.peer_name = end_name(connection, segment.peer)
-    if segment.kind == RST then
+    segment.sender_name, segment.peer_name = end_name(connection, segment.sender), end_name(connection, segment.peer)
+    if connection.former_1 and kind ~= SYN and kind ~= SYN_ACK and judge_old_connection(connection, segment) then
+        return
+    end
+    local sender = connection[segment.sender]
+    local was_challenged = sender.challenged
+    if kind == RST then
         if segment.flags % 4 >= 1 then -- G7: with SYN or FIN
             add_anomaly(segment, "invalid-flags")
         end
         judge_rst(connection, segment)
-    elseif segment.kind == SYN then
+    elseif kind == SYN then
         judge_syn(connection, segment)
+    elseif kind == SYN_ACK then
+        judge_any_syn_ack(connection, segment)
     else
-        judge_other(connection, segment)
+        judge_plain_or_fin(connection, segment)
+    end
+    if was_challenged and segment.judged then -- R7
+        judge_challenged(connection[segment.sender], segment)
     end
     if segment.length > 0 and (segment.role == SYN or segment.role == SYN_ACK) then -- A1
         add_anomaly(segment, "syn-with-data")
     end
     connection.fresh = false
-    if IS_OPENED[connection[1].state] and IS_OPENED[connection[2].state] then -- X3
-        connection.attempt.opened = true
-    end
+    derive_states(connection)
 end
 
 -- ----------------------------------------------------------------------------------------------- G8. Captured twice
 
 --- Returns whether a segment was captured before (G8).
 -- @param entry what is kept of the segment
-local function is_duplicate(connection, entry, kind)
+-- @param segment the notes on it, for its kind and the reckoning of times
+local function is_duplicate(connection, entry, segment)
     local recent, identity = connection.recent[entry[SENDER]], entry[IDENTITY]
     if not (recent and identity) then
         return false
     end
-    local tells = kind == SYN or kind == FIN
+    local tells = segment.kind == SYN or segment.kind == FIN
     if not connection.had_duplicate and (identity == 0 or (identity >= TIMESTAMP and not tells)) then
         return false
     end
@@ -101,7 +205,10 @@ local function is_duplicate(connection, entry, kind)
         local other = recent[index]
         if other[IDENTITY] == identity and other[FLAGS] == entry[FLAGS] and other[SEQ] == entry[SEQ]
             and other[ACK] == entry[ACK] and other[LENGTH] == entry[LENGTH] then
-            return true
+            local elapsed = segment.subtract(entry[TIME], other[TIME])
+            if elapsed ~= nil and segment.nanoseconds(elapsed) <= MOMENT then
+                return true
+            end
         end
     end
     return false

@@ -2,8 +2,9 @@
 --
 --   frame, time, sender, peer      where it stands; sender and peer are indexes of the connection's ends
 --   kind, flags, seq, ack, length  what it is (G7)
---   judged                         false for what is not judged: invalid (G7), a duplicate (G8), after the close (X4)
---   role, teardown_step            what the rules say of it; several are joined with "+" (T6)
+--   judged                         false for what is not judged (X): invalid (G7), a duplicate (G8), in flight (R6),
+--                                  of an old connection (X7), after the close (X4)
+--   role, teardown_step            what the rules say of it; several are joined with "+" (T9)
 --   handshake_step, responds_to, handshake_time, teardown_time
 --   anomalies                      a set, or nil
 --   explanations, response_time    only if the caller needs an annotation; without explanations nothing is formatted
@@ -20,12 +21,12 @@ local distance = state.distance
 -- The teardown steps as strings: the versions of Lua format the number 1 differently.
 local DIGITS = { "1", "2", "3", "4" }
 
---- Adds a role to the segment, after those that it has (T6).
+--- Adds a role to the segment, after those that it has (T9).
 local function add_role(segment, role)
     segment.role = segment.role and segment.role .. "+" .. role or role
 end
 
---- Adds a teardown step to the segment, after those that it has (T6).
+--- Adds a teardown step to the segment, after those that it has (T9).
 local function add_teardown_step(segment, step)
     local digit = DIGITS[step]
     segment.teardown_step = segment.teardown_step and segment.teardown_step .. "+" .. digit or digit
@@ -69,10 +70,11 @@ end
 
 --- Notes that the segment answers a frame (H10).
 -- @param frame, time of the segment that it answers; without a frame nothing is noted
-local function answer(segment, frame, time)
+-- @param again true if that was sent several times: which of them is answered is ambiguous, and so is the time
+local function answer(segment, frame, time, again)
     if frame then
         segment.responds_to = frame
-        segment.response_time = time_since(segment, time)
+        segment.response_time = not again and time_since(segment, time) or nil
     end
 end
 

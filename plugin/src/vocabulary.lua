@@ -7,6 +7,14 @@ local MODULUS = 4294967296
 local HALF = 2147483648
 -- X2: how much can follow a SYN-ACK before its first acknowledgement: an unscaled window and a FIN.
 local FIRST_WINDOW = 65536
+-- F5, R5: no window is larger.
+local LARGEST_WINDOW = 1073741824
+-- X7: how far the numbers of an old connection can lie from those that it had when the new one began.
+local NEAR = 1048576
+-- G8, R6: the copy of a segment, and what was in flight when an RST was captured, come within so many nanoseconds.
+local MOMENT = 100000000
+-- H10: of so many transmissions of a SYN the time and timestamp are remembered.
+local SYNS = 8
 -- G8: an identity from here on is a timestamp, a lower one the identification of an IP header.
 local TIMESTAMP = 65536
 -- G8: how many segments of an end are compared.
@@ -40,7 +48,7 @@ for flags = 0, 31 do
     local fin, syn, ack = flags % 2 >= 1, flags % 4 >= 2, flags >= 16
     if flags % 8 >= 4 then
         KINDS[flags] = RST
-    elseif (syn and fin) or not (syn or ack) then
+    elseif (syn and fin and not ack) or not (syn or ack) then
         KINDS[flags] = INVALID
     elseif syn then
         KINDS[flags] = ack and SYN_ACK or SYN
@@ -54,7 +62,8 @@ local ANOMALIES = {
     "syn-retransmission", "syn-ack-retransmission", "fin-retransmission", "connection-refused", "unreachable",
     "handshake-aborted", "simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data",
     "data-after-fin", "rst-after-fin", "segment-after-close", "port-reuse", "ack-mismatch", "invalid-flags",
-    "syn-on-established", "duplicate",
+    "syn-on-established", "duplicate", "rst-ignored", "challenge-ack", "seq-mismatch", "ack-beyond-sent",
+    "old-connection",
 }
 -- A3: a segment with one of these anomalies is a retransmission.
 local IS_RETRANSMISSION = {
@@ -65,8 +74,8 @@ local IS_RETRANSMISSION = {
 local ORDINAL, FRAME, TIME, SENDER, FLAGS, SEQ, ACK, LENGTH, OFFER, IDENTITY = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
 return {
-    MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, TIMESTAMP = TIMESTAMP, RECENT = RECENT,
-    ORDINALS = ORDINALS,
+    MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
+    MOMENT = MOMENT, SYNS = SYNS, TIMESTAMP = TIMESTAMP, RECENT = RECENT, ORDINALS = ORDINALS,
     CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
     FIN_WAIT_1 = FIN_WAIT_1, FIN_WAIT_2 = FIN_WAIT_2, CLOSE_WAIT = CLOSE_WAIT, CLOSING = CLOSING,
     LAST_ACK = LAST_ACK, TIME_WAIT = TIME_WAIT, IS_OVER = IS_OVER, IS_OPENED = IS_OPENED,

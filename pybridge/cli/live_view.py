@@ -70,10 +70,19 @@ def line(event: Event) -> Text:
     """Return the event as one line."""
     duration = MISSING if event.duration is None else nanoseconds_text(event.duration)
     ends = f"{endpoint(event.client, event.client_port)} \u2192 {endpoint(event.server, event.server_port)}"
-    reason = event.reason + (f" by {event.by}" if event.by else "")
+    reason = _reason(event)
     text = Text(f"{_iso(event.time)}  ")
     text.append(f"{event.what:6}", COLOURS[event.what])
     return text.append(printable(f"  {ends}  {duration}  {reason}"))
+
+
+def _reason(event: Event) -> str:
+    """Return how a connection ended, and by whom."""
+    if event.reset_by is None:
+        return event.reason + (f" by {event.closed_by}" if event.closed_by else "")
+    if event.closed_by in (None, event.reset_by):
+        return f"reset by {event.reset_by}"
+    return f"closed first by {event.closed_by}, reset by {event.reset_by}"
 
 
 def by_server(monitor: Monitor) -> Table:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pybridge.tcp.annotator import Annotator
-from pybridge.tcp.connection_row import closed_by_of, establishment_of, row_of, termination_of
+from pybridge.tcp.connection_row import closed_by_of, establishment_of, reset_by_of, row_of, termination_of
 from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
 from pybridge.tcp.state import Connection
 from pybridge.tcp.vocabulary import ACK, OPENED, SYN
@@ -22,8 +22,8 @@ SECOND = 1_000_000_000
 OUTRIGHT = {"refused", "unreachable", "aborted"}
 """Values of `establishment` of connections that failed at a segment or network error (rule C4)."""
 
-WAITING = {"unanswered", "half-open"}
-"""Values of `establishment` of openings that wait for an answer; `Limits.answer_timeout` lets them fail."""
+WAITING = {"unanswered", "invalid-answer", "half-open"}
+"""Values of `establishment` of openings that wait for an answer; `Limits.answer_timeout` or an RST lets them fail."""
 
 OTHERS = ("", 0)
 """Key of the servers beyond `Limits.max_servers`."""
@@ -47,8 +47,10 @@ class Event(NamedTuple):
         Nanoseconds: of the handshake if the connection opened and its beginning was captured, else since the first segment.
     reason : str
         The connection's `establishment` (rule C4) if it opened or failed, else its `termination` (rule C5).
-    by : {"client", "server", "both"} or None
-        The end that closed or reset the connection (rule C6).
+    closed_by : {"client", "server", "both"} or None
+        The end that began to close, or that reset the connection (rule C6).
+    reset_by : {"client", "server"} or None
+        The end whose RST ended the connection (rule C6).
     """
 
     time: int
@@ -60,7 +62,8 @@ class Event(NamedTuple):
     server_port: int
     duration: int | None
     reason: str
-    by: str | None
+    closed_by: str | None
+    reset_by: str | None
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,8 @@ class Limits:
     Attributes
     ----------
     answer_timeout : float
-        Seconds after the last segment of an opening until it has `failed` as `unanswered` or `half-open`. It opens all the
-        same if the answer comes later.
+        Seconds after the last segment of an opening until it has `failed` as `unanswered`, `invalid-answer` or `half-open`.
+        It opens all the same if the answer comes later.
     close_timeout : float
         Seconds after the last segment until a closed, reset or failed connection is forgotten: longer than TIME-WAIT and
         than the longest pause between two SYNs.
@@ -277,7 +280,7 @@ def _news(connection: Connection, tracked: _Tracked, time: int) -> Iterator[Even
         tracked.opened, tracked.ended = True, None
         yield _event(connection, "opened", establishment, time)
     ended = None
-    if establishment in OUTRIGHT:
+    if establishment in OUTRIGHT or (establishment in WAITING and connection.reset_by):
         ended = ("failed", establishment)
     elif connection.close_complete:
         ended = ("closed", termination_of(connection))
@@ -291,8 +294,20 @@ def _news(connection: Connection, tracked: _Tracked, time: int) -> Iterator[Even
 def _event(connection: Connection, what: str, reason: str, time: int) -> Event:
     client, server = connection.client, connection.server
     duration = connection.handshake_time if what == "opened" else connection.last_time - connection.first_time
-    by = closed_by_of(connection) if what in ("closed", "reset") else None
-    return Event(time, connection.stream, what, client.address, client.port, server.address, server.port, duration, reason, by)
+    ended = what in ("closed", "reset")
+    return Event(
+        time,
+        connection.stream,
+        what,
+        client.address,
+        client.port,
+        server.address,
+        server.port,
+        duration,
+        reason,
+        closed_by_of(connection) if ended else None,
+        reset_by_of(connection) if ended else None,
+    )
 
 
 class _Sessions:

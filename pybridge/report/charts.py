@@ -43,13 +43,14 @@ POINTS = 500
 BLUE, GREY = "#0072b2", "#999999"
 COLOURS = {
     "opened": "#009e73", "refused": "#d55e00", "unreachable": "#cc79a7", "unanswered": "#e69f00", "aborted": "#a04000",
-    "half-open": "#f0c000", "not-captured": GREY,
+    "half-open": "#f0c000", "invalid-answer": "#6a51a3", "not-captured": GREY,
     "client": BLUE, "server": "#56b4e9", "both": GREY, "reset": "#d55e00",
 }  # fmt: skip
 HATCHES = {
     "refused": "////",
     "unreachable": "||||",
     "unanswered": "\\\\\\\\",
+    "invalid-answer": "++++",
     "aborted": "xxxx",
     "half-open": "----",
     "reset": "////",

@@ -12,9 +12,10 @@ _ESTABLISHMENT = {
     "partial": "已建立，但握手不完整：只捕获到一个方向，或捕获点丢包。",
     "refused": "服务器以 RST 回应 SYN：通常该端口没有程序监听，或防火墙拒绝而不是丢弃。",
     "unreachable": "SYN 得到 ICMP 错误：没有路由、主机关机，或防火墙拒绝。",
-    "unanswered": "没有捕获到对 SYN 的有效应答：通常被防火墙丢弃、主机关机，或回程不通。",
+    "unanswered": "没有捕获到对 SYN 的应答：通常被防火墙丢弃、主机关机，或回程不通。",
+    "invalid-answer": "对 SYN 的每个应答都是其发送方不得接受的：对端仍保留旧连接，或中间设备干预。",
     "aborted": "连接建立之前握手被 RST 中断：通常是客户端放弃、端口扫描，或中间设备干预。",
-    "half-open": "服务器已应答，但第三步始终没有到来：客户端已消失、应答到不了客户端，或源地址是伪造的（SYN 洪泛）。",
+    "half-open": "服务器已应答，但没有捕获到它能接受的第三步：客户端已消失、应答到不了客户端，或源地址是伪造的（SYN 洪泛）。",
     "not-captured": "捕获中没有建立过程：通常连接在捕获开始前就已建立。",
 }
 _TERMINATION = {
@@ -23,7 +24,7 @@ _TERMINATION = {
     "simultaneous": "两端在收到对方的 FIN 之前都发送了 FIN（同时关闭）。",
     "reset": "连接被 RST 终止：通常是应用程序带着未读数据关闭、崩溃或超时，或中间设备所为。",
     "unacknowledged": "两端都发送了 FIN，但捕获中并非都得到确认。",
-    "half-closed": "半关闭：只有一端发送了 FIN，捕获结束时另一端仍然打开。",
+    "half-closed": "半关闭：只捕获到一端的 FIN，另一端仍然打开，或没有被捕获。",
     "none": "没有捕获到连接的关闭：仍然打开、空闲，或捕获先停止。",
 }
 _ANOMALIES = {
@@ -37,14 +38,19 @@ _ANOMALIES = {
     "simultaneous-close": "两端在收到对方的 FIN 之前都发送了 FIN；合法，通常是两个程序同时结束。",
     "syn-with-data": "SYN 或 SYN-ACK 携带数据：通常是 TCP Fast Open。",
     "half-close-data": "对方关闭其方向之后，这一端仍在发送；合法，通常是应答的剩余部分。",
-    "data-after-fin": "数据超出发送方自己的 FIN：有缺陷的协议栈，或注入的报文段。",
+    "data-after-fin": "新数据超出发送方自己的 FIN：有缺陷的协议栈，或注入的报文段。",
     "rst-after-fin": "FIN 之后出现 RST：通常应用程序没有读完到达的数据就关闭。",
-    "segment-after-close": "连接结束之后到来的报文段：迟到、重复，或来自不知情的一端。",
+    "segment-after-close": "连接结束之后到来、带有新内容的报文段：其发送方不知道连接已关闭。",
     "port-reuse": "客户端用先前连接的端口打开新连接；合法，但服务器若仍记得旧连接可能会拒绝。",
     "ack-mismatch": "对 SYN 的应答确认了错误的序号：对端仍保留旧连接，或中间设备改写了序号。",
     "invalid-flags": "TCP 从不发送的标志组合：通常是端口扫描或有缺陷的设备。",
     "syn-on-established": "已建立的连接上出现 SYN 或 SYN-ACK：一端重启，或旧的、伪造的报文段。",
     "duplicate": "捕获中同一报文段出现两次，如在镜像端口之后：并未重发。",
+    "rst-ignored": "接收方不得接受此 RST：其序号不是下一个序号，或它回应 SYN 却没有确认该 SYN。发送方已不知道该连接，或它是伪造的。",
+    "challenge-ack": "一端应答了它不得接受的报文段（质询 ACK）：它仍保留该连接或旧连接。",
+    "seq-mismatch": "序号相差太远，任何窗口都容纳不下：旧的、伪造的或损坏的报文段。",
+    "ack-beyond-sent": "FIN 确认了捕获中没有的数据：捕获缺少数据包，或报文段是伪造的。",
+    "old-connection": "报文段带有相同两端之间旧连接的序号，旧连接仍然存在。",
 }
 
 
@@ -105,6 +111,7 @@ PHRASES: dict[str, str] = {
     "refused": "被拒绝",
     "unreachable": "不可达",
     "unanswered": "无应答",
+    "invalid-answer": "应答无效",
     "aborted": "被中断",
     "half-open": "半开",
     "not-captured": "未捕获建立",
@@ -209,6 +216,7 @@ PHRASES: dict[str, str] = {
     "Step": "步骤",
     "Answers": "应答帧",
     "After": "用时",
+    "Reset by": "RST 发送方",
     "Teardown": "挥手",
     "MSS": "MSS",
     "Window scale": "窗口扩大因子",

@@ -9,12 +9,14 @@ ESTABLISHMENT = {
     "refused": "The server answered the SYN with a reset: usually nothing listens on that port, or a firewall rejects "
     "instead of dropping.",
     "unreachable": "The SYN was answered with an ICMP error: there is no route, the host is down, or a firewall rejects.",
-    "unanswered": "No valid answer to the SYN was captured: usually a firewall drops it, the host is down, or the way back "
+    "unanswered": "No answer to the SYN was captured: usually a firewall drops it, the host is down, or the way back "
     "does not work.",
+    "invalid-answer": "Every answer to the SYN was one that its sender must not accept: an end still holds an older connection, "
+    "or a device on the path interferes.",
     "aborted": "A reset ended the handshake before the connection was open: usually the client gave up, a port scan, "
     "or a device on the path that interferes.",
-    "half-open": "The server answered, but the third step never came: the client is gone, the answer does not reach "
-    "it, or its address was forged (SYN flood).",
+    "half-open": "The server answered, but no third step that it accepts was captured: the client is gone, the answer does not "
+    "reach it, or its address was forged (SYN flood).",
     "not-captured": "The opening is not in the capture: usually the connection was open before the capture began.",
 }
 """What each value of `establishment` means."""
@@ -26,7 +28,7 @@ TERMINATION = {
     "reset": "A reset ended the connection: usually an application that closes with unread data, crashes or times "
     "out, or a device on the path.",
     "unacknowledged": "Both ends sent a FIN, but not both were acknowledged in the capture.",
-    "half-closed": "Only one end sent a FIN: the other was still open when the capture ended.",
+    "half-closed": "The capture holds the FIN of one end only: the other was still open, or was not captured.",
     "none": "No close was captured: the connection was still open or idle, or the capture stopped first.",
 }
 """What each value of `termination` means."""
@@ -47,10 +49,10 @@ ANOMALIES = {
     "syn-with-data": "A SYN or SYN-ACK carries data: usually TCP Fast Open.",
     "half-close-data": "An end still sends data after the other has closed its direction; allowed, usually the rest of an "
     "answer.",
-    "data-after-fin": "A segment carries data beyond its own sender's FIN: a faulty TCP implementation, or injected segments.",
+    "data-after-fin": "A segment carries new data beyond its own sender's FIN: a faulty TCP implementation, or injected data.",
     "rst-after-fin": "A reset came after a FIN: usually an application closed without reading data that still arrived.",
-    "segment-after-close": "A segment came after the connection was over: it was late or duplicated, or its sender does not know "
-    "of the close.",
+    "segment-after-close": "A segment with something new came after the connection was over: its sender does not know of the "
+    "close.",
     "port-reuse": "A client opened a new connection from the same port as an earlier one; allowed, but the server may "
     "refuse it while it still remembers the earlier one.",
     "ack-mismatch": "An answer to a SYN acknowledges a wrong number: an end still holds an old connection, or a device on "
@@ -58,6 +60,13 @@ ANOMALIES = {
     "invalid-flags": "A segment has a combination of flags that TCP never sends: usually a port scan or a faulty device.",
     "syn-on-established": "A SYN or SYN-ACK came on a live connection: an end has restarted, or the segment is old or forged.",
     "duplicate": "The capture holds the same segment twice, as behind a mirror port: it was not sent again.",
+    "rst-ignored": "The receiver must not accept this reset: its sequence number is not the next one, or it answers a SYN "
+    "without acknowledging it. Its sender no longer knows the connection, or it is forged.",
+    "challenge-ack": "An end answers a segment that it must not accept: it still holds the connection, or an older one.",
+    "seq-mismatch": "A sequence number is so far off that no window can hold it: an old, forged or broken segment.",
+    "ack-beyond-sent": "A FIN acknowledges data that the capture does not hold: packets are missing from the capture, or the "
+    "segment is forged.",
+    "old-connection": "A segment has the numbers of an older connection between the same ends, which is still alive.",
 }
 """What each anomaly means, and its usual causes."""
 

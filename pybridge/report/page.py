@@ -213,6 +213,7 @@ def _details(connection: pd.Series[Any], translate: Translate) -> list[tuple[str
     """Return the names and values that stand beside a ladder; missing values are left out."""
     details = [
         ("Closed first by", translate(_as_cell(connection["closed_by"]) or "nobody")),
+        ("Reset by", translate(str(connection["reset_by"])) if pd.notna(connection["reset_by"]) else MISSING),
         ("Handshake", duration_text(connection["handshake_time"])),
         ("Server\u2019s answer", duration_text(connection["server_response_time"])),
         ("Client\u2019s answer", duration_text(connection["client_response_time"])),
@@ -222,7 +223,7 @@ def _details(connection: pd.Series[Any], translate: Translate) -> list[tuple[str
         ("Fast Open", _pair(connection, "fast_open")),
         ("SACK", _yes_no(connection["sack_permitted"], translate)),
         ("Timestamps", _yes_no(connection["timestamps"], translate)),
-        ("ECN", _yes_no(connection["ecn"], translate)),
+        ("ECN", _as_cell(connection["ecn"]) or MISSING),
         ("States at the end", f"{connection['client_state']} / {connection['server_state']}"),
     ]
     return [(translate(name), value) for name, value in details if value not in (MISSING, f"{MISSING} / {MISSING}")]

@@ -49,14 +49,14 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
     text = table.copy()
     for name in table.columns:
         if isinstance(table[name].dtype, pd.DatetimeTZDtype):
-            text[name] = _iso(table[name])
+            text[name] = [None if pd.isna(value) else _iso(value) for value in table[name]]
         elif table[name].dtype.kind == "m":
             text[name] = [None if pd.isna(value) else _seconds(value) for value in table[name]]
     return text
 
 
-def _iso(times: pd.Series) -> list[str]:
-    return [f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond * 1000 + time.nanosecond:09d}Z" for time in times]
+def _iso(time: pd.Timestamp) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond * 1000 + time.nanosecond:09d}Z"
 
 
 def _seconds(duration: pd.Timedelta) -> str:

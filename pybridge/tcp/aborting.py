@@ -1,79 +1,102 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Aborting: how an RST changes a connection (rules R)."""
+"""Aborting: which RST its receiver accepts, and life that goes on after one (rules R)."""
 
 from __future__ import annotations
 
-from pybridge.tcp.state import End, Judgement
-from pybridge.tcp.vocabulary import ACK, CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from pybridge.tcp.numbers import LARGEST_WINDOW, follow_acknowledged, follow_sent, is_after, is_new, settle_early_ack
+from pybridge.tcp.state import Judgement, distance
+from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, ESTABLISHED, FIN, LISTEN, SYN, SYN_RECEIVED, SYN_SENT
+
+COPIES = 100_000_000
+"""Nanoseconds within which a segment after an RST was in flight, or is a copy."""
 
 
 def judge_rst(segment: Judgement) -> None:
-    """Judge an RST: the first of the rules R1 to R6 that fits decides.
-
-    No number is compared with the receiver's window (note R7).
-    """
+    """Judge an RST: the first of the rules R1 to R5 that fits decides."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     segment.roles.append("RST")
-    if sender.fin or peer.fin:
+    if connection.fin_of(sender) or connection.fin_of(peer):
         segment.anomalies.add("rst-after-fin")
+    if connection.rst_by is None and connection.fin_of(sender) is None:  # Z2
+        connection.rst_by = sender
+    connection.rst_time = segment.time
+    was_over = connection.over
     if connection.fresh:  # R1
-        sender.state = peer.state = CLOSED
-        _note_reset(segment)
-    elif connection.over:  # R2
-        segment.anomalies.add("segment-after-close")
-        for end in (sender, peer):
-            if end.state == TIME_WAIT:
-                end.state = CLOSED
-    elif sender.state in (SYN_SENT, SYN_RECEIVED) and sender.rejected == segment.seq:  # R3
+        sender.phase = peer.phase = ESTABLISHED
+        sender.gone = True
+        peer.was_reset = True
+    elif sender.phase in (SYN_SENT, SYN_RECEIVED) and sender.rejected == segment.seq:  # R2
         _judge_rejection(segment)
-    elif peer.state == SYN_SENT:  # R4
+    elif peer.phase == SYN_SENT and not peer.gone and not peer.was_reset:  # R3
         _judge_answer_to_syn(segment)
-    elif not connection.opened:  # R5
-        sender.state = CLOSED
-        _deliver_abort(peer)
-        _note_abort(segment)
-        _note_reset(segment)
-    else:  # R6
-        sender.state = peer.state = CLOSED
-        _note_reset(segment)
+    elif sender.phase == SYN_SENT and peer.phase in ABSENT:  # R4
+        sender.gone = True
+        if segment.kind & ACK and segment.ack:  # a SYN-ACK has arrived, which is missing from the capture
+            _note_abort(segment)
+    else:
+        _judge_number(segment)
+    was_fresh = connection.fresh
+    connection.update_states()
+    if not was_over and (was_fresh or connection.over) and connection.reset_by is None:
+        connection.reset_by = sender
+        if connection.idle_before_end is None:
+            connection.idle_before_end = segment.silence
 
 
 def _judge_rejection(segment: Judgement) -> None:
-    """Judge an RST by which its sender rejects an acknowledgement number (rule R3)."""
-    connection, sender = segment.connection, segment.sender
-    _deliver_abort(segment.peer)
-    if sender.state == SYN_SENT:  # the sender goes on
+    """Judge an RST by which its sender rejects an acknowledgement number (rule R2)."""
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    if sender.phase == SYN_SENT:  # the sender goes on
+        peer.phase = LISTEN if peer.is_passive_opener() or peer.phase == LISTEN else CLOSED
         return
+    peer.was_reset = True
+    connection.reset_by = connection.reset_by or sender
     if not connection.opened:
         _note_abort(segment)
-    _note_reset(segment)
 
 
 def _judge_answer_to_syn(segment: Judgement) -> None:
-    """Judge an RST that answers a SYN (rule R4)."""
+    """Judge an RST that answers a SYN (rule R3)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
-    sender.state = CLOSED
+    sender.gone = True
     if not segment.kind & ACK:
+        segment.anomalies.add("rst-ignored")
+        connection.invalid_answer = True
         return
     if not peer.accepts(segment.ack, peer.syn_length):
         segment.anomalies.add("ack-mismatch")
+        connection.invalid_answer = True
         return
-    peer.state = CLOSED
+    follow_acknowledged(sender, peer, segment.ack)
+    peer.was_reset = True
     connection.refused = True
     segment.anomalies.add("connection-refused")
-    segment.answers = (peer.syn_frame, peer.syn_frame_time)
-    _note_reset(segment)
+    segment.answers = peer.syn_answered_by(None)
 
 
-def _deliver_abort(peer: End) -> None:
-    """Close the peer, or return a passive opener to LISTEN (rules R3, R5)."""
-    back = peer.state == LISTEN or (peer.state == SYN_RECEIVED and _is_passive_opener(peer))
-    peer.state = LISTEN if back else CLOSED
-
-
-def _is_passive_opener(end: End) -> bool:
-    """Whether a SYN-ACK but no SYN of this end was seen (rule X5)."""
-    return end.syn_ack_seen and not end.syn_seen
+def _judge_number(segment: Judgement) -> None:
+    """Compare the number of an RST with the next number that its receiver expects (rule R5; RFC 9293, 3.10.7.4)."""
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    expected = sender.in_order if sender.next_sent is not None else peer.acknowledged
+    if peer.gone or peer.was_reset or connection.state_of(peer) in ABSENT:
+        sender.gone = True  # there is no connection that it could reset
+        return
+    if expected is None or segment.seq == expected:
+        sender.gone = True
+        if not connection.opened:
+            _note_abort(segment)
+        peer.was_reset = True
+        return
+    segment.anomalies.add("rst-ignored")
+    if sender.next_sent is not None and is_after(segment.seq, sender.next_sent):
+        if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW:
+            peer.challenged = True
+    elif sender.first_seq is not None and is_after(sender.first_seq, segment.seq):
+        return  # it never sent such a number
+    else:
+        sender.gone = True
+        if is_after(segment.seq, expected):
+            peer.challenged = True
 
 
 def _note_abort(segment: Judgement) -> None:
@@ -81,6 +104,33 @@ def _note_abort(segment: Judgement) -> None:
     segment.anomalies.add("handshake-aborted")
 
 
-def _note_reset(segment: Judgement) -> None:
-    if segment.connection.reset_by is None:
-        segment.connection.reset_by = segment.sender
+def judge_life(segment: Judgement) -> bool:
+    """Judge what a segment other than an RST says of an end that was taken for gone (rule R6).
+
+    Returns
+    -------
+    bool
+        False if the segment was in flight, or is a copy: nothing further of it counts.
+    """
+    connection, sender = segment.connection, segment.sender
+    if not (sender.gone or sender.was_reset):
+        return True
+    occupied = segment.length + bool(segment.kind & (SYN | FIN))
+    new = is_new(sender, segment.seq, occupied)
+    late = connection.rst_time is not None and segment.time - connection.rst_time > COPIES
+    repeats = not new and occupied
+    acknowledges = sender.acknowledged is not None and is_after(segment.ack, sender.acknowledged)
+    if sender.gone and (new or acknowledges or (late and repeats)):
+        sender.gone = False
+    elif sender.was_reset and late and repeats:
+        sender.was_reset = False
+        connection.aborted = False
+    else:
+        if new:
+            follow_sent(sender, segment.seq, occupied)
+            settle_early_ack(segment.peer, sender)
+        return False
+    connection.update_states()
+    if connection.reset_by is not None and not connection.over:
+        connection.reset_by = None
+    return True

@@ -13,10 +13,13 @@ from pybridge.tcp.connection_row import completeness_of, history_letters_of
 from pybridge.tcp.judge import judge
 from pybridge.tcp.model import Annotation, NetworkError, Offer, Segment
 from pybridge.tcp.packed_connections import LIVE_OBJECTS, ConnectionStore
-from pybridge.tcp.state import NOT_QUIET, Connection, End, Judgement, interned, joined
-from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, CWR, ECE, FIN, RETRANSMISSIONS, RST, SYN, SYN_SENT
+from pybridge.tcp.state import HALF, MODULO, NOT_QUIET, Connection, End, Judgement, interned, joined
+from pybridge.tcp.vocabulary import ABSENT, ACK, AE, CLOSED, CWR, ECE, FIN, RETRANSMISSIONS, RST, SYN, SYN_SENT
 
 KIND = FIN | SYN | RST | ACK
+COPIES = 100_000_000
+"""Nanoseconds within which two captures of one segment lie (G8)."""
+
 IDENTIFICATIONS = 0xFFFF  # of an IP header; identities above are timestamps (G8)
 
 
@@ -92,30 +95,41 @@ class Annotator:
         if connection is None:
             connection = Connection(stream, End(source, source_port), End(destination, destination_port), time)
             self.connections.add(connection)
-            reused = self._register(connection)
+            former = self._register(connection)
+            if former is not None and flags & (SYN | ACK | RST | FIN) == SYN:
+                connection.remember_former(former)
         else:
-            reused = False
-            if time > connection.last_time:
-                connection.last_time = time
-            elif time < connection.first_time:
-                connection.first_time = time
+            former = None
+            connection.first_time = min(connection.first_time, time)
+        before = connection.last_time
+        if time > before:
+            connection.last_time = time
         a = connection.a
         b = connection.b
         from_a = source_port == a.port and (source_port != b.port or source == a.address)  # G5
         sender = a if from_a else b
+        peer = b if from_a else a
+        sender.last_time = time
         sender.segments += 1  # C3
         sender.payload += length
         kind = flags & KIND
         if kind == ACK:
             connection.completeness |= 8 if length else 4  # C15
             quiet = connection.quiet[(0 if from_a else 1) + (2 if length else 0)]
-            if quiet is not None:
-                return quiet
+            if quiet is not None and seq == sender.next_sent == sender.in_order and (peer.next_sent - ack) % MODULO < HALF:  # type: ignore[operator] # F4
+                if length:
+                    sender.next_sent = sender.in_order = (seq + length) % MODULO
+                if sender.early_ack is None and peer.gap is None and peer.early_ack is None:
+                    if (ack - sender.acknowledged) % MODULO < HALF:  # type: ignore[operator]
+                        sender.acknowledged = ack
+                    return quiet
         else:
             connection.completeness |= completeness_of(kind, length)
 
         fingerprint = -1 if identity is None else _fingerprint(flags, seq, ack, length, identity)
-        if fingerprint in sender.recent and _identifies(identity, kind, duplicated="duplicate" in connection.anomalies):  # G8
+        if _is_copy(sender, fingerprint, time) and _identifies(
+            identity, kind, duplicated="duplicate" in connection.anomalies
+        ):  # G8
             connection.anomalies = interned(connection.anomalies | {"duplicate"})
             states = connection.states()
             return Annotation(connection.name(sender), None, None, None, *states, False, None, None, None, "duplicate")
@@ -123,21 +137,21 @@ class Annotator:
         for letter in letters if from_a else letters.lower():
             if letter not in connection.history_letters:
                 connection.history_letters = interned(connection.history_letters + letter)
-        judgement = Judgement(
-            connection, sender, b if from_a else a, kind=kind, frame=frame, time=time, seq=seq, ack=ack, length=length
-        )
+        judgement = Judgement(connection, sender, peer, kind=kind, frame=frame, time=time, seq=seq, ack=ack, length=length)
+        judgement.silence = time - before
+        judgement.offer = offer
         judge(judgement)
         if judgement.roles:
-            sender.recent = (*sender.recent[-3:], fingerprint)
+            sender.recent = (*sender.recent[-3:], (fingerprint, time))
         elif judgement.judged:
             sender.recent = ()
-        if reused and kind in (SYN, SYN | ACK):  # A2
+        if former is not None and kind in (SYN, SYN | ACK):  # A2
             judgement.anomalies.add("port-reuse")
         if judgement.roles and judgement.roles[0] in ("SYN", "SYN-ACK"):
             sender.sent_syn = True
             sender.offered_isn = seq  # C11
             sender.offer = offer
-            sender.offers_ecn = flags & (ECE | CWR) == (ECE | CWR if kind == SYN else ECE)  # C13
+            sender.offers_ecn = flags & (AE | ECE | CWR)  # C13
             if length:  # A1
                 judgement.anomalies.add("syn-with-data")
         annotation = _annotation(judgement)
@@ -163,16 +177,17 @@ class Annotator:
         if connection is None or connection.fresh:
             return None
         client = connection.client
-        if client.state != SYN_SENT or connection.server.state not in ABSENT:
+        if connection.state_of(client) != SYN_SENT or connection.state_of(connection.server) not in ABSENT:
             return None
         if (source, source_port) != (client.address, client.port):
             return None
-        client.state = CLOSED
+        client.phase = CLOSED
+        connection.update_states()
         connection.unreachable = connection.closed_by_error = True
         connection.quiet = NOT_QUIET
         error = Judgement(connection, client, connection.server, kind=0, frame=frame, time=time, seq=0, ack=0, length=0)
         error.anomalies.add("unreachable")
-        error.answers = (client.syn_frame, client.syn_frame_time)
+        error.answers = client.syn_answered_by(None)
         connection.anomalies = interned(connection.anomalies | error.anomalies)
         return _annotation(error)
 
@@ -194,13 +209,13 @@ class Annotator:
             del self._latest[key]
         return connection
 
-    def _register(self, connection: Connection) -> bool:
-        """Remember the ends of a new connection; return whether there was an earlier connection between them (rule A2)."""
+    def _register(self, connection: Connection) -> Connection | None:
+        """Remember the ends of a new connection; return the latest connection between them (rule A2)."""
         a, b = connection.a, connection.b
         key = _key(a.address, a.port, b.address, b.port)
-        known = key in self._latest
+        known = self._latest.get(key)
         self._latest[key] = connection.stream
-        return known
+        return None if known is None else self.connections.get(known)
 
 
 def _fingerprint(flags: int, seq: int, ack: int, length: int, identity: int) -> int:
@@ -209,6 +224,11 @@ def _fingerprint(flags: int, seq: int, ack: int, length: int, identity: int) -> 
     From the highest bits: length, seq (32 bits), ack (32), flags (16), identity (33).
     """
     return ((((length << 32 | seq) << 32 | ack) << 16) | flags) << 33 | identity
+
+
+def _is_copy(sender: End, fingerprint: int, time: int) -> bool:
+    """Whether the sender sent the same a moment ago (rule G8)."""
+    return any(known == fingerprint and time - then <= COPIES for known, then in sender.recent)
 
 
 def _identifies(identity: int | None, kind: int, *, duplicated: bool) -> bool:
@@ -228,7 +248,7 @@ def _key(source: str, source_port: int, destination: str, destination_port: int)
 
 
 def _annotation(judgement: Judgement) -> Annotation:
-    """Return the annotation that a judgement comes to (rules H10, T6)."""
+    """Return the annotation that a judgement comes to (rules H10, T9)."""
     connection = judgement.connection
     client_state, server_state = connection.states()
     steps = [str(step) for step in (judgement.ack_step, judgement.fin_step) if step]
@@ -242,7 +262,7 @@ def _annotation(judgement: Judgement) -> Annotation:
         server_state=server_state,
         retransmission=judgement.retransmission,
         responds_to=answers[0] if answers else None,
-        response_time=judgement.time - answers[1] if answers else None,
+        response_time=judgement.time - answers[1] if answers and answers[1] is not None else None,
         handshake_time=judgement.handshake_time,
         anomaly=joined(judgement.anomalies),
     )
@@ -258,7 +278,7 @@ def _count(judgement: Judgement, annotation: Annotation) -> None:
         connection.retransmissions = tuple(count + (name in judgement.anomalies) for count, name in counts)
     if connection.handshake_time is None:
         connection.handshake_time = annotation.handshake_time
-    if annotation.responds_to is not None:
+    if annotation.response_time is not None:
         by_client = annotation.sender == "client"
         if judgement.handshake_step == 2 and not by_client and connection.server_response_time is None:
             connection.server_response_time = annotation.response_time

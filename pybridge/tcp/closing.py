@@ -1,90 +1,79 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Closing: how FINs and their acknowledgements change a connection (rules T)."""
+"""Closing: what FINs, their acknowledgements and data around them say (rules T)."""
 
 from __future__ import annotations
 
-from pybridge.tcp.state import HALF, MODULO, End, Fin, Judgement, distance
-from pybridge.tcp.vocabulary import (
-    CLOSE_WAIT,
-    CLOSED,
-    CLOSING,
-    ESTABLISHED,
-    FIN,
-    FIN_WAIT_1,
-    FIN_WAIT_2,
-    LAST_ACK,
-    SYN_RECEIVED,
-    TIME_WAIT,
-)
-
-AFTER_FIN_ACKNOWLEDGED = {FIN_WAIT_1: FIN_WAIT_2, CLOSING: TIME_WAIT, LAST_ACK: CLOSED}
-"""From state to state of an end whose FIN is acknowledged (T1)."""
-
-AFTER_FIN_RECEIVED = {ESTABLISHED: CLOSE_WAIT, SYN_RECEIVED: CLOSE_WAIT, FIN_WAIT_1: CLOSING, FIN_WAIT_2: TIME_WAIT}
-"""From state to state of an end that a FIN reaches (T3)."""
-
-AFTER_FIN_REPEATED = {FIN_WAIT_2: FIN_WAIT_1, CLOSED: LAST_ACK}
-"""From state to state of an end that sends its FIN again (T5)."""
+from pybridge.tcp.numbers import follow_acknowledged, follow_sent, has_acknowledged, is_after, settle_early_ack
+from pybridge.tcp.state import HALF, MODULO, Fin, Judgement, distance
+from pybridge.tcp.vocabulary import FIN
 
 
 def judge_closing(segment: Judgement) -> None:
-    """Judge a plain or FIN segment: acknowledgement of a FIN, data, FIN (rules T1 to T5, T7)."""
+    """Follow the numbers of a plain or FIN segment, then judge its acknowledgement, its data and its FIN (rules F, T)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
-    if sender.progress < 3:
-        sender.progress = 3
-        if sender.isn is None:  # needed by H4 and H8.4 alone
-            sender.first_seq = segment.seq
-        if peer.isn is None:
-            sender.first_ack = segment.ack
-    acknowledges_first = False
-    fin = peer.fin
-    if fin and not fin.acked and distance(segment.ack, fin.seq + 1) < HALF:  # T1
-        segment.roles.append("ACK-OF-FIN")
-        segment.ack_step = fin.step + 1
-        if segment.answers is None:
-            segment.answers = (fin.frame, fin.frame_time)
-        acknowledges_first = not fin.was_acked
-        fin.acked = fin.was_acked = True
-        peer.state = AFTER_FIN_ACKNOWLEDGED.get(peer.state, peer.state)
-        if sender.fin and sender.fin.acked:  # T7
-            connection.close_complete = True
-            first = connection.first_fin_by
-            connection.teardown_time = segment.time - (first.fin.first_time if first and first.fin else segment.time)
-    end = (segment.seq + segment.length) % MODULO
-    if segment.length:  # T2
-        if sender.state == CLOSE_WAIT and fin and fin.acked:
-            segment.anomalies.add("half-close-data")
-        if sender.fin and 0 < distance(end, sender.fin.seq) < HALF:
-            segment.anomalies.add("data-after-fin")
-    if segment.kind & FIN:  # T3, T4: a FIN occupies the number after its payload
-        segment.roles.append("FIN")
-        if sender.fin is None:
-            sender.fin = _first_fin(segment, end, acknowledges_first=acknowledges_first)
-            _deliver_fin(peer)
-        else:
-            _judge_another_fin(segment, sender.fin, end)
-        segment.fin_step = sender.fin.step
+    sender.spoke = True
+    acked_before = sender.acknowledged
+    had_fin = connection.fin_of(sender)
+    has_fin = bool(segment.kind & FIN)
+    stop = (segment.seq + segment.length) % MODULO  # the number of its FIN
+    anticipates = has_fin and peer.fin is None and peer.next_sent is not None and not peer.heard
+    if anticipates and segment.ack == (peer.next_sent + 1) % MODULO:  # type: ignore[operator] # T7
+        peer.fin = Fin(peer.next_sent, segment.seq, None, 0, segment.time)  # type: ignore[arg-type]
+        peer.next_sent = peer.in_order = segment.ack
+    new = follow_sent(sender, segment.seq, segment.length + has_fin)
+    follow_acknowledged(sender, peer, segment.ack, new=new)
+    settle_early_ack(peer, sender)
+    fin = connection.fin_of(peer)
+    if fin is not None and has_acknowledged(sender, fin.next) and distance(segment.ack, fin.next) < HALF:  # T4
+        if not fin.acked:
+            segment.roles.append("ACK-OF-FIN")
+            segment.ack_step = 4 if connection.is_passive(peer) else 2
+            if segment.answers is None and fin.frame:
+                segment.answers = (fin.frame, fin.frame_time if fin.sent == 1 else None)
+        fin.acked, fin.was_acked, fin.missed = True, True, False
+    _judge_data(segment, had_fin, new=new)
+    if has_fin:
+        _judge_fin(segment, stop, acked_before)
+    _note_complete(segment)
 
 
-def _first_fin(segment: Judgement, seq: int, *, acknowledges_first: bool) -> Fin:
-    """Return the sender's first FIN, and change the sender's state (rule T3)."""
+def _judge_data(segment: Judgement, fin: Fin | None, *, new: bool) -> None:
+    """Judge new data of an end whose peer has closed, or that has closed itself (rule T6)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
-    step = 1
-    if peer.fin is None:
-        connection.first_fin_by = sender
-        if sender.state in (ESTABLISHED, SYN_RECEIVED):
-            sender.state = FIN_WAIT_1
-    elif peer.fin.acked:
-        step = 3
-        connection.merged = acknowledges_first
-        if sender.state == CLOSE_WAIT:
-            sender.state = LAST_ACK
+    if not segment.length or not new:
+        return
+    if fin is None and sender.fin is not None and not segment.kind & FIN:
+        sender.fin = None  # T6: a FIN that did not count, and that its sender disproves
+    peer_fin = connection.fin_of(peer)
+    if peer_fin is not None and peer_fin.acked and sender.fin is None and connection.has_received_fin(sender):
+        segment.anomalies.add("half-close-data")
+    if fin is not None and is_after((segment.seq + segment.length) % MODULO, fin.seq):
+        segment.anomalies.add("data-after-fin")
+
+
+def _judge_fin(segment: Judgement, seq: int, acked_before: int | None) -> None:
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    fin = connection.fin_of(sender)
+    anticipated = fin is not None and fin.frame == 0 and fin.seq == seq
+    if fin is None:
+        sender.fin = Fin(seq, segment.ack, acked_before, segment.frame, segment.time)
+        if connection.fin_of(sender) is None:
+            segment.anomalies.add("ack-beyond-sent")
+            return
+        if connection.idle_before_end is None:
+            connection.idle_before_end = segment.silence
+    elif anticipated:  # T5: its acknowledgement was captured before it
+        fin.frame, fin.frame_time, fin.first_time = segment.frame, segment.time, segment.time
     else:
-        connection.simultaneous_close = True
+        _judge_another_fin(segment, fin, seq)
+    own = sender.fin
+    if own is not None and has_acknowledged(peer, own.next) and (fin is None or anticipated):
+        own.acked = own.was_acked = True  # the acknowledgement was captured before the FIN
+    segment.roles.append("FIN")
+    segment.fin_step = 3 if connection.is_passive(sender) else 1
+    peer_fin = connection.fin_of(peer)
+    if fin is None and peer_fin is not None and connection.is_simultaneous():
         segment.anomalies.add("simultaneous-close")
-        if sender.state == CLOSE_WAIT:
-            sender.state = CLOSING
-    return Fin(seq, step, segment.frame, segment.time)
 
 
 def _judge_another_fin(segment: Judgement, fin: Fin, seq: int) -> None:
@@ -92,17 +81,23 @@ def _judge_another_fin(segment: Judgement, fin: Fin, seq: int) -> None:
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     if fin.seq == seq:
         segment.repeats("fin-retransmission")
+        fin.sent += 1
     fin.seq, fin.frame, fin.frame_time = seq, segment.frame, segment.time
-    if fin.step == 1 and not connection.simultaneous_close and peer.fin and peer.fin.acked:  # an old duplicate
-        return
+    fin.missed = False
+    peer_fin = peer.fin
+    if peer_fin is not None and peer_fin.acked and not connection.is_passive(sender) and connection.is_passive(peer):
+        return  # an old duplicate
     fin.acked = False
-    if sender.state == TIME_WAIT:
-        sender.state = CLOSING if connection.simultaneous_close else FIN_WAIT_1
-    else:
-        sender.state = AFTER_FIN_REPEATED.get(sender.state, sender.state)
-    _deliver_fin(peer)
+    if peer_fin is not None and not peer_fin.acked and is_after(peer_fin.next, segment.ack):
+        peer_fin.missed = True
 
 
-def _deliver_fin(peer: End) -> None:
-    """Change the state of the end that a FIN reaches (rule T3)."""
-    peer.state = AFTER_FIN_RECEIVED.get(peer.state, peer.state)
+def _note_complete(segment: Judgement) -> None:
+    """Note that both FINs are acknowledged (rule T8)."""
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    own, other = connection.fin_of(sender), connection.fin_of(peer)
+    if own is None or other is None or not (own.was_acked and other.was_acked):
+        return
+    if "ACK-OF-FIN" in segment.roles or not connection.close_complete:
+        connection.close_complete = True
+        connection.teardown_time = segment.time - min(own.first_time, other.first_time)

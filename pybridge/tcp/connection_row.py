@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 from pybridge.tcp.model import ConnectionRow
-from pybridge.tcp.state import Connection, joined
-from pybridge.tcp.vocabulary import ACK, FIN, RST, SYN
+from pybridge.tcp.numbers import is_after
+from pybridge.tcp.state import Connection, End, distance, joined
+from pybridge.tcp.vocabulary import ACK, AE, CWR, ECE, FIN, RST, SYN
 
 
 def row_of(connection: Connection) -> ConnectionRow:
     """Return the connection's row as known so far (rules C1 to C16)."""
     client, server = connection.client, connection.server
     offers = [end.offer for end in (client, server) if end.offer is not None]
-    ecn = [end.offers_ecn for end in (client, server) if end.offered_isn is not None]
+    settled = len(offers) == 2
     client_state, server_state = connection.states()  # C7
     return ConnectionRow(
         stream=connection.stream,
@@ -29,6 +30,14 @@ def row_of(connection: Connection) -> ConnectionRow:
         establishment=establishment_of(connection),
         termination=termination_of(connection),
         closed_by=closed_by_of(connection),
+        reset_by=reset_by_of(connection),
+        captured=captured_of(connection),
+        client_from=connection.client_from,
+        client_last_seen=client.last_time,
+        server_last_seen=server.last_time,
+        idle_before_end=connection.idle_before_end,
+        client_unacknowledged=unacknowledged_of(client, server),
+        server_unacknowledged=unacknowledged_of(server, client),
         client_state=client_state,
         server_state=server_state,
         handshake_time=connection.handshake_time,
@@ -43,9 +52,9 @@ def row_of(connection: Connection) -> ConnectionRow:
         server_window_scale=server.offer.window_scale if server.offer else None,
         client_fast_open=client.offer.fast_open if client.offer else None,
         server_fast_open=server.offer.fast_open if server.offer else None,
-        sack_permitted=all(offer.sack_permitted for offer in offers) if offers else None,  # C13
-        timestamps=all(offer.timestamps for offer in offers) if offers else None,
-        ecn=all(ecn) if ecn else None,
+        sack_permitted=all(offer.sack_permitted for offer in offers) if settled else None,  # C13
+        timestamps=all(offer.timestamps for offer in offers) if settled else None,
+        ecn=ecn_of(connection) if settled else None,
         syn_retransmissions=connection.retransmissions[0],  # C14
         syn_ack_retransmissions=connection.retransmissions[1],
         fin_retransmissions=connection.retransmissions[2],
@@ -71,25 +80,61 @@ def establishment_of(connection: Connection) -> str:
         return "refused"
     if connection.unreachable:
         return "unreachable"
-    return "half-open" if connection.syn_ack_matched else "unanswered"
+    if connection.syn_ack_matched:
+        return "half-open"
+    return "invalid-answer" if connection.invalid_answer else "unanswered"
 
 
 def termination_of(connection: Connection) -> str:
     """Return how the latest attempt ended (rule C5)."""
     if connection.close_complete:
-        return "simultaneous" if connection.simultaneous_close else "three-way" if connection.merged else "four-way"
+        if connection.is_simultaneous():
+            return "simultaneous"
+        passive = connection.a if connection.is_passive(connection.a) else connection.b
+        fin, other = passive.fin, connection.other(passive).fin
+        merged = fin and other and (fin.acked_before is None or is_after(other.next, fin.acked_before))
+        return "three-way" if merged else "four-way"
     if connection.reset_by:
         return "reset"
-    fins = bool(connection.a.fin) + bool(connection.b.fin)
+    fins = bool(connection.fin_of(connection.a)) + bool(connection.fin_of(connection.b))
     return ("none", "half-closed", "unacknowledged")[fins]
 
 
 def closed_by_of(connection: Connection) -> str | None:
     """Return who began to close, or who reset (rule C6)."""
-    if connection.simultaneous_close:
+    if connection.is_simultaneous():
         return "both"
-    end = connection.first_fin_by or connection.reset_by
+    active = [end for end in (connection.a, connection.b) if connection.fin_of(end) and not connection.is_passive(end)]
+    end = active[0] if active else connection.reset_by
     return connection.name(end) if end else None
+
+
+def reset_by_of(connection: Connection) -> str | None:
+    """Return whose RST ended the latest attempt (rule C6)."""
+    end = connection.reset_by
+    return None if end is None or connection.close_complete else connection.name(end)
+
+
+def captured_of(connection: Connection) -> str:
+    """Return whose segments the capture holds (rule C18)."""
+    client, server = connection.client.segments, connection.server.segments
+    return "both" if client and server else "client" if client else "server"
+
+
+def unacknowledged_of(end: End, peer: End) -> int | None:
+    """Return how many octets of sequence space an end has sent that its peer has not acknowledged (rule C19)."""
+    if end.next_sent is None or end.heard or not end.segments:
+        return None
+    base = end.first_seq if peer.acknowledged is None else peer.acknowledged
+    return distance(end.next_sent, base or 0)
+
+
+def ecn_of(connection: Connection) -> str:
+    """Return what a SYN and a SYN-ACK have settled about ECN (rule C13)."""
+    syn, answer = connection.client.offers_ecn, connection.server.offers_ecn
+    if syn & (AE | CWR | ECE) == AE | CWR | ECE and answer & (AE | CWR | ECE) in (CWR, CWR | ECE, AE, AE | CWR):
+        return "accecn"
+    return "rfc3168" if syn & (CWR | ECE) == CWR | ECE and answer & (AE | CWR | ECE) == ECE else "none"
 
 
 def completeness_of(kind: int, length: int) -> int:
@@ -129,17 +174,17 @@ def history_of(connection: Connection) -> str | None:
 def conn_state_of(connection: Connection) -> str:
     """Return Zeek's `conn_state` of the latest attempt (rule Z2)."""
     client, server = connection.client, connection.server
-    by_client, by_server = client.sent_syn, server.sent_syn
-    if connection.close_complete:
+    client_fin, server_fin = connection.fin_of(client), connection.fin_of(server)
+    by_server = server.sent_syn
+    by_client = client.sent_syn or (server.syn_ack_seen and client.spoke)
+    if client_fin and server_fin:
         return "SF"
-    if connection.reset_by is server:
+    if connection.rst_by is server:
         return ("RSTR" if by_server else "REJ") if by_client else "RSTRH" if by_server else "OTH"
-    if connection.reset_by is client:
+    if connection.rst_by is client:
         return "RSTO" if by_server else "RSTOS0" if by_client else "OTH"
-    if client.fin and server.fin:
-        return "SF"
-    if client.fin:
+    if client_fin:
         return "S2" if by_server else "SH" if by_client else "OTH"
-    if server.fin:
+    if server_fin:
         return "S3" if by_client else "SHR" if by_server else "OTH"
     return ("S1" if by_server else "S0") if by_client else "OTH"

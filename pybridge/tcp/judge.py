@@ -3,11 +3,22 @@
 
 from __future__ import annotations
 
-from pybridge.tcp.aborting import judge_rst
+from pybridge.tcp.aborting import judge_life, judge_rst
 from pybridge.tcp.closing import judge_closing
-from pybridge.tcp.opening import judge_opening, judge_syn, judge_syn_ack
-from pybridge.tcp.state import MODULO, Judgement
+from pybridge.tcp.numbers import LARGEST_WINDOW, is_after, is_new
+from pybridge.tcp.opening import (
+    FIRST_WINDOW,
+    begin_with_syn_ack,
+    begins_attempt_with_syn_ack,
+    judge_opening,
+    judge_syn,
+    judge_syn_ack,
+)
+from pybridge.tcp.state import MODULO, Judgement, distance
 from pybridge.tcp.vocabulary import ACK, ESTABLISHED, FIN, RST, SYN, SYN_SENT
+
+NEAR = 1 << 20
+"""How close a number lies to those of an older connection (X7)."""
 
 
 def judge(segment: Judgement) -> None:
@@ -15,44 +26,124 @@ def judge(segment: Judgement) -> None:
     connection = segment.connection
     if connection.closed_by_error:  # N3
         connection.closed_by_error = False
-        connection.client.state = SYN_SENT
+        connection.client.phase = SYN_SENT
+        connection.update_states()
+    if segment.kind & (SYN | RST) != SYN and _is_of_old_connection(segment):  # X7
+        segment.anomalies.add("old-connection")
+        segment.judged = False
+        return
     if segment.kind & RST:
         if segment.kind & (SYN | FIN):
             segment.anomalies.add("invalid-flags")
         judge_rst(segment)
-    elif segment.kind & (SYN | FIN) == SYN | FIN or not segment.kind & (SYN | ACK):  # G7
+    elif segment.kind & (SYN | FIN | ACK) == SYN | FIN or not segment.kind & (SYN | ACK):  # G7
         segment.anomalies.add("invalid-flags")
         segment.judged = False
         return
     elif segment.kind & SYN:
+        if segment.kind & FIN:
+            segment.anomalies.add("invalid-flags")
         _settle_client(segment)
         if not segment.kind & ACK:
             judge_syn(segment)
-        elif connection.over:
-            _leave_out(segment)
         else:
-            judge_syn_ack(segment)
+            _judge_syn_ack(segment)
     elif connection.fresh:  # H1
-        segment.sender.state = segment.peer.state = ESTABLISHED
+        segment.sender.phase = segment.peer.phase = ESTABLISHED
         connection.fresh = False
         judge_closing(segment)
-    elif not connection.over:
-        if judge_opening(segment):
-            judge_closing(segment)
-    elif _repeats_fin(segment):
-        judge_closing(segment)
     else:
-        _leave_out(segment)
+        _judge_other(segment)
+    if segment.sender.challenged and segment.judged:
+        _judge_challenge(segment)
     connection.fresh = False
-    connection.update_opened()
+    connection.update_states()
+
+
+def _is_of_old_connection(segment: Judgement) -> bool:
+    """Whether a segment has the numbers of an older connection between the ends (rule X7)."""
+    sender, peer = segment.sender, segment.peer
+    if sender.former is None or peer.former is None:
+        return False
+    if not _is_near(segment.seq, sender.former):
+        return False
+    if segment.kind & ACK:
+        if not _is_near(segment.ack, peer.former) or (peer.isn is not None and peer.accepts(segment.ack, FIRST_WINDOW)):
+            return False
+    elif not segment.kind & RST:
+        return False
+    stop = (segment.seq + segment.length + bool(segment.kind & FIN) + bool(segment.kind & SYN)) % MODULO
+    if is_after(stop, sender.former):
+        sender.former = stop
+    return True
+
+
+def _is_near(a: int, b: int) -> bool:
+    return distance(a, b) < NEAR or distance(b, a) < NEAR
+
+
+def _judge_syn_ack(segment: Judgement) -> None:
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    if connection.over and begins_attempt_with_syn_ack(segment):  # H2
+        sender.forget()
+        peer.forget()
+        connection.begin_attempt()
+        begin_with_syn_ack(segment)
+        segment.anomalies.add("port-reuse")
+    elif connection.over and sender.was_reset and sender.isn == segment.seq and not judge_life(segment):  # R6
+        segment.judged = False
+    elif connection.over:
+        _leave_out(segment)
+    else:
+        sender.gone = False
+        judge_syn_ack(segment)
+
+
+def _judge_other(segment: Judgement) -> None:
+    """Judge a plain or FIN segment on a connection that is not fresh (rules H9, T, X4)."""
+    connection, peer = segment.connection, segment.peer
+    if not judge_life(segment):
+        segment.judged = False
+    elif connection.over:
+        if _repeats_fin(segment) or not _says_something(segment):
+            judge_closing(segment)
+        else:
+            _leave_out(segment)
+    elif _is_wild(segment):
+        segment.anomalies.add("seq-mismatch")
+        peer.challenged = True
+    elif judge_opening(segment):
+        judge_closing(segment)
+
+
+def _is_wild(segment: Judgement) -> bool:
+    """Whether a sequence number is so far from what its sender sent that no window could hold it (rule F5)."""
+    sender = segment.sender
+    if sender.next_sent is None or not sender.spoke or sender.heard:
+        return False
+    return LARGEST_WINDOW < distance(segment.seq, sender.next_sent) < MODULO - LARGEST_WINDOW
+
+
+def _says_something(segment: Judgement) -> bool:
+    """Whether a segment sends or acknowledges something for the first time (rule X4)."""
+    sender = segment.sender
+    new = is_new(sender, segment.seq, segment.length + bool(segment.kind & FIN))
+    return new or sender.acknowledged is None or is_after(segment.ack, sender.acknowledged)
+
+
+def _judge_challenge(segment: Judgement) -> None:
+    """Recognise the answer of an end that got a segment which it must not accept (rule R7)."""
+    segment.sender.challenged = False
+    if segment.kind == ACK and not segment.length and not segment.roles:
+        segment.anomalies.add("challenge-ack")
 
 
 def _settle_client(segment: Judgement) -> None:
     """Settle who is the client by the first SYN or SYN-ACK (rule E1)."""
     connection = segment.connection
-    if not connection.client_settled:
+    if connection.client_from == "port":
         connection.client = segment.peer if segment.kind & ACK else segment.sender
-        connection.client_settled = True
+        connection.client_from = "SYN-ACK" if segment.kind & ACK else "SYN"
 
 
 def _repeats_fin(segment: Judgement) -> bool:

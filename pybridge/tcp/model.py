@@ -23,6 +23,8 @@ class Offer(NamedTuple):
         Option kinds 4 and 8 are there (`tcp.option_kind`).
     fast_open : str or None
         The Fast Open cookie in hexadecimal (`tcp.options.tfo.cookie`), or `request` (`tcp.options.tfo.request`).
+    tsval, tsecr : int or None
+        Timestamp and echoed timestamp (`tcp.options.timestamp.tsval`, `tcp.options.timestamp.tsecr`).
     """
 
     mss: int | None = None
@@ -30,6 +32,8 @@ class Offer(NamedTuple):
     sack_permitted: bool = False
     timestamps: bool = False
     fast_open: str | None = None
+    tsval: int | None = None
+    tsecr: int | None = None
 
 
 class Segment(NamedTuple):
@@ -96,6 +100,14 @@ class ConnectionRow:
     establishment: str
     termination: str
     closed_by: str | None
+    reset_by: str | None
+    captured: str
+    client_from: str
+    client_last_seen: int | None
+    server_last_seen: int | None
+    idle_before_end: int | None
+    client_unacknowledged: int | None
+    server_unacknowledged: int | None
     client_state: str
     server_state: str
     handshake_time: int | None
@@ -112,7 +124,7 @@ class ConnectionRow:
     server_fast_open: str | None
     sack_permitted: bool | None
     timestamps: bool | None
-    ecn: bool | None
+    ecn: str | None
     syn_retransmissions: int
     syn_ack_retransmissions: int
     fin_retransmissions: int

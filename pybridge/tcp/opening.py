@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pybridge.tcp.numbers import follow_acknowledged, follow_sent, is_after, settle_early_ack
 from pybridge.tcp.state import HALF, MODULO, Judgement, distance
 from pybridge.tcp.vocabulary import ABSENT, CLOSED, ESTABLISHED, FIN, LISTEN, SYN_RECEIVED, SYN_SENT
 
@@ -15,36 +16,43 @@ def judge_syn(segment: Judgement) -> None:
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     segment.roles.append("SYN")
     segment.handshake_step = 1
-    repeated = sender.syn_seen and sender.isn == segment.seq
+    repeated = sender.syn_seen and sender.isn == segment.seq and not (connection.over and connection.opened)
+    if not connection.over:
+        sender.gone = False
     if connection.fresh:  # H1
-        sender.state, peer.state = SYN_SENT, LISTEN
-    elif connection.over or (sender.state == SYN_SENT and sender.isn != segment.seq and peer.state in ABSENT):
+        sender.phase, peer.phase = SYN_SENT, LISTEN
+    elif connection.over or (sender.phase == SYN_SENT and sender.isn != segment.seq and peer.phase in ABSENT):
         # H2, H6: where H6 fits, H3 to H5 cannot fit
         _begin_attempt(segment, repeated=repeated)
     elif repeated:  # H3
         segment.repeats("syn-retransmission")
-        if sender.progress == 1 and sender.state == ESTABLISHED:
-            sender.state = SYN_SENT
-        if peer.state == CLOSED:
-            peer.state = LISTEN
+        if not sender.syn_ack_seen and not sender.spoke and sender.phase == ESTABLISHED:
+            sender.phase = SYN_SENT
+        if peer.phase == CLOSED:
+            peer.phase = LISTEN
+        peer.gone = False
     elif _is_late_syn(segment):  # H4
         pass
-    elif peer.state == SYN_SENT and not sender.syn_seen and sender.state in ABSENT:  # H5
+    elif peer.phase == SYN_SENT and not sender.syn_seen and sender.phase in ABSENT:  # H5
         segment.anomalies.add("simultaneous-open")
         connection.simultaneous_open = True
-        sender.state = peer.state = SYN_RECEIVED
+        sender.phase = peer.phase = SYN_RECEIVED
     else:  # H7
         segment.anomalies.add("syn-on-established")
         sender.forget()
         peer.fin = None
         connection.begin_attempt()
-        sender.state = SYN_SENT
+        sender.phase = SYN_SENT
     if not (sender.syn_seen and sender.isn == segment.seq):
         sender.syn_time = segment.time
         sender.syn_length = 0
+        sender.syn_sent = 0
+        sender.syns = ()
+    _remember_isn(segment)
+    sender.syn_sent += 1
+    sender.syns = (*sender.syns[-7:], (segment.frame, segment.time, segment.offer.tsval if segment.offer else None))
     sender.isn, sender.syn_seen, sender.syn_length = segment.seq, True, max(sender.syn_length, segment.length)
     sender.syn_frame, sender.syn_frame_time = segment.frame, segment.time
-    sender.progress = max(sender.progress, 1)
     connection.syn_seen = True
 
 
@@ -55,14 +63,15 @@ def _begin_attempt(segment: Judgement, *, repeated: bool) -> None:
         segment.repeats("syn-retransmission")
     else:
         segment.anomalies.add("port-reuse")
-    syn_time = sender.syn_time
+    syn_time, syn_sent, syns = sender.syn_time, sender.syn_sent, sender.syns
     sender.forget()
     peer.forget()
     connection.begin_attempt()
-    sender.state, peer.state = SYN_SENT, LISTEN
+    sender.phase, peer.phase = SYN_SENT, LISTEN
     if repeated:
         sender.syn_time = syn_time
         sender.isn, sender.syn_seen = segment.seq, True
+        sender.syn_sent, sender.syns = syn_sent, syns
 
 
 def _is_late_syn(segment: Judgement) -> bool:
@@ -75,20 +84,18 @@ def _is_late_syn(segment: Judgement) -> bool:
 
 
 def _precedes_first(segment: Judgement) -> bool:
-    """Whether the segment that followed this SYN or SYN-ACK was captured before it, from either end (rules H4, H8.4)."""
-    return (segment.seq + 1) % MODULO in (segment.sender.first_seq, segment.peer.first_ack)
+    """Whether the segment that followed this SYN or SYN-ACK was captured before it (rules H4, H8.4)."""
+    return segment.sender.first_seq == (segment.seq + 1) % MODULO
 
 
 def judge_syn_ack(segment: Judgement) -> None:
     """Judge a SYN-ACK on a connection that is not over (rules H1, H8)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     if connection.fresh:  # H1
-        sender.state, peer.state = SYN_RECEIVED, ESTABLISHED
-        _remember_syn_ack(segment, awaiting=True)
-        connection.syn_ack_matched = True
+        begin_with_syn_ack(segment)
         return
     acceptable = peer.accepts(segment.ack, peer.syn_length)
-    waiting = peer.state in (SYN_SENT, SYN_RECEIVED)
+    waiting = peer.phase in (SYN_SENT, SYN_RECEIVED)
     if sender.syn_ack_seen and sender.isn == segment.seq:  # H8.1
         segment.repeats("syn-ack-retransmission")
         if not acceptable:
@@ -96,36 +103,65 @@ def judge_syn_ack(segment: Judgement) -> None:
             _note_syn_ack(segment)
             return
         awaiting = sender.awaiting
-        if sender.progress == 2:
+        if not sender.spoke:
             awaiting = True
-            if sender.state == ESTABLISHED:
-                sender.state = SYN_RECEIVED
+            if sender.phase == ESTABLISHED:
+                sender.phase = SYN_RECEIVED
         if waiting:
-            peer.state, peer.awaiting = ESTABLISHED, False
+            peer.phase, peer.awaiting = ESTABLISHED, False
         _remember_syn_ack(segment, awaiting=awaiting)
     elif waiting and not acceptable:  # H8.2
         _reject(segment)
-        if peer.state == SYN_SENT:
-            sender.state = SYN_RECEIVED
+        if peer.phase == SYN_SENT:
+            connection.invalid_answer = True
+            sender.phase = SYN_RECEIVED
             _remember_syn_ack(segment, awaiting=True)
         else:
             _note_syn_ack(segment)
-            sender.progress = max(sender.progress, 2)
         return
     elif waiting:  # H8.3
-        acknowledged = sender.state == ESTABLISHED and sender.isn == segment.seq
+        acknowledged = sender.phase == ESTABLISHED and sender.isn == segment.seq
         if not acknowledged:
-            sender.state = SYN_RECEIVED
-        peer.state, peer.awaiting = ESTABLISHED, False
+            sender.phase = SYN_RECEIVED
+        peer.phase, peer.awaiting = ESTABLISHED, False
         _remember_syn_ack(segment, awaiting=not acknowledged)
     elif sender.isn is None and ((peer.isn is not None and acceptable) or _precedes_first(segment)):  # H8.4
-        _remember_syn_ack(segment, awaiting=peer.progress < 3)
+        _remember_syn_ack(segment, awaiting=not peer.spoke)
     else:  # H8.5
         segment.anomalies.add("syn-on-established")
         return
     connection.syn_ack_matched = True
+    follow_acknowledged(sender, peer, segment.ack)
     if peer.syn_seen:
-        segment.answers = (peer.syn_frame, peer.syn_frame_time)
+        segment.answers = peer.syn_answered_by(segment.offer.tsecr if segment.offer else None)
+
+
+def begin_with_syn_ack(segment: Judgement) -> None:
+    """Begin an attempt whose SYN is missing from the capture (rules H1, H2)."""
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    sender.phase, peer.phase = SYN_RECEIVED, ESTABLISHED
+    _remember_syn_ack(segment, awaiting=True)
+    connection.syn_ack_matched = True
+    follow_acknowledged(sender, peer, segment.ack)
+
+
+def begins_attempt_with_syn_ack(segment: Judgement) -> bool:
+    """Whether a SYN-ACK after the end of a connection belongs to another attempt (rule H2)."""
+    sender, peer = segment.sender, segment.peer
+    answers_former = peer.isn is not None and peer.accepts(segment.ack, peer.syn_length)
+    return segment.connection.opened and sender.isn != segment.seq and not answers_former
+
+
+def _remember_isn(segment: Judgement) -> None:
+    """Follow the number of a SYN or SYN-ACK (rule F1)."""
+    sender = segment.sender
+    if sender.isn != segment.seq and not sender.spoke:
+        sender.next_sent = sender.in_order = sender.gap = None
+    sender.first_seq = segment.seq
+    if sender.fin is not None and not is_after(sender.fin.seq, segment.seq):
+        sender.fin = None  # no FIN can come before its SYN
+    follow_sent(sender, segment.seq, segment.length + 1)
+    settle_early_ack(segment.peer, sender)
 
 
 def _note_syn_ack(segment: Judgement) -> None:
@@ -136,9 +172,10 @@ def _note_syn_ack(segment: Judgement) -> None:
 def _remember_syn_ack(segment: Judgement, *, awaiting: bool) -> None:
     _note_syn_ack(segment)
     sender = segment.sender
+    sender.syn_ack_sent = sender.syn_ack_sent + 1 if sender.syn_ack_seen and sender.isn == segment.seq else 1
+    _remember_isn(segment)
     sender.isn, sender.syn_ack_seen, sender.syn_ack_number, sender.awaiting = segment.seq, True, segment.ack, awaiting
     sender.syn_ack_frame, sender.syn_ack_frame_time = segment.frame, segment.time
-    sender.progress = max(sender.progress, 2)
 
 
 def judge_opening(segment: Judgement) -> bool:
@@ -149,42 +186,51 @@ def judge_opening(segment: Judgement) -> bool:
     bool
         False if the segment is stopped, so that nothing further of it counts.
     """
-    sender, peer = segment.sender, segment.peer
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
     acceptable = peer.accepts(segment.ack, FIRST_WINDOW)
-    if peer.state == SYN_SENT:  # H9.1
-        if sender.state in ABSENT:
-            sender.state = ESTABLISHED
-        if not acceptable:
+    if peer.phase == SYN_SENT:  # H9.1
+        if sender.phase in ABSENT:
+            sender.phase = ESTABLISHED
+        if not acceptable or (peer.next_sent is not None and is_after(segment.ack, peer.next_sent)):
             _reject(segment)
+            connection.invalid_answer = True
+            if not segment.length and not segment.kind & FIN:
+                segment.anomalies.discard("ack-mismatch")
+                segment.anomalies.add("challenge-ack")
             return False
-        peer.state = ESTABLISHED
+        peer.phase = ESTABLISHED
+    opening = peer.awaiting or peer.phase == SYN_RECEIVED
+    if opening and sender.isn is not None and not sender.spoke and distance(segment.seq, sender.isn + 1) > FIRST_WINDOW:
+        segment.anomalies.add("seq-mismatch")
+        peer.challenged = True
+        return False
     if peer.awaiting:  # H9.2; more than once if the SYN-ACK comes again (note H11)
         if acceptable:
             _note_third_step(segment)
-            segment.answers = (peer.syn_ack_frame, peer.syn_ack_frame_time)
+            segment.answers = (peer.syn_ack_frame, peer.syn_ack_frame_time if peer.syn_ack_sent == 1 else None)
             peer.awaiting = False
-            if peer.state == SYN_RECEIVED:
-                peer.state = ESTABLISHED
-        elif peer.state == SYN_RECEIVED:
+            if peer.phase == SYN_RECEIVED:
+                peer.phase = ESTABLISHED
+        elif peer.phase == SYN_RECEIVED:
             _reject(segment)
             return False
-    elif peer.state == SYN_RECEIVED:  # H9.3
+    elif peer.phase == SYN_RECEIVED:  # H9.3
         if not acceptable:
             _reject(segment)
             return False
-        peer.state = ESTABLISHED
-    if sender.state == SYN_SENT:  # H9.4
-        sender.state = ESTABLISHED
-        if peer.state in ABSENT:
-            peer.state = ESTABLISHED
+        peer.phase = ESTABLISHED
+    if sender.phase == SYN_SENT:  # H9.4
+        sender.phase = ESTABLISHED
+        if peer.phase in ABSENT:
+            peer.phase = ESTABLISHED
         follows_syn = sender.isn is not None and distance(segment.seq, sender.isn + 1) <= sender.syn_length
         if follows_syn and not segment.roles and not peer.syn_ack_seen:
             _note_third_step(segment)
-    if sender.state == SYN_RECEIVED:  # H9.5
+    if sender.phase == SYN_RECEIVED:  # H9.5
         if _shows_acknowledged_syn(segment):
-            sender.state = ESTABLISHED
-    elif sender.state in ABSENT and sender.fin is None:  # H9.6
-        sender.state = ESTABLISHED
+            sender.phase = ESTABLISHED
+    elif sender.phase in ABSENT and sender.fin is None:  # H9.6
+        sender.phase = ESTABLISHED
     return True
 
 

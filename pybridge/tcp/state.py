@@ -18,7 +18,21 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from pybridge.tcp.model import Annotation, Offer
-from pybridge.tcp.vocabulary import ANOMALIES, CLOSED, ESTABLISHED, LISTEN, OVER, SYNCHRONISED
+from pybridge.tcp.vocabulary import (
+    ANOMALIES,
+    CLOSE_WAIT,
+    CLOSED,
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    LISTEN,
+    OVER,
+    SYN_RECEIVED,
+    SYNCHRONISED,
+    TIME_WAIT,
+)
 
 MODULO = 1 << 32
 HALF = 1 << 31
@@ -57,39 +71,86 @@ def interned(value: _Value) -> _Value:
 
 
 class Fin:
-    """The FIN of an end (rules X).
+    """The FIN of an end (rules T).
 
     Attributes
     ----------
     seq : int
         The sequence number that the FIN occupies.
-    step : int
-        Its teardown step, 1 or 3.
+    ack : int
+        The acknowledgement number of the FIN's first transmission.
+    acked_before : int or None
+        What its sender had acknowledged before.
     frame, frame_time : int
-        Its latest transmission.
-    first_time : int
-        Time of its first transmission.
+        Its latest transmission; frame 0 if the FIN was not captured yet, but acknowledged.
+    first_time, sent : int
+        Time of its first transmission; number of transmissions.
     acked, was_acked : bool
-        It is acknowledged; it was acknowledged at some time.
+        It is acknowledged, which a repetition takes back (T5); it was acknowledged at some time.
+    missed : bool
+        Its receiver shows that it did not arrive (T5).
     """
 
-    __slots__ = ("acked", "first_time", "frame", "frame_time", "seq", "step", "was_acked")
+    __slots__ = ("ack", "acked", "acked_before", "first_time", "frame", "frame_time", "missed", "sent", "seq", "was_acked")
 
-    def __init__(self, seq: int, step: int, frame: int, time: int) -> None:
+    def __init__(self, seq: int, ack: int, acked_before: int | None, frame: int, time: int) -> None:
         self.seq = seq
-        self.step = step
+        self.ack = ack
+        self.acked_before = acked_before
         self.frame = frame
         self.frame_time = self.first_time = time
-        self.acked = self.was_acked = False
+        self.sent = 1
+        self.acked = self.was_acked = self.missed = False
+
+    @property
+    def next(self) -> int:
+        """The number after the FIN."""
+        return (self.seq + 1) % MODULO
 
 
 class End:
     """One end of a connection (rules X)."""
 
     __slots__ = (
-        "address", "awaiting", "fin", "first_ack", "first_seq", "isn", "offer", "offered_isn", "offers_ecn", "payload", "port",
-        "progress", "recent", "rejected", "segments", "sent_syn", "state", "syn_ack_frame", "syn_ack_frame_time",
-        "syn_ack_number", "syn_ack_seen", "syn_frame", "syn_frame_time", "syn_length", "syn_seen", "syn_time",
+        "acknowledged",
+        "address",
+        "awaiting",
+        "challenged",
+        "early_ack",
+        "fin",
+        "first_seq",
+        "former",
+        "gap",
+        "gone",
+        "heard",
+        "in_order",
+        "isn",
+        "last_time",
+        "next_sent",
+        "offer",
+        "offered_isn",
+        "offers_ecn",
+        "payload",
+        "phase",
+        "port",
+        "recent",
+        "rejected",
+        "segments",
+        "sent_syn",
+        "spoke",
+        "syn_ack_frame",
+        "syn_ack_frame_time",
+        "syn_ack_number",
+        "syn_ack_seen",
+        "syn_ack_sent",
+        "syn_frame",
+        "syn_frame_time",
+        "syn_length",
+        "syn_seen",
+        "syn_sent",
+        "syn_time",
+        "syns",
+        "was_reset",
     )  # fmt: skip
 
     def __init__(self, address: str, port: int) -> None:
@@ -97,41 +158,62 @@ class End:
         self.port = port
         self.segments = 0
         self.payload = 0
+        self.last_time: int | None = None
         self.offered_isn: int | None = None  # C11 to C13: of the last SYN or SYN-ACK with a role, over all attempts
         self.offer: Offer | None = None
-        self.offers_ecn = False
+        self.offers_ecn = 0
         self.sent_syn = False  # Z2: a SYN or SYN-ACK with a role, in this attempt
-        self.recent: tuple[int, ...] = ()  # G8: fingerprints; -1 for a segment without identity
+        self.former: int | None = None  # X7
+        self.recent: tuple[tuple[int, int], ...] = ()  # G8: fingerprint (-1 without identity) and time
         self.forget()
 
     def forget(self) -> None:
         """Forget everything that belongs to an attempt (rules H2, H7)."""
-        self.state = CLOSED
+        self.phase = CLOSED
         self.isn: int | None = None
         self.syn_length = 0
         self.syn_seen = self.syn_ack_seen = False
         self.syn_time = self.syn_frame = self.syn_frame_time = 0
+        self.syns: tuple[tuple[int, int, int | None], ...] = ()  # H10: frame, time and timestamp of the last eight SYNs
+        self.syn_sent = self.syn_ack_sent = 0
         self.syn_ack_number = self.syn_ack_frame = self.syn_ack_frame_time = 0
-        self.awaiting = False
-        self.progress = 0
-        self.first_seq: int | None = None
-        self.first_ack: int | None = None
+        self.awaiting = self.spoke = False
         self.rejected: int | None = None
+        self.first_seq: int | None = None
+        self.next_sent: int | None = None
+        self.in_order: int | None = None
+        self.gap: int | None = None
+        self.acknowledged: int | None = None
+        self.early_ack: int | None = None
+        self.heard = False
         self.fin: Fin | None = None
+        self.gone = self.was_reset = self.challenged = False
 
     def accepts(self, ack: int, limit: int) -> bool:
         """Whether `ack` is an acceptable acknowledgement of this end's SYN (rule X2)."""
         return self.isn is None or distance(ack, self.isn + 1) <= limit
+
+    def syn_answered_by(self, echo: int | None) -> tuple[int, int | None]:
+        """Return frame and time of the SYN that an answer with this echoed timestamp answers (rule H10)."""
+        if self.syn_sent == 1:
+            return self.syn_frame, self.syn_frame_time
+        found = next(((frame, time) for frame, time, stamp in reversed(self.syns) if stamp is not None and stamp == echo), None)
+        return found or (self.syn_frame, None)
+
+    def is_passive_opener(self) -> bool:
+        """Whether a SYN-ACK but no SYN of this end was seen (rule X5)."""
+        return self.syn_ack_seen and not self.syn_seen
 
 
 class Connection:
     """One `tcp.stream`: its two ends, its latest attempt, and its counts."""
 
     __slots__ = (
-        "a", "aborted", "anomalies", "b", "client", "client_response_time", "client_settled", "close_complete",
-        "closed_by_error", "completeness", "first_fin_by", "first_time", "fresh", "handshake_time", "history_letters",
-        "last_time", "merged", "opened", "quiet", "refused", "reset_by", "retransmissions", "server_response_time",
-        "simultaneous_close", "simultaneous_open", "stream", "syn_ack_matched", "syn_seen", "teardown_time",
+        "a", "aborted", "anomalies", "b", "client", "client_from", "client_response_time", "close_complete",
+        "closed_by_error", "completeness", "first_time", "fresh", "handshake_time", "history_letters", "idle_before_end",
+        "invalid_answer", "last_time", "opened", "quiet", "refused", "reset_by", "retransmissions", "rst_by", "rst_time",
+        "server_response_time", "simultaneous_open", "state_a", "state_b", "stream",
+        "syn_ack_matched", "syn_seen", "teardown_time",
         "third_step_seen", "unreachable",
     )  # fmt: skip
 
@@ -140,7 +222,7 @@ class Connection:
         self.a = a
         self.b = b
         self.client = b if a.port < b.port else a  # E2
-        self.client_settled = False
+        self.client_from = "port"
         self.fresh = True
         self.first_time = self.last_time = time
         self.completeness = 0
@@ -154,15 +236,18 @@ class Connection:
         self.closed_by_error = False  # N3
         # Of segments that change nothing: from A, from B without payload, from A, from B with payload
         self.quiet: tuple[Annotation | None, ...] = NOT_QUIET
+        self.state_a = self.state_b = CLOSED
         self.begin_attempt()
 
     def begin_attempt(self) -> None:
         """Reset the record of the attempt (rules X)."""
         self.opened = self.syn_seen = self.syn_ack_matched = self.third_step_seen = False
-        self.simultaneous_open = self.simultaneous_close = self.merged = self.close_complete = False
-        self.first_fin_by: End | None = None
+        self.simultaneous_open = self.close_complete = False
         self.reset_by: End | None = None
-        self.aborted = self.refused = self.unreachable = False
+        self.rst_time: int | None = None
+        self.idle_before_end: int | None = None
+        self.aborted = self.refused = self.unreachable = self.invalid_answer = False
+        self.rst_by: End | None = None
         self.a.sent_syn = self.b.sent_syn = False
 
     @property
@@ -172,23 +257,88 @@ class Connection:
 
     @property
     def over(self) -> bool:
-        """Whether no end is live any more (rules X)."""
-        return not self.fresh and self.a.state in OVER and self.b.state in OVER
+        """Whether no end was live any more after the segment before (rules X)."""
+        return not self.fresh and self.state_a in OVER and self.state_b in OVER
+
+    def update_states(self) -> None:
+        """Derive the states of both ends from what is known of them (rules X3, X6)."""
+        a, b = self.a, self.b
+        if a.fin is None and b.fin is None and not (a.gone or b.gone or a.was_reset or b.was_reset):
+            self.state_a, self.state_b = a.phase, b.phase
+        else:
+            self.state_a, self.state_b = self.state_of(a), self.state_of(b)
+        if not self.opened and self.state_a in SYNCHRONISED and self.state_b in SYNCHRONISED:
+            self.opened = True
+            a.former = b.former = None  # X7
+
+    def other(self, end: End) -> End:
+        """Return the end that is not this one."""
+        return self.b if end is self.a else self.a
+
+    def fin_of(self, end: End) -> Fin | None:
+        """Return the FIN that an end has sent, if it counts (rule T1)."""
+        fin = end.fin
+        if fin is None or fin.acked:
+            return fin
+        peer = self.other(end)
+        if peer.next_sent is not None and 0 < (fin.ack - peer.next_sent) % MODULO < HALF:
+            return None
+        return fin
+
+    def has_received_fin(self, end: End) -> bool:
+        """Whether the FIN of its peer has arrived at an end (rule T2)."""
+        peer = self.other(end)
+        fin = self.fin_of(peer)
+        if fin is None or fin.missed or peer.in_order is None:
+            return False
+        return fin.acked or distance(peer.in_order, fin.next) < HALF
+
+    def is_passive(self, end: End) -> bool:
+        """Whether the FIN of an end answers the FIN of its peer, which it acknowledges (rule T3)."""
+        fin, other = end.fin, self.other(end).fin
+        return fin is not None and other is not None and distance(fin.ack, other.next) < HALF
+
+    def is_simultaneous(self) -> bool:
+        """Whether both ends have closed before either heard of it (rule T3)."""
+        return (
+            self.fin_of(self.a) is not None
+            and self.fin_of(self.b) is not None
+            and not self.is_passive(self.a)
+            and not self.is_passive(self.b)
+        )
+
+    def state_of(self, end: End) -> str:
+        """Return the state of an end, which follows from what it has sent and what has arrived (rule X6)."""
+        if end.gone or end.was_reset:
+            return LISTEN if end.was_reset and not end.gone and end.is_passive_opener() and not self.opened else CLOSED
+        if end.phase not in (ESTABLISHED, SYN_RECEIVED):
+            return end.phase
+        received = self.has_received_fin(end)
+        fin = self.fin_of(end)
+        if fin is None:
+            return CLOSE_WAIT if received else end.phase
+        if fin.acked:
+            return (CLOSED if self.is_passive(end) else TIME_WAIT) if received else FIN_WAIT_2
+        return (LAST_ACK if self.is_passive(end) else CLOSING) if received else FIN_WAIT_1
 
     def states(self) -> tuple[str, str]:
         """Return the states of client and server (rule X1)."""
         if self.fresh:
             return CLOSED, LISTEN
-        return self.client.state, self.server.state
+        return (self.state_a, self.state_b) if self.client is self.a else (self.state_b, self.state_a)
 
     def name(self, end: End) -> str:
         """Return `client` or `server` (rule E3)."""
         return "client" if end is self.client else "server"
 
-    def update_opened(self) -> None:
-        """Note that the attempt is opened once both ends are synchronised (rule X3)."""
-        if not self.opened and self.a.state in SYNCHRONISED and self.b.state in SYNCHRONISED:
-            self.opened = True
+    def remember_former(self, former: Connection) -> None:
+        """Keep how far the ends of an older connection, which is not over, have sent (rule X7)."""
+        ends = (
+            [former.a, former.b] if (former.a.address, former.a.port) == (self.a.address, self.a.port) else [former.b, former.a]
+        )
+        if former.over or ends[0].next_sent is None or ends[1].next_sent is None:
+            return
+        self.a.former, self.b.former = ends[0].next_sent, ends[1].next_sent
 
     def update_quiet(self) -> None:
         """Cache the annotations of plain segments while the connection is quiet: both ends ESTABLISHED, nothing outstanding.
@@ -197,10 +347,10 @@ class Connection:
         """
         a, b = self.a, self.b
         if (
-            a.state == b.state == ESTABLISHED
-            and a.progress == b.progress == 3
-            and not (a.awaiting or b.awaiting)
-            and not (a.fin or b.fin)
+            self.state_a == self.state_b == ESTABLISHED
+            and a.spoke
+            and b.spoke
+            and not (a.awaiting or b.awaiting or a.fin or b.fin or a.challenged or b.challenged or a.heard or b.heard)
         ):
             names = (self.name(a), self.name(b))
             self.quiet = interned(
@@ -225,23 +375,26 @@ class Judgement:
     frame, time, seq, ack, length : int
         As of `model.Segment`.
     roles : list of str
-        In the order of rule T6.
+        In the order of rule T9.
     handshake_step : int or None
     ack_step, fin_step : int
         The teardown step of its acknowledgement of a FIN and of its own FIN; 0 for none.
     retransmission : bool
-    answers : tuple of int, or None
-        Frame and time of the segment that it answers.
+    answers : tuple, or None
+        Frame and time of the segment that it answers; the time is None if a repetition makes it ambiguous.
     handshake_time : int or None
         Nanoseconds.
     anomalies : set of str
     judged : bool
         False if the segment is invalid (G7) or came on a connection that is over (X4).
+    silence : int
+        Nanoseconds since the latest segment of the connection before.
+    offer : Offer or None
     """
 
     __slots__ = (
         "ack", "ack_step", "anomalies", "answers", "connection", "fin_step", "frame", "handshake_step", "handshake_time",
-        "judged", "kind", "length", "peer", "retransmission", "roles", "sender", "seq", "time",
+        "judged", "kind", "length", "offer", "peer", "retransmission", "roles", "sender", "seq", "silence", "time",
     )  # fmt: skip
 
     def __init__(
@@ -261,10 +414,12 @@ class Judgement:
         self.ack_step = 0
         self.fin_step = 0
         self.retransmission = False
-        self.answers: tuple[int, int] | None = None
+        self.answers: tuple[int, int | None] | None = None
         self.handshake_time: int | None = None
         self.anomalies: set[str] = set()
         self.judged = True
+        self.silence = 0
+        self.offer: Offer | None = None
 
     def repeats(self, anomaly: str) -> None:
         """Mark the segment as a retransmission (rule A3)."""

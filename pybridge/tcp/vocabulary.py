@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-FIN, SYN, RST, ACK, ECE, CWR = 0x001, 0x002, 0x004, 0x010, 0x040, 0x080
+FIN, SYN, RST, ACK, ECE, CWR, AE = 0x001, 0x002, 0x004, 0x010, 0x040, 0x080, 0x100
 
 CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED = "CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED"
 ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2 = "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2"
@@ -29,19 +29,20 @@ ROLES = (
     "SYN", "SYN-ACK", "HANDSHAKE-ACK", "FIN", "ACK-OF-FIN", "RST", "ACK-OF-FIN+FIN", "HANDSHAKE-ACK+FIN",
     "HANDSHAKE-ACK+ACK-OF-FIN", "HANDSHAKE-ACK+ACK-OF-FIN+FIN",
 )  # fmt: skip
-"""Values of `role`; several roles of one segment are joined in this order (rule T6)."""
+"""Values of `role`; several roles of one segment are joined in this order (rule T9)."""
 
-TEARDOWN_STEPS = ("1", "2", "3", "4", "2+3", "2+1", "4+1")
+TEARDOWN_STEPS = ("1", "2", "3", "4", "2+3", "2+1", "4+1", "4+3")
 """Values of `teardown_step`."""
 
 OPENED = ("complete", "simultaneous", "partial")
 """Values of `establishment` of a connection that opened (rule C4)."""
 
-FAILED = ("refused", "unreachable", "unanswered", "aborted", "half-open")
+FAILED = ("refused", "unreachable", "unanswered", "invalid-answer", "aborted", "half-open")
 """Values of `establishment` of a connection that did not open, the clearest failure first (rule C4)."""
 
 ESTABLISHMENTS = (
     "complete", "simultaneous", "half-open", "unanswered", "refused", "unreachable", "aborted", "partial", "not-captured",
+    "invalid-answer",
 )  # fmt: skip
 """Values of `establishment` (rule C4)."""
 
@@ -50,6 +51,15 @@ TERMINATIONS = ("four-way", "three-way", "simultaneous", "half-closed", "unackno
 
 CLOSERS = (*SENDERS, "both")
 """Values of `closed_by` (rule C6)."""
+
+CAPTURED = ("both", *SENDERS)
+"""Values of `captured`: the ends whose segments the capture holds."""
+
+CLIENT_FROM = ("SYN", "SYN-ACK", "port")
+"""Values of `client_from`: by what the client is known; `port` is a guess (rules E1, E2)."""
+
+ECN = ("none", "rfc3168", "accecn")
+"""Values of `ecn` (rule C13)."""
 
 CONN_STATES = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH")
 """Values of `conn_state`, Zeek's words (rule Z2)."""
@@ -73,6 +83,11 @@ ANOMALIES = (
     "invalid-flags",
     "syn-on-established",
     "duplicate",
+    "rst-ignored",
+    "challenge-ack",
+    "seq-mismatch",
+    "ack-beyond-sent",
+    "old-connection",
 )
 """Names of anomalies in the order of the specification's table (rules A)."""
 
@@ -80,6 +95,6 @@ RETRANSMISSIONS = ANOMALIES[:3]
 """Anomalies of a segment that its sender repeated (rule A3)."""
 
 BENIGN_ANOMALIES = frozenset(
-    {"simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data", "port-reuse", "duplicate"}
+    {"simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data", "port-reuse", "duplicate", "ack-beyond-sent"}
 )
 """Anomalies that are rare but allowed; every other one points at a problem."""

@@ -5,21 +5,21 @@ The plugin judges; this engine does not. The row of a connection comes from thre
 
 - fields of the plugin that say it directly (`ON_CONNECTIONS`, and the states);
 - sums of the plugin's annotations of segments: handshake and response times, retransmissions, anomalies;
-- raw headers, summed in Python as the `python` engine does: the columns `FROM_HEADERS`. The plugin has no such fields.
+- the Python annotator, run on the same headers: the columns `FROM_HEADERS`, for which the plugin has no fields.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 from pyshark.packet.packet import Packet
 
 from pybridge.errors import PluginError
-from pybridge.tcp.annotator import KIND
-from pybridge.tcp.connection_row import completeness_of
+from pybridge.tcp.annotator import Annotator
+from pybridge.tcp.connection_row import row_of
 from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
 from pybridge.tcp.vocabulary import ANOMALIES, RETRANSMISSIONS
 from pybridge.wireshark import segments
@@ -36,6 +36,7 @@ ON_CONNECTIONS = (
     "establishment",
     "termination",
     "closed_by",
+    "reset_by",
     "conn_state",
     "history",
     "teardown_time",
@@ -53,9 +54,10 @@ ON_CONNECTIONS = (
 
 FROM_HEADERS = (
     *("start", "duration", "client_segments", "server_segments", "client_bytes", "server_bytes"),
-    *("client_isn", "server_isn", "completeness"),
+    *("client_isn", "server_isn", "completeness", "captured", "client_last_seen", "server_last_seen"),
+    *("client_from", "idle_before_end", "client_unacknowledged", "server_unacknowledged"),
 )
-"""Columns of `connections` that both engines work out from the raw headers in Python (rules C2, C3, C11, C15)."""
+"""Columns of `connections` that Python works out from the raw headers in both engines (rules C2, C3, C11, C15, C18 to C22)."""
 
 _PREFIX = f"{PLUGIN_PROTOCOL}."
 _ERROR = "_ws.lua.error"
@@ -76,6 +78,7 @@ class PluginEngine:
     def __init__(self, plugin: Path, *, two_passes: bool = False) -> None:
         self._plugin = plugin
         self._two_passes = two_passes
+        self._annotator = Annotator()
         self._totals: dict[int, _StreamTotals] = {}
 
     def annotate(self, source: CaptureSource) -> Generator[list[tuple[Segment, Annotation]]]:
@@ -91,7 +94,8 @@ class PluginEngine:
 
     def rows(self) -> list[ConnectionRow]:
         """Return the rows of the connections that were annotated so far, by stream."""
-        return [self._totals[stream].row() for stream in sorted(self._totals) if self._totals[stream].ends]
+        rows = map(row_of, self._annotator.connections.each())
+        return [self._totals[row.stream].row(row) for row in rows]
 
     def _block(self, source: CaptureSource, batch: pa.RecordBatch) -> Iterator[tuple[Segment, Annotation]]:
         for error, frame in zip(batch.column(_ERROR).to_pylist(), batch.column("frame.number").to_pylist(), strict=True):
@@ -109,16 +113,18 @@ class PluginEngine:
                 raise PluginError(f"The plugin annotated {len(values)} of {len(found)} segments of frame {frame}.")
             for event, value in zip(found, values, strict=True):
                 if isinstance(event, NetworkError):
-                    self._network_error(event, value)
+                    self._annotator.network_error(*event)
+                    self._network_error(value)
                     continue
+                self._annotator.segment(*event)
                 annotation = _annotation(value)
-                self._totals.setdefault(event.stream, _StreamTotals(event.stream)).add(event, annotation, value)
+                self._totals.setdefault(event.stream, _StreamTotals()).add(event, annotation, value)
                 yield event, annotation
 
-    def _network_error(self, event: NetworkError, value: Mapping[str, str | None]) -> None:
+    def _network_error(self, value: Mapping[str, str | None]) -> None:
         stream = value.get("stream")
         if value.get("anomaly") and stream:
-            self._totals.setdefault(int(stream), _StreamTotals(int(stream))).note_latest(value)
+            self._totals.setdefault(int(stream), _StreamTotals()).note_latest(value)
 
     def _layers(self, source: CaptureSource, frames: list[int]) -> dict[int, list[dict[str, str | None]]]:
         """Return the plugin's fields for each segment of frames with several: columns join them, the protocol tree does not."""
@@ -183,44 +189,32 @@ def _duration(text: str | None) -> int | None:
 
 @dataclass(slots=True)
 class _StreamTotals:
-    """Sums over the segments of one stream."""
+    """What the plugin says of one stream, segment by segment."""
 
-    stream: int
     ends: list[tuple[str, int]] = field(default_factory=list)  # A and B (G5); what follows goes by their index
-    sent: tuple[list[int], list[int]] = field(default_factory=lambda: ([0, 0], [0, 0]))  # segments and bytes
-    isn: dict[int, int] = field(default_factory=dict)
     offers: dict[int, tuple[int | None, int | None, str | None]] = field(default_factory=dict)
     client: int = 0
-    first: int = 0
-    last: int = 0
     latest: Mapping[str, str | None] = field(default_factory=dict)
-    settled: tuple[bool | None, bool | None, bool | None] = (None, None, None)
+    settled: tuple[bool | None, bool | None, str | None] = (None, None, None)
     handshake_time: int | None = None
     server_response_time: int | None = None
     client_response_time: int | None = None
     teardown_time: int | None = None
-    completeness: int = 0
     anomalies: list[str] = field(default_factory=list)
 
     def add(self, segment: Segment, annotation: Annotation, value: Mapping[str, str | None]) -> None:
         source, destination = (segment.source, segment.source_port), (segment.destination, segment.destination_port)
         if not self.ends:
             self.ends = [source, destination]
-            self.first = self.last = segment.time
         (address, port), (_, other_port) = self.ends
         end = 0 if segment.source_port == port and (port != other_port or segment.source == address) else 1  # G5
         self.client = end if annotation.sender == "client" else 1 - end
-        self.first, self.last = min(self.first, segment.time), max(self.last, segment.time)
-        self.sent[end][0] += 1
-        self.sent[end][1] += segment.length
-        self.completeness |= completeness_of(segment.flags & KIND, segment.length)  # C15
         roles = (annotation.role or "").split("+")
         if "SYN" in roles or "SYN-ACK" in roles:
-            self.isn[end] = segment.seq
             side = annotation.sender
             mss, window_scale = _integer(value[f"{side}_mss"]), _integer(value[f"{side}_window_scale"])
             self.offers[end] = (mss, window_scale, value[f"{side}_fast_open"])
-            self.settled = (_boolean(value["sack_permitted"]), _boolean(value["timestamps"]), _boolean(value["ecn"]))
+            self.settled = (_boolean(value["sack_permitted"]), _boolean(value["timestamps"]), value["ecn"])
             if "SYN-ACK" in roles and side == "server" and self.server_response_time is None:
                 self.server_response_time = annotation.response_time
         if "HANDSHAKE-ACK" in roles:
@@ -237,36 +231,29 @@ class _StreamTotals:
         self.latest = value
         self.anomalies += (value["anomaly"] or "").split(",")
 
-    def row(self) -> ConnectionRow:
-        """Return the connection's row (rules C1 to C16)."""
+    def row(self, annotated: ConnectionRow) -> ConnectionRow:
+        """Return the Python annotator's row with everything that the plugin says in its place (rules C1 to C16)."""
         client, server = self.client, 1 - self.client
         unknown = (None, None, None)
         client_mss, client_window_scale, client_fast_open = self.offers.get(client, unknown)
         server_mss, server_window_scale, server_fast_open = self.offers.get(server, unknown)
         latest = self.latest
-        return ConnectionRow(
-            stream=self.stream,
+        return replace(
+            annotated,
             client=self.ends[client][0],
             client_port=self.ends[client][1],
             server=self.ends[server][0],
             server_port=self.ends[server][1],
-            start=self.first,
-            duration=self.last - self.first,
-            client_segments=self.sent[client][0],
-            server_segments=self.sent[server][0],
-            client_bytes=self.sent[client][1],
-            server_bytes=self.sent[server][1],
             establishment=latest["establishment"] or "",
             termination=latest["termination"] or "",
             closed_by=latest["closed_by"],
+            reset_by=latest["reset_by"],
             client_state=latest["client_state"] or "",
             server_state=latest["server_state"] or "",
             handshake_time=self.handshake_time,
             server_response_time=self.server_response_time,
             client_response_time=self.client_response_time,
             teardown_time=self.teardown_time,
-            client_isn=self.isn.get(client),
-            server_isn=self.isn.get(server),
             client_mss=client_mss,
             server_mss=server_mss,
             client_window_scale=client_window_scale,
@@ -279,7 +266,6 @@ class _StreamTotals:
             syn_retransmissions=self.anomalies.count(RETRANSMISSIONS[0]),
             syn_ack_retransmissions=self.anomalies.count(RETRANSMISSIONS[1]),
             fin_retransmissions=self.anomalies.count(RETRANSMISSIONS[2]),
-            completeness=self.completeness,
             conn_state=latest["conn_state"] or "",
             history=latest["history"],
             anomalies="+".join(name for name in ANOMALIES if name in self.anomalies) or None,

@@ -19,6 +19,7 @@ HEADER = ("tcp.srcport", "tcp.dstport", "tcp.stream", "tcp.len", "tcp.flags", "t
 ADDRESSES = ("ip.src", "ip.dst", "ipv6.src", "ipv6.dst")
 OPTIONS = (
     "tcp.option_kind", "tcp.options.mss_val", "tcp.options.wscale.shift", "tcp.options.tfo.request", "tcp.options.tfo.cookie",
+    "tcp.options.timestamp.tsval", "tcp.options.timestamp.tsecr",
 )  # fmt: skip
 IDENTITY = ("ip.id", "tcp.options.timestamp.tsval")
 """Fields that tell a copy of a segment from a retransmission (rule G8)."""
@@ -27,7 +28,10 @@ TIMESTAMP = 1 << 16
 """Added to timestamps, so that no timestamp equals an IPv4 identification."""
 
 ICMP = ("icmp.type", "icmp.code", "icmpv6.type")
-FIELDS = ("frame.number", "frame.time_epoch", "%us", HEADER[0], "%ud", *HEADER[1:], *OPTIONS, *IDENTITY, *ICMP, *ADDRESSES)
+FIELDS = (
+    *("frame.number", "frame.time_epoch", "%us", HEADER[0], "%ud", *HEADER[1:]),
+    *(*OPTIONS, IDENTITY[0], *ICMP, *ADDRESSES),
+)
 """Fields to read of each packet. `%us` and `%ud` must not be neighbours: tshark would print an arrow between them."""
 
 LONGEST_COOKIE = 16  # bytes
@@ -151,8 +155,16 @@ def _identification(texts: str) -> int:
     return int(texts.rpartition(",")[2], 16)
 
 
-def _offer(kinds: str | None, mss: str | None, window_scale: str | None, request: str | None, cookie: str | None) -> Offer:
-    """Return the options of a SYN or SYN-ACK (rules C12 and C13)."""
+def _offer(
+    kinds: str | None,
+    mss: str | None,
+    window_scale: str | None,
+    request: str | None,
+    cookie: str | None,
+    tsval: str | None,
+    tsecr: str | None,
+) -> Offer:
+    """Return the options of a SYN or SYN-ACK (rules C12, C13 and H10)."""
     present = (kinds or "").split(",")
     return Offer(
         mss=int(mss.partition(",")[0]) if mss else None,
@@ -160,6 +172,8 @@ def _offer(kinds: str | None, mss: str | None, window_scale: str | None, request
         sack_permitted=SACK_PERMITTED in present,
         timestamps=TIMESTAMPS in present,
         fast_open=_fast_open(request, cookie),
+        tsval=int(tsval.partition(",")[0]) if tsval else None,
+        tsecr=int(tsecr.partition(",")[0]) if tsecr else None,
     )
 
 

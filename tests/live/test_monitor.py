@@ -73,7 +73,7 @@ def test_the_events_of_a_capture_agree_with_its_connections(name: str) -> None:
             } or row.establishment == "complete"
         if row.termination in ("four-way", "three-way"):
             assert last is not None
-            assert ("closed", row.termination, row.closed_by) == (last.what, last.reason, last.by)
+            assert ("closed", row.termination, row.closed_by) == (last.what, last.reason, last.closed_by)
         assert all(before[2:] != after[2:] for before, after in pairwise(mine))
 
 
@@ -82,7 +82,7 @@ def test_a_conversation_is_told_as_it_happens() -> None:
     assert told(events) == ["opened complete", "closed three-way"]
     opened, closed = events
     assert (opened.time, opened.duration) == (SECOND + 2_000_000, 2_000_000)
-    assert (closed.time, closed.duration, closed.by) == (SECOND + 6_000_000, 6_000_000, "server")
+    assert (closed.time, closed.duration, closed.closed_by) == (SECOND + 6_000_000, 6_000_000, "server")
 
 
 def test_an_opening_without_answer_has_failed_after_a_while_and_may_open_later() -> None:
@@ -102,6 +102,22 @@ def test_a_syn_that_is_refused_three_times_is_one_failure() -> None:
     refused = [syn(0, 0), Segment(2, 1, 0, "192.0.2.2", 80, "192.0.2.1", 1024, RST | ACK, 0, 101, 0)]
     events = [event for pause in (0, 1, 2) for event in follow(monitor, [one._replace(time=one.time + pause) for one in refused])]
     assert told(events) == ["failed refused"]
+
+
+def test_a_client_that_gives_up_by_an_rst_has_failed_at_once() -> None:
+    monitor = Monitor()
+    given_up = Segment(2, SECOND, 0, "192.0.2.1", 1024, "192.0.2.2", 80, RST, 101, 0, 0)
+    assert told(follow(monitor, [syn(0, 0), given_up])) == ["failed unanswered"]
+    assert told(monitor.finish()) == []
+    assert monitor.servers["192.0.2.2", 80].unanswered == 1
+
+
+def test_a_client_that_gets_only_invalid_answers_has_failed_after_a_while() -> None:
+    monitor = Monitor()
+    without_ack = Segment(2, 1, 0, "192.0.2.2", 80, "192.0.2.1", 1024, RST, 0, 0, 0)
+    assert told(follow(monitor, [syn(0, 0), without_ack])) == []
+    assert told(monitor.advance_to(60 * SECOND)) == ["failed invalid-answer"]
+    assert monitor.servers["192.0.2.2", 80].failed == 1
 
 
 def test_what_still_waits_when_the_capture_ends_has_failed() -> None:

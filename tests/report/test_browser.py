@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 import pybridge
 from pybridge.examples.traffic import write
 from pybridge.report import page
+from pybridge.tcp.vocabulary import FAILED
 from tests.support.scenarios import tables
 
 pytestmark = [pytest.mark.browser, pytest.mark.tshark]
@@ -123,7 +124,7 @@ def test_a_bar_of_a_chart_picks_its_connections(show: Open, office: pybridge.Cap
     bars = page.locator(".pick", has=page.locator("title", has_text="server, FIN"))
     bars.first.click()
     wanted = connections[(connections["closed_by"] == "server") & (connections["termination"] != "reset")]
-    wanted = wanted[~wanted["establishment"].isin(["refused", "aborted", "half-open", "unanswered", "unreachable"])]
+    wanted = wanted[~wanted["establishment"].isin(FAILED)]
     assert f" of {len(wanted)} " in page.locator(".dt-info").inner_text()
     assert rows(page, 1) == [str(stream) for stream in wanted.index[:25]]
     page.get_by_role("button", name="Show all").click()

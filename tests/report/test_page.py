@@ -94,7 +94,8 @@ def test_connections_are_counted_by_outcome(mixed: tuple[pd.DataFrame, pd.DataFr
         ("complete", 3),
         ("refused", 2),
         ("unreachable", 1),
-        ("unanswered", 2),
+        ("unanswered", 1),
+        ("invalid-answer", 1),
         ("not-captured", 1),
     ]
     assert facts.open_termination["reset"] == 1, "a refused connection is not one that a reset closed"
@@ -105,7 +106,7 @@ def test_connections_are_counted_by_outcome(mixed: tuple[pd.DataFrame, pd.DataFr
 def test_failures_are_grouped(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     groups = summary.summary(*mixed).failures
     assert [(group.establishment, group.connections, group.first_stream) for group in groups] == [
-        ("refused", 2, 1), ("unreachable", 1, 3), ("unanswered", 2, 2)]  # fmt: skip
+        ("refused", 2, 1), ("unreachable", 1, 3), ("unanswered", 1, 2), ("invalid-answer", 1, 6)]  # fmt: skip
     assert groups[2].syn_retransmissions == 3
     assert groups[2].longest == pd.Timedelta("7.1s")
 
@@ -167,7 +168,7 @@ def test_every_value_is_explained() -> None:
 def test_the_page_has_the_verdict_and_all_tables(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     page = Page(render(*mixed, title="office.pcapng", versions=VERSIONS, notes=["It was cut short."]))
     assert "Of 9 connections, 3 opened, ▲ 5 failed, 1 had no opening in the capture." in page.text
-    assert "Failed: 2 refused, 1 unreachable, 2 unanswered." in page.text
+    assert "Failed: 2 refused, 1 unreachable, 1 unanswered, 1 invalid-answer." in page.text
     assert "Closed first by the client: 1, the server: 1, both at once: 1." in page.text
     assert "It was cut short." in page.text
     assert "4.4.18" in page.text
@@ -195,7 +196,7 @@ def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame],
         r"office\x1b.pcapng: 9 TCP connections, 335 TCP segments",
         "Of 9 connections, 3 opened, 5 failed, 1 had no opening in the capture.",
         "opened  3 complete",
-        "failed  2 refused, 1 unreachable, 2 unanswered",
+        "failed  2 refused, 1 unreachable, 1 unanswered, 1 invalid-answer",
         "closed  1 three-way, 1 simultaneous, 1 reset, 1 none (of the 4 that were open)",
         "closed by  1 client, 1 server, 1 both",
     ]

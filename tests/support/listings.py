@@ -58,6 +58,7 @@ def segment(event: listing.Segment, *, alone: bool) -> Segment:
         event.option("sack") is not None,
         timestamps is not None,
         None if fast_open is None else f"{fast_open[0]:016x}" if fast_open else "request",
+        *(timestamps or (None, None)),
     )
     identity = event.ip_id or (65_536 + timestamps[0] if timestamps else 0 if event.flags & RST else None)
     return Segment(

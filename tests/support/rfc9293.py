@@ -59,6 +59,8 @@ BY_RULE = [
     H2   | sends    | SYN     | TIME-WAIT    | SYN-SENT     | C FIN 101 301, S FIN 301 102, C ACK 102 302, C SYN 5100
     H2   | receives | SYN     | TIME-WAIT    | LISTEN       | C FIN 101 301, S FIN 301 102, C ACK 102 302, S SYN 5300
     H2   | receives | SYN     | CLOSED       | LISTEN       | C RST 101, C SYN 100
+    H2   | sends    | SYN-ACK | TIME-WAIT    | SYN-RECEIVED | C FIN 101 301, S FIN 301 102, C ACK 102 302, C SYN-ACK 5100 900
+    H2   | receives | SYN-ACK | TIME-WAIT    | ESTABLISHED  | C FIN 101 301, S FIN 301 102, C ACK 102 302, S SYN-ACK 5300 900
     H3   | sends    | SYN     | ESTABLISHED  | SYN-SENT     | C SYN 100, S SYN-ACK 300 101, C SYN 100
     H3   | receives | SYN     | CLOSED       | LISTEN       | C SYN 100, S RST 301, C SYN 100
     H5   | sends    | SYN     | LISTEN       | SYN-RECEIVED | C SYN 100, S SYN 300
@@ -75,52 +77,42 @@ BY_RULE = [
     H8.1 | sends    | SYN-ACK | ESTABLISHED  | SYN-RECEIVED | S SYN-ACK 300 101, C ACK 101 301, S SYN-ACK 300 101
     H8.3 | sends    | SYN-ACK | CLOSED       | SYN-RECEIVED | C SYN 100, S RST 301, S SYN-ACK 300 101
     H8.3 | sends    | SYN-ACK | ESTABLISHED  | SYN-RECEIVED | C ACK 101 301, S SYN 5300, C SYN-ACK 900 5301
-    H8.3 | sends    | SYN-ACK | FIN-WAIT-1   | SYN-RECEIVED | C FIN 101 301, S SYN 5300, C SYN-ACK 900 5301
-    H8.3 | sends    | SYN-ACK | FIN-WAIT-2   | SYN-RECEIVED | C FIN 101 301, S ACK 301 102, S SYN 5300, C SYN-ACK 900 5301
-    H8.3 | sends    | SYN-ACK | CLOSE-WAIT   | SYN-RECEIVED | C FIN 101 301, C SYN 5100, S SYN-ACK 900 5101
-    H8.3 | sends    | SYN-ACK | CLOSING      | SYN-RECEIVED | C FIN 101 301, S FIN 301 101, S SYN 5300, C SYN-ACK 900 5301
-    H8.3 | sends    | SYN-ACK | LAST-ACK     | SYN-RECEIVED | C FIN 101 301, S FIN 301 102, C SYN 5100, S SYN-ACK 900 5101
-    H8.3 | sends    | SYN-ACK | TIME-WAIT    | SYN-RECEIVED | C FIN 101 301, S FIN 301 102, S SYN 5300, C SYN-ACK 900 5301
     H9.1 | receives | ACK     | SYN-SENT     | ESTABLISHED  | C SYN 100, S ACK 301 101
     H9.1 | sends    | ACK     | LISTEN       | ESTABLISHED  | C SYN 100, S ACK 301 900000
-    H9.1 | sends    | ACK     | CLOSED       | ESTABLISHED  | C SYN 100, S RST 301, S ACK 301 101
     H9.4 | sends    | ACK     | SYN-SENT     | ESTABLISHED  | C SYN 100, C ACK 101 301
     H9.4 | receives | ACK     | LISTEN       | ESTABLISHED  | C SYN 100, C ACK 101 301
-    H9.4 | receives | ACK     | CLOSED       | ESTABLISHED  | C SYN 100, S RST 301, C ACK 101 301
     H9.5 | sends    | ACK     | SYN-RECEIVED | ESTABLISHED  | C SYN 100, S SYN-ACK 300 101, S ACK 301 101 +5
-    H9.6 | sends    | ACK     | CLOSED       | ESTABLISHED  | C SYN 100, S SYN 300, S ACK 301 900000, C RST 900000, S ACK 301 101
-    T3   | sends    | FIN     | CLOSE-WAIT   | CLOSING      | C FIN 101 301, S FIN 301 101
+    T5   | sends    | FIN     | CLOSE-WAIT   | CLOSING      | C FIN 101 301, S FIN 301 101
     T5   | sends    | FIN     | FIN-WAIT-2   | FIN-WAIT-1   | C FIN 101 301, S ACK 301 102, C FIN 101 301
     T5   | sends    | FIN     | TIME-WAIT    | FIN-WAIT-1   | C FIN 101 301, S FIN 301 102, C FIN 101 301
-    T5   | sends    | FIN     | TIME-WAIT    | CLOSING      | C FIN 101 301, S FIN 301 101, S ACK 302 102, C FIN 101 301
     T5   | sends    | FIN     | CLOSED       | LAST-ACK     | C FIN 101 301, S FIN 301 102, C ACK 102 302, S FIN 301 102
     N2   | receives | error   | SYN-SENT     | CLOSED       | C SYN 100, error
     N3   | sends    | N3      | CLOSED       | SYN-SENT     | C SYN 100, error, C SYN-ACK 100 301
     N3   | receives | N3      | CLOSED       | SYN-SENT     | C SYN 100, error, S RST 301
     R1   | sends    | RST     | LISTEN       | CLOSED       | S RST 301
     R1   | receives | RST     | LISTEN       | CLOSED       | C RST 101
-    R2   | sends    | RST     | TIME-WAIT    | CLOSED       | C FIN 101 301, S FIN 301 102, C ACK 102 302, C RST 102
-    R2   | receives | RST     | TIME-WAIT    | CLOSED       | C FIN 101 301, S FIN 301 102, C ACK 102 302, S RST 302
-    R3   | receives | RST     | ESTABLISHED  | CLOSED       | C SYN 100, S ACK 301 900000, C RST 900000
-    R4   | sends    | RST     | LISTEN       | CLOSED       | C SYN 100, S RST 301
-    R4   | receives | RST     | SYN-SENT     | CLOSED       | C SYN 100, S RST,ACK 0 101
-    R5   | sends    | RST     | SYN-SENT     | CLOSED       | C SYN 100, C RST 101
+    R5   | sends    | RST     | TIME-WAIT    | CLOSED       | C FIN 101 301, S FIN 301 102, C ACK 102 302, C RST 102
+    R5   | receives | RST     | TIME-WAIT    | CLOSED       | C FIN 101 301, S FIN 301 102, C ACK 102 302, S RST 302
+    R2   | receives | RST     | ESTABLISHED  | CLOSED       | C SYN 100, S ACK 301 900000, C RST 900000
+    R3   | sends    | RST     | LISTEN       | CLOSED       | C SYN 100, S RST 301
+    R3   | receives | RST     | SYN-SENT     | CLOSED       | C SYN 100, S RST,ACK 0 101
+    R4   | sends    | RST     | SYN-SENT     | CLOSED       | C SYN 100, C RST 101
     R5   | sends    | RST     | SYN-RECEIVED | CLOSED       | C SYN 100, S SYN-ACK 300 101, S RST 301
     R5   | sends    | RST     | ESTABLISHED  | CLOSED       | C SYN 100, S SYN-ACK 300 101, C RST 101
     R5   | receives | RST     | SYN-RECEIVED | CLOSED       | C SYN 100, S SYN 300, C RST 101
     R5   | receives | RST     | ESTABLISHED  | CLOSED       | C SYN 100, S SYN-ACK 300 101, S RST 301
-    R6   | sends    | RST     | ESTABLISHED  | CLOSED       | C ACK 101 301, C RST 101
-    R6   | sends    | RST     | FIN-WAIT-1   | CLOSED       | C FIN 101 301, C RST 102
-    R6   | sends    | RST     | FIN-WAIT-2   | CLOSED       | C FIN 101 301, S ACK 301 102, C RST 102
-    R6   | sends    | RST     | CLOSE-WAIT   | CLOSED       | C FIN 101 301, S RST 301
-    R6   | sends    | RST     | CLOSING      | CLOSED       | C FIN 101 301, S FIN 301 101, C RST 102
-    R6   | sends    | RST     | LAST-ACK     | CLOSED       | C FIN 101 301, S FIN 301 102, S RST 302
-    R6   | receives | RST     | ESTABLISHED  | CLOSED       | C ACK 101 301, C RST 101
-    R6   | receives | RST     | FIN-WAIT-1   | CLOSED       | C FIN 101 301, S RST 301
-    R6   | receives | RST     | FIN-WAIT-2   | CLOSED       | C FIN 101 301, S ACK 301 102, S RST 301
-    R6   | receives | RST     | CLOSE-WAIT   | CLOSED       | C FIN 101 301, C RST 102
-    R6   | receives | RST     | CLOSING      | CLOSED       | C FIN 101 301, S FIN 301 101, C RST 102
-    R6   | receives | RST     | LAST-ACK     | CLOSED       | C FIN 101 301, S FIN 301 102, C RST 102
+    R5   | sends    | RST     | ESTABLISHED  | CLOSED       | C ACK 101 301, C RST 101
+    R5   | sends    | RST     | FIN-WAIT-1   | CLOSED       | C FIN 101 301, C RST 102
+    R5   | sends    | RST     | FIN-WAIT-2   | CLOSED       | C FIN 101 301, S ACK 301 102, C RST 102
+    R5   | sends    | RST     | CLOSE-WAIT   | CLOSED       | C FIN 101 301, S RST 301
+    R5   | sends    | RST     | CLOSING      | CLOSED       | C FIN 101 301, S FIN 301 101, C RST 102
+    R5   | sends    | RST     | LAST-ACK     | CLOSED       | C FIN 101 301, S FIN 301 102, S RST 302
+    R5   | receives | RST     | ESTABLISHED  | CLOSED       | C ACK 101 301, C RST 101
+    R5   | receives | RST     | FIN-WAIT-1   | CLOSED       | C FIN 101 301, S RST 301
+    R5   | receives | RST     | FIN-WAIT-2   | CLOSED       | C FIN 101 301, S ACK 301 102, S RST 301
+    R5   | receives | RST     | CLOSE-WAIT   | CLOSED       | C FIN 101 301, C RST 102
+    R5   | receives | RST     | CLOSING      | CLOSED       | C FIN 101 301, S FIN 301 101, C RST 102
+    R5   | receives | RST     | LAST-ACK     | CLOSED       | C FIN 101 301, S FIN 301 102, C RST 102
     """.strip().splitlines()
 ]  # fmt: skip
 

@@ -42,12 +42,11 @@ class UnwatchedMachine(RecallingMachine):
     takes = "take"
 
     def needs(self, event: Segment) -> bool:
-        """Return False for segments that the plugin skips in the first pass."""
-        quiet = self._tracker.quiet[event.stream]
-        if quiet is None or event.flags & (FIN | SYN | RST | ACK) != ACK:
+        """Return False for a segment of which the plugin follows only the numbers in the first pass."""
+        if event.flags & (FIN | SYN | RST | ACK) != ACK:
             return True
-        sender = self._tracker.sender(self._tracker, event.stream, event.source, event.source_port)
-        return not sender & (quiet.with_payload if event.length else quiet.without)
+        ports = event.source_port, event.destination_port
+        return not self._tracker.follow(self._tracker, event.stream, *ports, event.seq, event.ack, event.length)
 
 
 @THOROUGH

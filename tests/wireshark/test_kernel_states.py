@@ -66,7 +66,7 @@ VERDICTS = {  # establishment, termination, closed_by of each connection
     "half-open-server-speaks": ["complete reset client"],
     "half-open-client-opens": ["complete none -", "complete none -"],
     "reset-in-time-wait": ["complete four-way server"],
-    "reset-challenged": ["complete reset client"],  # R7: the kernel challenges this RST
+    "reset-challenged": ["complete none -"],
     "fast-open": ["complete four-way server", "complete four-way client"],
     "fast-open-ipv6": ["complete four-way server", "complete four-way client"],
     "reuse-of-servers-time-wait": ["complete four-way server", "complete none -"],
@@ -79,8 +79,7 @@ SINCE_4_4 = {  # G4: the SYN after the reset begins another stream
     "half-open-client-opens": ["complete none -", "unanswered none -", "complete none -"],
 }
 EXCEPTIONS = {  # rules that say why the annotation differs from the kernel
-    ("reset-challenged", 5): ("CLOSED", "CLOSED"),  # R7
-    ("reset-challenged", 9): ("CLOSED", "CLOSED"),  # R7
+    ("half-open-client-opens", 5): ("SYN-SENT", "LISTEN"),  # X7: the kernel's socket is that of the old connection
     ("icmp-during-connect", 2): ("CLOSED", "LISTEN"),  # N2
     ("full-accept-queue-third-step", 8): ("ESTABLISHED", "ESTABLISHED"),  # X1
 }

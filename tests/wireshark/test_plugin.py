@@ -105,7 +105,14 @@ def filters() -> list[str]:
 
 @pytest.mark.parametrize("display_filter", filters())
 def test_every_button_and_colour_of_the_profile_finds_something(tshark: Tshark, display_filter: str) -> None:
-    names = ("article-wget", "refused", "icmp-host-unreachable", "half-open", "article-server-closes")
+    names = (
+        "article-wget",
+        "refused",
+        "icmp-host-unreachable",
+        "half-open",
+        "article-server-closes",
+        "client-aborts-in-syn-sent",
+    )
     assert any(tshark("-2", "-Y", display_filter, "-r", find(f"{name}.pcapng")) for name in names)
 
 

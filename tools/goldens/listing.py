@@ -32,12 +32,14 @@ ANOMALIES = (
     *("syn-retransmission", "syn-ack-retransmission", "fin-retransmission"),
     *("connection-refused", "unreachable", "handshake-aborted", "simultaneous-open", "simultaneous-close"),
     *("syn-with-data", "half-close-data", "data-after-fin", "rst-after-fin", "segment-after-close", "port-reuse"),
-    *("ack-mismatch", "invalid-flags", "syn-on-established", "duplicate"),
+    *("ack-mismatch", "invalid-flags", "syn-on-established", "duplicate", "rst-ignored", "challenge-ack", "seq-mismatch"),
+    *("ack-beyond-sent", "old-connection"),
 )
 COLUMNS = (
     *("client", "client_port", "server", "server_port", "start", "duration"),
     *("client_segments", "server_segments", "client_bytes", "server_bytes"),
-    *("establishment", "termination", "closed_by", "client_state", "server_state"),
+    *("establishment", "termination", "closed_by", "reset_by", "captured", "client_from", "client_last_seen", "server_last_seen"),
+    *("idle_before_end", "client_unacknowledged", "server_unacknowledged", "client_state", "server_state"),
     *("handshake_time", "server_response_time", "client_response_time", "teardown_time"),
     *("client_isn", "server_isn", "client_mss", "server_mss", "client_window_scale", "server_window_scale"),
     *("client_fast_open", "server_fast_open", "sack_permitted", "timestamps", "ecn"),

@@ -2,16 +2,15 @@
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
-local vocabulary, annotator, annotations = require("vocabulary"), require("annotator"), require("annotations")
-local protocol, reader, items = require("wireshark.fields"), require("wireshark.reader"), require("wireshark.tree")
+local annotator, protocol = require("annotator"), require("wireshark.fields")
+local reader, items = require("wireshark.reader"), require("wireshark.tree")
 
-local KINDS, PLAIN, ALL_QUIET = vocabulary.KINDS, vocabulary.PLAIN, annotations.ALL_QUIET
 local proto = protocol.proto
-local get_port, get_stream, get_length = reader.get_port, reader.get_stream, reader.get_length
-local get_flags, get_time = reader.get_flags, reader.get_time
+local get_port, get_stream = reader.get_port, reader.get_stream
+local get_length, get_time = reader.get_length, reader.get_time
 local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
-local read_offer, read_identity, network_error = reader.read_offer, reader.read_identity, reader.network_error
-local read_segment, read_segments = reader.read_segment, reader.read_segments
+local read_numbers, read_offer_and_identity = reader.read_numbers, reader.read_offer_and_identity
+local network_error, read_segment, read_segments = reader.network_error, reader.read_segment, reader.read_segments
 local is_referenced, show, info_note, show_notes = items.is_referenced, items.show, items.info_note, items.show_notes
 
 local tracker
@@ -22,9 +21,14 @@ local last_frame
 -- next frame, too. By such a number and by stream: the ordinal of the first segment of the frame that kept the number.
 local first_ordinals
 
+--- Returns how many nanoseconds an NSTime is.
+local function nanoseconds(time)
+    return time.secs * 1000000000 + time.nsecs
+end
+
 --- Forgets the capture.
 local function reset()
-    tracker = annotator.new() -- without a function: NSTime values subtract as numbers do
+    tracker = annotator.new(nil, nanoseconds) -- without the first function: NSTime values subtract as numbers do
     last_frame, first_ordinals = 0, {}
 end
 
@@ -32,15 +36,15 @@ end
 -- @param segment as read_segment gives it
 -- @param number of the frame
 -- @param is_new true if the frame was not processed before
+-- @param needs_fields what is_referenced returned
 -- @return its annotation, or the notes on it, or nil
-local function process(segment, number, is_new, tree)
-    local stream, flags, needs_fields = segment.stream, segment.flags, is_referenced(tree)
+local function process(segment, number, is_new, tree, needs_fields)
+    local stream, flags = segment.stream, segment.flags
     local annotation, connection
     if is_new then
         local offer, identity
-        if segment.port then
-            offer = flags % 4 >= 2 and read_offer(segment.port) or nil -- SYN is set
-            identity = read_identity(segment.port, flags)
+        if segment.header then
+            offer, identity = read_offer_and_identity(segment.header, flags)
         end
         local take = needs_fields and tracker.segment or tracker.take
         annotation = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
@@ -59,26 +63,24 @@ local function process(segment, number, is_new, tree)
     return annotation
 end
 
---- Returns whether the only segment of a new frame is quiet. Most segments of most captures are: the tracker never gets
--- them.
-local function is_quiet(stream, pinfo)
-    local quiet = tracker.quiet[stream]
-    if not quiet then
+--- Returns whether the only segment of a new frame is quiet, as most segments of most captures are: then its numbers
+-- are followed, and nothing else is to be done.
+-- @param tvb the bytes of the frame
+-- @param info the occurrence of its tcp.stream
+local function is_quiet(tvb, info)
+    local stream = info()
+    local connection = tracker.connections[stream]
+    if not (connection and connection.is_quiet) then
         return false
     end
-    local flags, another = get_flags()
-    if not flags or another or KINDS[flags() % 32] ~= PLAIN then
+    local length, another = get_length()
+    if not length or another then
         return false
-    elseif quiet == ALL_QUIET then
-        return true
     end
-    local length = get_length()
-    local ends = length and (length() > 0 and quiet.with_payload or quiet.without) or 0
-    if ends == 1 or ends == 2 then
-        local port = get_port()
-        return port ~= nil and tracker:sender(stream, tracker:needs_addresses(stream) and pinfo.src, port()) == ends
-    end
-    return ends == 3
+    local source_port, destination_port, seq, ack, data_offset, flags = read_numbers(tvb, info)
+    -- G7: ACK, but neither FIN nor SYN nor RST. G1: a header shorter than 20 bytes is no segment.
+    return source_port and flags % 8 == 0 and flags % 32 >= 16 and data_offset >= 80
+        and tracker:follow(stream, source_port, destination_port, seq, ack, length())
 end
 
 --- Judges or recalls the network error of a frame without segments, if it holds one (N1), and shows it.
@@ -113,12 +115,12 @@ local function take_over(number)
 end
 
 --- Dissects a frame. Wireshark calls this after all other dissectors.
-function proto.dissector(_, pinfo, tree)
+function proto.dissector(tvb, pinfo, tree)
     local stream, another_stream = get_stream()
     if not stream and not get_port() then
         return
     end
-    local number = pinfo.number
+    local number, needs_fields = pinfo.number, is_referenced(tree)
     local is_new = number > last_frame
     if number == last_frame and not pinfo.visited then
         is_new = true
@@ -126,25 +128,33 @@ function proto.dissector(_, pinfo, tree)
     end
     if is_new then
         last_frame = number
-        if stream and not another_stream and is_quiet(stream(), pinfo) and not is_referenced(tree) then
+        if not needs_fields and stream and not another_stream and is_quiet(tvb, stream) then
             return
         end
     end
     -- Every header has a source port: one of them means one header, and the other fields need not be counted (G2).
-    local port, another_port = get_port()
-    local segments, is_unclear
+    local _, another_port = get_port()
+    local notes, is_segment, is_unclear = "", false, false
     if another_port then
+        local segments
         segments, is_unclear = read_segments(pinfo)
+        is_segment = #segments > 0
+        for index = 1, #segments do
+            local annotation = process(segments[index], number, is_new, tree, needs_fields)
+            notes = notes .. (annotation and info_note(annotation) or "")
+        end
     else
-        segments = { read_segment(tracker, port, pinfo) }
+        local segment = read_segment(tracker, stream, pinfo)
+        if segment then
+            is_segment = true
+            local annotation = process(segment, number, is_new, tree, needs_fields)
+            notes = annotation and info_note(annotation) or ""
+        end
     end
-    local notes = ""
-    for index = 1, #segments do
-        local annotation = process(segments[index], number, is_new, tree)
-        notes = notes .. (annotation and info_note(annotation) or "")
+    if notes ~= "" then
+        show_notes(notes, pinfo)
     end
-    show_notes(notes, pinfo)
-    if #segments == 0 and not is_unclear then -- N1
+    if not (is_segment or is_unclear) then -- N1
         dissect_error(number, is_new, pinfo, tree)
     end
 end

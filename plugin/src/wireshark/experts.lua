@@ -31,6 +31,13 @@ local SENTENCES = {
     ["syn-on-established"] = { SEQUENCE, WARN, "A SYN or SYN-ACK on a live connection." },
     ["duplicate"] = { SEQUENCE, NOTE,
         "The capture holds this segment twice, as behind a mirror port: it was not sent again." },
+    ["rst-ignored"] = { SEQUENCE, WARN, "The receiver of this reset must not accept it, and lives on." },
+    ["challenge-ack"] = { SEQUENCE, NOTE,
+        "The sender got a segment that it must not accept, and says what it expects." },
+    ["seq-mismatch"] = { SEQUENCE, WARN, "The sequence number lies where no window of this connection can be." },
+    ["ack-beyond-sent"] = { SEQUENCE, NOTE, "The FIN acknowledges what its receiver was not seen to send." },
+    ["old-connection"] = { SEQUENCE, NOTE,
+        "The segment has the numbers of an older connection between these ends." },
 }
 
 local by_anomaly, expert_list = {}, {}

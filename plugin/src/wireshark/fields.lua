@@ -68,21 +68,23 @@ local FIELDS = {
         "Fast Open cookie that the server grants, or request" },
     { "stream", "uint32", "Stream", "The tcp.stream of the connection that a network error is about" },
     { "establishment", "string", "Establishment",
-        "How the latest attempt was opened: complete, partial, simultaneous, half-open, refused ..." .. SO_FAR },
+        "How the latest attempt was opened: complete, partial, simultaneous, half-open, refused, invalid-answer ..."
+        .. SO_FAR },
     { "termination", "string", "Termination",
         "How the latest attempt was closed: four-way, three-way, simultaneous, reset, half-closed ..." .. SO_FAR },
     { "closed_by", "string", "Closed by",
         "Who closed the latest attempt first: client, server or both" .. SO_FAR },
+    { "reset_by", "string", "Reset by",
+        "Whose reset ended the latest attempt: client or server" .. SO_FAR },
     { "conn_state", "string", "Connection state (Zeek)",
         "State of the latest attempt in the words of Zeek's conn.log: SF, S0, S1, REJ, RSTO, OTH ..." .. SO_FAR },
     { "history", "string", "History (Zeek)",
         "What both ends did, in the letters of Zeek's conn.log, such as ShADadFf: upper case for the client, "
         .. "lower case for the server" .. SO_FAR },
-    { "sack_permitted", "bool", "SACK permitted",
-        "All SYNs and SYN-ACKs captured so far offer selective acknowledgements" },
-    { "timestamps", "bool", "Timestamps", "All SYNs and SYN-ACKs captured so far offer timestamps" },
-    { "ecn", "bool", "ECN",
-        "All SYNs and SYN-ACKs captured so far offer Explicit Congestion Notification" },
+    { "sack_permitted", "bool", "SACK permitted", "SYN and SYN-ACK both offer selective acknowledgements" },
+    { "timestamps", "bool", "Timestamps", "SYN and SYN-ACK both offer timestamps" },
+    { "ecn", "string", "ECN",
+        "Explicit Congestion Notification that SYN and SYN-ACK have settled: none, rfc3168 or accecn" },
 }
 
 local fields, field_list = {}, {}

@@ -4,7 +4,7 @@
 
 local TIMESTAMP = require("vocabulary").TIMESTAMP
 
-local floor, max, min = math.floor, math.max, math.min
+local floor, max, min, byte = math.floor, math.max, math.min, string.byte
 
 -- ------------------------------------------------------------------------------------------------------- Extractors
 
@@ -13,7 +13,7 @@ local floor, max, min = math.floor, math.max, math.min
 
 -- G1, G4
 local get_port, get_stream = Field.new("tcp.srcport"), Field.new("tcp.stream")
-local get_length, get_flags = Field.new("tcp.len"), Field.new("tcp.flags")
+local get_length = Field.new("tcp.len")
 -- G3, N1: the network layers, with the types of their network errors. "Fragmentation needed" is not one of them.
 local NETWORKS = {
     {
@@ -31,8 +31,6 @@ local NETWORKS = {
 local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
 local get_fast_open_request = Field.new("tcp.options.tfo.request")
 local get_fast_open_cookie = Field.new("tcp.options.tfo.cookie")
--- G8: the identity of a segment.
-local get_identification = Field.new("ip.id")
 -- H10: pinfo.abs_ts is a float and has no nanoseconds.
 local get_time = Field.new("frame.time_epoch")
 
@@ -58,22 +56,42 @@ local function number_in(bytes)
     return number
 end
 
---- Returns both ports, the sequence and the acknowledgement number of a TCP header. One read gets them all, because
--- every segment that is judged needs them.
--- @param info the occurrence of its source port
-local function read_numbers(info)
-    local a, b, c, d, e, f, g, h, i, j, k, l = info.source:raw(info.offset, 12):byte(1, 12)
-    return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
+-- Tvb.raw and Tvb.len. Looking a method up in an object of Wireshark costs a third of calling it.
+local raw, len
+
+--- Returns the bytes of a TCP header with its options, as far as they were captured. One read gets all that the rules
+-- need of them.
+-- @param info an occurrence of a field that stands at the beginning of the header: tcp.srcport, tcp.stream or tcp.len
+local function read_header(info)
+    local source, offset = info.source, info.offset
+    raw, len = raw or source.raw, len or source.len
+    return raw(source, offset, min(60, len(source) - offset))
 end
 
---- Returns the last option of a kind in a TCP header, as far as it was captured.
--- @param info the occurrence of the header's source port
--- @param wanted the kind
--- @return its content and its size, or nil if there is none
-local function read_option(info, wanted)
-    local source, offset = info.source, info.offset
-    local header = source:raw(offset, min(60, source:len() - offset))
-    local content, content_size
+--- Returns both ports, the sequence and the acknowledgement number of a TCP header, and its bytes with the data offset
+-- and the flags. They are read from the frame itself: where the header stands in other data (reassembled fragments of
+-- IP), they are not its bytes. So they say nothing unless both ports are those of the connection (Tracker:follow).
+-- @param tvb the bytes of the frame
+-- @param info the occurrence of tcp.stream of the header
+-- @return nothing if the frame is too short
+local function read_numbers(tvb, info)
+    local offset = info.offset
+    raw = raw or tvb.raw
+    local is_there, bytes = pcall(raw, tvb, offset, 14) -- to ask for the length first costs more
+    if not is_there then
+        return nil
+    end
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = byte(bytes, 1, 14)
+    return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l, m, n
+end
+
+--- Returns what the options of a TCP header say, as far as it was captured.
+-- @param header as read_header returns it
+-- @return has_sack: whether it holds the option SACK permitted
+-- @return has_timestamps: whether it holds the option timestamps
+-- @return tsval, tsecr: the numbers of the last of those, or nil
+local function read_options(header)
+    local has_sack, has_timestamps, tsval, tsecr = false, false, nil, nil
     local index, last = 21, floor(header:byte(13) / 16) * 4
     while index < last do
         local kind, size = header:byte(index, index + 1)
@@ -84,42 +102,58 @@ local function read_option(info, wanted)
         elseif not size or size < 2 or index + size - 1 > last or (kind == 5 and (size < 10 or size % 8 ~= 2)) then
             break -- Wireshark, too, stops at a damaged SACK
         end
-        if kind == wanted then
-            content, content_size = header:sub(index + 2, index + size - 1), size
+        if kind == 4 then
+            has_sack = true
+        elseif kind == 8 then
+            has_timestamps, tsval, tsecr = true, nil, nil
+            if size == 10 and index + 5 <= #header then
+                tsval = number_in(header:sub(index + 2, index + 5))
+                tsecr = index + 9 <= #header and number_in(header:sub(index + 6, index + 9)) or nil
+            end
         end
         index = index + size
     end
-    return content, content_size
+    return has_sack, has_timestamps, tsval, tsecr
 end
 
---- Returns what a SYN or SYN-ACK offers (C12, C13).
--- @param port the occurrence of its source port
-local function read_offer(port)
-    local offer = {
-        mss = value_of(get_mss()), window_scale = value_of(get_window_scale()),
-        sack_permitted = read_option(port, 4) ~= nil, timestamps = read_option(port, 8) ~= nil,
-    }
-    local cookie = get_fast_open_cookie()
-    if cookie then -- C12: RFC 7413 allows no more than 16 bytes
-        offer.fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
-    elseif get_fast_open_request() then
-        offer.fast_open = "request"
+--- Returns the identification of the last IPv4 header of a frame (G8), 0 if there is none. It stands eight bytes before
+-- the source address, which is asked for anyway: one field less costs every frame less.
+local function read_identification()
+    local sources = { NETWORKS[1].get_source() }
+    local info = sources[#sources]
+    if not info then
+        return 0
     end
-    return offer
+    local high, low = byte(raw(info.source, info.offset - 8, 2), 1, 2)
+    return high * 256 + low
 end
 
---- Returns the identity of the only segment of a frame (G8), or nil.
--- @param port the occurrence of its source port
-local function read_identity(port, flags)
-    local identification = last_value(get_identification()) or 0
-    if identification ~= 0 then
-        return identification
+--- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity of the only segment of a frame (G8), or nil.
+-- @param header as read_header returns it
+-- @param flags of the segment
+local function read_offer_and_identity(header, flags)
+    local identity, offer = read_identification(), nil
+    local is_syn = flags % 4 >= 2
+    if is_syn or identity == 0 then
+        local has_sack, has_timestamps, tsval, tsecr = read_options(header)
+        if identity == 0 then
+            identity = tsval and TIMESTAMP + tsval or flags % 8 >= 4 and 0 or nil -- 0 is that of an RST
+        end
+        if is_syn then
+            local fast_open
+            local cookie = get_fast_open_cookie()
+            if cookie then -- C12: RFC 7413 allows no more than 16 bytes
+                fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
+            elseif get_fast_open_request() then
+                fast_open = "request"
+            end
+            offer = {
+                mss = value_of(get_mss()), window_scale = value_of(get_window_scale()), sack_permitted = has_sack,
+                timestamps = has_timestamps, fast_open = fast_open, tsval = tsval, tsecr = tsecr,
+            }
+        end
     end
-    local timestamps, size = read_option(port, 8)
-    if size == 10 and #timestamps >= 4 then
-        return TIMESTAMP + number_in(timestamps:sub(1, 4))
-    end
-    return flags % 8 >= 4 and 0 or nil -- an RST
+    return offer, identity
 end
 
 --- Looks for a network error in the frame (N1).
@@ -154,25 +188,33 @@ local function addresses_of(count)
     return nil, nil
 end
 
+-- The segment of a frame with one header. There is one table for all of them, since each is done with before the next.
+local single = { ordinal = 0 }
+
 --- Returns the segment of a frame with one header.
 -- @param tracker which tells whether the addresses matter
--- @param port the occurrence of the header's source port
--- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and port, and source and
---   destination if they matter; or nil if the header is no segment (G1)
-local function read_segment(tracker, port, pinfo)
-    local stream, length, flags = get_stream(), get_length(), get_flags()
-    if not (stream and length and flags) then
+-- @param stream the occurrence of the header's tcp.stream, or nil
+-- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and header, and source
+--   and destination if they matter; it holds until the next one is read. Or nil if the header is no segment (G1)
+local function read_segment(tracker, stream, pinfo)
+    local length = stream and get_length()
+    if not length then
         return nil
     end
-    local source_port, destination_port, seq, ack = read_numbers(port)
-    local segment = {
-        stream = stream(), source_port = source_port, destination_port = destination_port, flags = flags(),
-        seq = seq, ack = ack, length = length(), ordinal = 0, port = port, source = nil, destination = nil,
-    }
-    if tracker:needs_addresses(segment.stream) then
-        segment.source, segment.destination = pinfo.src, pinfo.dst
+    local header = read_header(stream)
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = byte(header, 1, 14)
+    if not n or m < 80 then -- G1: a data offset of less than 20 bytes; Wireshark gives such a header no tcp.flags
+        return nil
     end
-    return segment
+    single.stream, single.source_port, single.destination_port = stream(), a * 256 + b, c * 256 + d
+    single.seq, single.ack = ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
+    single.flags, single.length, single.header = m % 16 * 256 + n, length(), header
+    if tracker:needs_addresses(single.stream) then
+        single.source, single.destination = pinfo.src, pinfo.dst
+    else
+        single.source, single.destination = nil, nil
+    end
+    return single
 end
 
 --- Returns a number of a header.
@@ -183,12 +225,26 @@ local function read_number(info, place, size)
     return number_in(info.source:raw(info.offset + place, size))
 end
 
+--- Returns the occurrences of tcp.stream whose header has a tcp.flags. Wireshark gives one to each header but those
+-- with a data offset of less than 20 bytes.
+-- @param streams the occurrences
+local function with_flags(streams)
+    local list = {}
+    for index = 1, #streams do
+        if read_number(streams[index], 12, 1) >= 80 then
+            list[#list + 1] = streams[index]
+        end
+    end
+    return list
+end
+
 --- Returns the segments of a frame with several headers (G1 to G3).
--- @return a list of tables as of read_segment, but without port
+-- @return a list of tables as of read_segment, but without header
 -- @return true if the list is empty because the fields do not tell which header is quoted (G2)
 local function read_segments(pinfo)
-    local ports, streams, lengths, flags = { get_port() }, { get_stream() }, { get_length() }, { get_flags() }
-    local count, most = min(#ports, #streams, #lengths, #flags), max(#ports, #streams, #lengths, #flags)
+    local ports, streams, lengths = { get_port() }, { get_stream() }, { get_length() }
+    local flags = with_flags(streams)
+    local count, most = min(#ports, #lengths, #flags), max(#ports, #streams, #lengths, #flags)
     if count == 0 or (count < most and network_error()) then
         return {}, count > 0
     end
@@ -199,9 +255,9 @@ local function read_segments(pinfo)
         -- A damaged header lacks some fields, so that occurrences at one index can belong to different headers: the
         -- sequence number is read from the header of tcp.len, the acknowledgement number from that of tcp.flags.
         segments[index] = {
-            stream = stream, length = length(), flags = flag(),
+            stream = stream, length = length(), flags = read_number(flag, 12, 2) % 4096,
             source_port = read_number(ports[index], 0, 2), destination_port = read_number(ports[index], 2, 2),
-            seq = read_number(length, 4, 4), ack = read_number(flag, -4, 4),
+            seq = read_number(length, 4, 4), ack = read_number(flag, 8, 4),
             source = sources and sources[index].value or pinfo.src,
             destination = destinations and destinations[index].value or pinfo.dst,
             ordinal = ordinals[stream] or 0,
@@ -212,8 +268,8 @@ local function read_segments(pinfo)
 end
 
 return {
-    get_port = get_port, get_stream = get_stream, get_length = get_length, get_flags = get_flags, get_time = get_time,
-    value_of = value_of, last_value = last_value, read_number = read_number, read_offer = read_offer,
-    read_identity = read_identity, network_error = network_error, read_segment = read_segment,
+    get_port = get_port, get_stream = get_stream, get_length = get_length, get_time = get_time,
+    value_of = value_of, last_value = last_value, read_number = read_number, read_numbers = read_numbers,
+    read_offer_and_identity = read_offer_and_identity, network_error = network_error, read_segment = read_segment,
     read_segments = read_segments,
 }

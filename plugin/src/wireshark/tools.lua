@@ -9,7 +9,7 @@ local max, min, format, concat, tostring = math.max, math.min, string.format, ta
 
 local HEADINGS = {
     "stream", "frame", "client", "server", "establishment", "handshake_ms", "termination", "closed_by",
-    "teardown_ms", "conn_state", "history", "anomalies",
+    "reset_by", "teardown_ms", "conn_state", "history", "anomalies",
 }
 local IS_NUMBER = { stream = true, frame = true, handshake_ms = true, teardown_ms = true }
 -- A window with more rows takes long to open.
@@ -49,6 +49,7 @@ local function connection_rows(max_rows)
             server = end_text(summary.server, summary.server_port),
             establishment = summary.establishment, handshake_ms = milliseconds(summary.handshake_time),
             termination = summary.termination, closed_by = summary.closed_by or "",
+            reset_by = summary.reset_by or "",
             teardown_ms = milliseconds(summary.teardown_time),
             conn_state = summary.conn_state, history = summary.history or "", anomalies = summary.anomalies or "",
         }
@@ -101,7 +102,8 @@ local function record_text(rows, count)
         add_line("stream %s, frame %s: %s → %s", row.stream, row.frame, row.client, row.server)
         add_line("    opening: %s%s", row.establishment,
             row.handshake_ms ~= "" and " in " .. row.handshake_ms .. " ms" or "")
-        add_line("    closing: %s%s%s", row.termination, row.closed_by ~= "" and " by " .. row.closed_by or "",
+        add_line("    closing: %s%s%s%s", row.termination, row.closed_by ~= "" and " by " .. row.closed_by or "",
+            row.reset_by ~= "" and row.reset_by ~= row.closed_by and ", reset by " .. row.reset_by or "",
             row.teardown_ms ~= "" and " in " .. row.teardown_ms .. " ms" or "")
         if row.anomalies ~= "" then
             add_line("    unusual: %s", (row.anomalies:gsub("%+", ", ")))
@@ -136,7 +138,7 @@ if gui_enabled() then
 
     register_menu("TCP Handshake: failed opens", function()
         set_filter("tcp_handshake.establishment in "
-            .. '{"refused", "unanswered", "unreachable", "half-open", "aborted"}')
+            .. '{"refused", "unanswered", "invalid-answer", "unreachable", "half-open", "aborted"}')
         apply_filter()
     end, MENU_TOOLS_UNSORTED)
 

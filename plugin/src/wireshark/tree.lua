@@ -30,18 +30,27 @@ end
 local function connection_text(summary)
     local parts = { summary.establishment }
     parts[2] = summary.termination == "none" and "not closed" or summary.termination
-    parts[3] = summary.closed_by and "closed by " .. summary.closed_by
+    if summary.closed_by and summary.closed_by ~= summary.reset_by then
+        parts[#parts + 1] = "closed by " .. summary.closed_by
+    end
+    parts[#parts + 1] = summary.reset_by and "reset by " .. summary.reset_by
     return "Connection: " .. concat(parts, ", ")
 end
 
 --- Returns the note on a segment for the Info column; empty if there is none.
 local function info_note(annotation)
+    if not annotation.role then
+        return ""
+    end
     local anomaly, step = annotation.anomaly or "", annotation.teardown_step
     if annotation.role == RST then
         if anomaly:find("connection-refused", 1, true) then
             return "[Refused] "
         end
-        return anomaly:find("handshake-aborted", 1, true) and "[Handshake aborted] " or "[Reset] "
+        if anomaly:find("handshake-aborted", 1, true) then
+            return "[Handshake aborted] "
+        end
+        return anomaly:find("rst-ignored", 1, true) and "[Reset, ignored] " or "[Reset] "
     end
     local note = ""
     if annotation.handshake_step then
@@ -56,7 +65,7 @@ end
 
 --- Puts the notes of a frame before the rest of the Info column. Wireshark would cut them off at its end.
 local function show_notes(notes, pinfo)
-    if notes ~= "" and proto.prefs.info_notes then
+    if proto.prefs.info_notes then
         pinfo.cols.info:prepend(notes)
     end
 end
@@ -68,7 +77,7 @@ local function add(item, name, value)
     end
 end
 
---- Adds a field once for each part of a string that is joined with "+" (T6).
+--- Adds a field once for each part of a string that is joined with "+" (T9).
 local function add_each(item, name, joined)
     if joined then
         for part in joined:gmatch("[^+]+") do
@@ -104,6 +113,7 @@ local function show_connection(item, annotation, connection)
     add(subtree, "establishment", summary.establishment)
     add(subtree, "termination", summary.termination)
     add(subtree, "closed_by", summary.closed_by)
+    add(subtree, "reset_by", summary.reset_by)
     add(subtree, "conn_state", summary.conn_state)
     add(subtree, "history", summary.history)
     add(subtree, "sack_permitted", annotation.sack_permitted)
@@ -113,8 +123,10 @@ end
 
 --- Adds the expert information on each anomaly, and on a slow handshake.
 local function show_experts(item, annotation)
-    for anomaly in (annotation.anomaly or ""):gmatch("[^+]+") do
-        item:add_proto_expert_info(expert_of[anomaly])
+    if annotation.anomaly then
+        for anomaly in annotation.anomaly:gmatch("[^+]+") do
+            item:add_proto_expert_info(expert_of[anomaly])
+        end
     end
     local time = annotation.handshake_time
     if time then
@@ -125,12 +137,14 @@ local function show_experts(item, annotation)
     end
 end
 
-local own_dissector
+-- Our dissector and TreeItem.referenced: each frame needs them, and to look them up costs as much as to call them.
+local own_dissector, referenced
 
 --- Returns whether Wireshark needs our fields in this tree: it displays the tree, or a filter, column or tap uses them.
 local function is_referenced(tree)
     own_dissector = own_dissector or Dissector.get("tcp_handshake")
-    return tree:referenced(own_dissector)
+    referenced = referenced or tree.referenced
+    return referenced(tree, own_dissector)
 end
 
 --- Adds the tree of a segment or network error.
