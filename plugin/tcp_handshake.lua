@@ -2269,10 +2269,11 @@ end
 -- numbers.
 local function log_quiet(tracker, connection, entry, kind)
     local log, sender, before = connection.log, entry[SENDER], connection.is_ahead and numbers_of(connection)
+    local was_mixed = connection.is_mixed
     local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o = marks_of(connection, sender)
     local segment = tracker:judge(connection, entry, false)
-    if #log > 0 and not segment.role and segment.anomaly == expected_anomaly(connection, sender, kind, entry[LENGTH])
-    then
+    if #log > 0 and not segment.role and connection.is_mixed == was_mixed
+        and segment.anomaly == expected_anomaly(connection, sender, kind, entry[LENGTH]) then
         local p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd = marks_of(connection, sender)
         if a == p and b == q and c == r and d == s and e == t and f == u and g == v and h == w and i == x and j == y
             and k == z and l == aa and m == bb and n == cc and o == dd then

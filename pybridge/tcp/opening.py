@@ -100,6 +100,7 @@ def judge_syn_ack(segment: Judgement) -> None:
         segment.repeats("syn-ack-retransmission")
         if not acceptable:
             segment.anomalies.add("ack-mismatch")
+            sender.syn_ack_sent += 1
             _note_syn_ack(segment)
             return
         awaiting = sender.awaiting
