@@ -173,7 +173,7 @@ local function distance(a, b)
 end
 
 --- Returns whether one number is at or after another.
-local function is_after(a, b)
+local function is_at_or_after(a, b)
     return (a - b) % MODULUS < HALF
 end
 
@@ -225,12 +225,13 @@ end
 --- Returns whether the FIN of an end has arrived at its peer (T2).
 local function fin_arrived(this_end, peer)
     return this_end.fin_seq ~= nil and not this_end.fin_missed
-        and (this_end.fin_acked or fin_counts(this_end, peer) and is_after(this_end.in_order, this_end.fin_seq + 1))
+        and (this_end.fin_acked
+            or fin_counts(this_end, peer) and is_at_or_after(this_end.in_order, this_end.fin_seq + 1))
 end
 
 --- Returns whether an end is passive (T3): it sent its FIN after it had heard of that of its peer.
 local function is_passive(this_end, peer)
-    return this_end.fin_seq ~= nil and peer.fin_seq ~= nil and is_after(this_end.fin_ack, peer.fin_seq + 1)
+    return this_end.fin_seq ~= nil and peer.fin_seq ~= nil and is_at_or_after(this_end.fin_ack, peer.fin_seq + 1)
 end
 
 --- Returns whether the close is simultaneous (T3).
@@ -308,7 +309,8 @@ local function end_name(connection, index)
 end
 
 return {
-    distance = distance, is_after = is_after, is_beyond = is_beyond, new_end = new_end, new_attempt = new_attempt,
+    distance = distance, is_at_or_after = is_at_or_after, is_beyond = is_beyond,
+    new_end = new_end, new_attempt = new_attempt,
     forget_fin = forget_fin, fin_counts = fin_counts, fin_arrived = fin_arrived, is_passive = is_passive,
     is_simultaneous = is_simultaneous, is_passive_opener = is_passive_opener, derive_states = derive_states,
     is_over = is_over, is_acceptable = is_acceptable, is_idle = is_idle, is_opening = is_opening, end_name = end_name,
@@ -327,13 +329,13 @@ modules["numbers"] = function()
 local vocabulary, state = require("vocabulary"), require("state")
 
 local MODULUS, HALF, LARGEST_WINDOW = vocabulary.MODULUS, vocabulary.HALF, vocabulary.LARGEST_WINDOW
-local distance, is_after, is_beyond = state.distance, state.is_after, state.is_beyond
+local distance, is_at_or_after, is_beyond = state.distance, state.is_at_or_after, state.is_beyond
 local forget_fin = state.forget_fin
 
 --- Notes that everything up to a number has arrived, and with it what lies beyond the gap if that is closed (F3).
 local function arrive(this_end, number)
     this_end.in_order = number
-    if this_end.gap and is_after(number, this_end.gap) then
+    if this_end.gap and is_at_or_after(number, this_end.gap) then
         this_end.gap, this_end.in_order = nil, this_end.next_sent
     end
 end
@@ -1004,7 +1006,8 @@ local notes = require("notes")
 
 local format = string.format
 local MODULUS, FIN, ACK_OF_FIN = vocabulary.MODULUS, vocabulary.FIN, vocabulary.ACK_OF_FIN
-local distance, is_after, is_beyond, forget_fin = state.distance, state.is_after, state.is_beyond, state.forget_fin
+local distance, is_at_or_after, is_beyond = state.distance, state.is_at_or_after, state.is_beyond
+local forget_fin = state.forget_fin
 local fin_counts, fin_arrived, is_passive = state.fin_counts, state.fin_arrived, state.is_passive
 local is_simultaneous = state.is_simultaneous
 local follow_sent, follow_ack = numbers.follow_sent, numbers.follow_ack
@@ -1034,7 +1037,8 @@ local function judge_ack_of_fin(connection, segment)
         return
     end
     local expected = (peer.fin_seq + 1) % MODULUS
-    if not (is_after(segment.ack, expected) and is_after(sender.acknowledged, expected)) or not fin_counts(peer, sender)
+    if not (is_at_or_after(segment.ack, expected) and is_at_or_after(sender.acknowledged, expected))
+        or not fin_counts(peer, sender)
     then
         return
     end
@@ -1076,7 +1080,7 @@ end
 
 --- Notes that the acknowledgement of the sender's FIN was captured before it (T5).
 local function note_early_ack_of_fin(sender, peer)
-    if peer.acknowledged and is_after(peer.acknowledged, sender.fin_seq + 1) then
+    if peer.acknowledged and is_at_or_after(peer.acknowledged, sender.fin_seq + 1) then
         sender.fin_acked, sender.fin_was_acked = true, true
     end
 end
@@ -2265,6 +2269,16 @@ function Tracker:judge(connection, entry, with_annotation)
     return segment
 end
 
+--- Adds an entry to the log, and before it the numbers, if segments that are not in the log have moved them.
+local function keep_in_log(connection, entry)
+    local log = connection.log
+    if connection.is_ahead then
+        log[#log + 1] = numbers_of(connection)
+        connection.is_ahead = false
+    end
+    log[#log + 1] = entry
+end
+
 --- Judges a plain or invalid segment without an annotation, and logs it if it says something, or changes more than
 -- numbers.
 local function log_quiet(tracker, connection, entry, kind)
@@ -2294,15 +2308,11 @@ end
 -- @tparam table entry what is kept of the segment
 -- @treturn table the notes on the segment
 function Tracker:log(connection, entry)
-    local log, kind = connection.log, KINDS[entry[FLAGS] % 32]
+    local kind = KINDS[entry[FLAGS] % 32]
     if kind == PLAIN or kind == INVALID then
         return log_quiet(self, connection, entry, kind)
     end
-    if connection.is_ahead then
-        log[#log + 1] = numbers_of(connection)
-        connection.is_ahead = false
-    end
-    log[#log + 1] = entry
+    keep_in_log(connection, entry)
     return self:judge(connection, entry, false)
 end
 
@@ -2352,11 +2362,7 @@ local function close_by_error(connection, frame)
     connection.attempt.unreachable = true
     connection.anomalies["unreachable"] = true
     if connection.log then
-        if connection.is_ahead then
-            connection.log[#connection.log + 1] = numbers_of(connection)
-            connection.is_ahead = false
-        end
-        connection.log[#connection.log + 1] = frame
+        keep_in_log(connection, frame)
     else
         note_answer(connection, client.syn_frame, frame)
     end

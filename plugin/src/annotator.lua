@@ -244,6 +244,16 @@ function Tracker:judge(connection, entry, with_annotation)
     return segment
 end
 
+--- Adds an entry to the log, and before it the numbers, if segments that are not in the log have moved them.
+local function keep_in_log(connection, entry)
+    local log = connection.log
+    if connection.is_ahead then
+        log[#log + 1] = numbers_of(connection)
+        connection.is_ahead = false
+    end
+    log[#log + 1] = entry
+end
+
 --- Judges a plain or invalid segment without an annotation, and logs it if it says something, or changes more than
 -- numbers.
 local function log_quiet(tracker, connection, entry, kind)
@@ -273,15 +283,11 @@ end
 -- @tparam table entry what is kept of the segment
 -- @treturn table the notes on the segment
 function Tracker:log(connection, entry)
-    local log, kind = connection.log, KINDS[entry[FLAGS] % 32]
+    local kind = KINDS[entry[FLAGS] % 32]
     if kind == PLAIN or kind == INVALID then
         return log_quiet(self, connection, entry, kind)
     end
-    if connection.is_ahead then
-        log[#log + 1] = numbers_of(connection)
-        connection.is_ahead = false
-    end
-    log[#log + 1] = entry
+    keep_in_log(connection, entry)
     return self:judge(connection, entry, false)
 end
 
@@ -331,11 +337,7 @@ local function close_by_error(connection, frame)
     connection.attempt.unreachable = true
     connection.anomalies["unreachable"] = true
     if connection.log then
-        if connection.is_ahead then
-            connection.log[#connection.log + 1] = numbers_of(connection)
-            connection.is_ahead = false
-        end
-        connection.log[#connection.log + 1] = frame
+        keep_in_log(connection, frame)
     else
         note_answer(connection, client.syn_frame, frame)
     end

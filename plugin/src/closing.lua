@@ -10,7 +10,8 @@ local notes = require("notes")
 
 local format = string.format
 local MODULUS, FIN, ACK_OF_FIN = vocabulary.MODULUS, vocabulary.FIN, vocabulary.ACK_OF_FIN
-local distance, is_after, is_beyond, forget_fin = state.distance, state.is_after, state.is_beyond, state.forget_fin
+local distance, is_at_or_after, is_beyond = state.distance, state.is_at_or_after, state.is_beyond
+local forget_fin = state.forget_fin
 local fin_counts, fin_arrived, is_passive = state.fin_counts, state.fin_arrived, state.is_passive
 local is_simultaneous = state.is_simultaneous
 local follow_sent, follow_ack = numbers.follow_sent, numbers.follow_ack
@@ -40,7 +41,8 @@ local function judge_ack_of_fin(connection, segment)
         return
     end
     local expected = (peer.fin_seq + 1) % MODULUS
-    if not (is_after(segment.ack, expected) and is_after(sender.acknowledged, expected)) or not fin_counts(peer, sender)
+    if not (is_at_or_after(segment.ack, expected) and is_at_or_after(sender.acknowledged, expected))
+        or not fin_counts(peer, sender)
     then
         return
     end
@@ -82,7 +84,7 @@ end
 
 --- Notes that the acknowledgement of the sender's FIN was captured before it (T5).
 local function note_early_ack_of_fin(sender, peer)
-    if peer.acknowledged and is_after(peer.acknowledged, sender.fin_seq + 1) then
+    if peer.acknowledged and is_at_or_after(peer.acknowledged, sender.fin_seq + 1) then
         sender.fin_acked, sender.fin_was_acked = true, true
     end
 end

@@ -6,13 +6,13 @@
 local vocabulary, state = require("vocabulary"), require("state")
 
 local MODULUS, HALF, LARGEST_WINDOW = vocabulary.MODULUS, vocabulary.HALF, vocabulary.LARGEST_WINDOW
-local distance, is_after, is_beyond = state.distance, state.is_after, state.is_beyond
+local distance, is_at_or_after, is_beyond = state.distance, state.is_at_or_after, state.is_beyond
 local forget_fin = state.forget_fin
 
 --- Notes that everything up to a number has arrived, and with it what lies beyond the gap if that is closed (F3).
 local function arrive(this_end, number)
     this_end.in_order = number
-    if this_end.gap and is_after(number, this_end.gap) then
+    if this_end.gap and is_at_or_after(number, this_end.gap) then
         this_end.gap, this_end.in_order = nil, this_end.next_sent
     end
 end

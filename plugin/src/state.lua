@@ -34,7 +34,7 @@ local function distance(a, b)
 end
 
 --- Returns whether one number is at or after another.
-local function is_after(a, b)
+local function is_at_or_after(a, b)
     return (a - b) % MODULUS < HALF
 end
 
@@ -86,12 +86,13 @@ end
 --- Returns whether the FIN of an end has arrived at its peer (T2).
 local function fin_arrived(this_end, peer)
     return this_end.fin_seq ~= nil and not this_end.fin_missed
-        and (this_end.fin_acked or fin_counts(this_end, peer) and is_after(this_end.in_order, this_end.fin_seq + 1))
+        and (this_end.fin_acked
+            or fin_counts(this_end, peer) and is_at_or_after(this_end.in_order, this_end.fin_seq + 1))
 end
 
 --- Returns whether an end is passive (T3): it sent its FIN after it had heard of that of its peer.
 local function is_passive(this_end, peer)
-    return this_end.fin_seq ~= nil and peer.fin_seq ~= nil and is_after(this_end.fin_ack, peer.fin_seq + 1)
+    return this_end.fin_seq ~= nil and peer.fin_seq ~= nil and is_at_or_after(this_end.fin_ack, peer.fin_seq + 1)
 end
 
 --- Returns whether the close is simultaneous (T3).
@@ -169,7 +170,8 @@ local function end_name(connection, index)
 end
 
 return {
-    distance = distance, is_after = is_after, is_beyond = is_beyond, new_end = new_end, new_attempt = new_attempt,
+    distance = distance, is_at_or_after = is_at_or_after, is_beyond = is_beyond,
+    new_end = new_end, new_attempt = new_attempt,
     forget_fin = forget_fin, fin_counts = fin_counts, fin_arrived = fin_arrived, is_passive = is_passive,
     is_simultaneous = is_simultaneous, is_passive_opener = is_passive_opener, derive_states = derive_states,
     is_over = is_over, is_acceptable = is_acceptable, is_idle = is_idle, is_opening = is_opening, end_name = end_name,

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-from pybridge.tcp.numbers import LARGEST_WINDOW, follow_acknowledged, follow_sent, is_after, is_new, settle_early_ack
-from pybridge.tcp.state import Judgement, distance
+from pybridge.tcp.numbers import LARGEST_WINDOW, follow_acknowledged, follow_sent, is_new, settle_early_ack
+from pybridge.tcp.state import MOMENT, Judgement, distance, is_beyond
 from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, ESTABLISHED, FIN, LISTEN, SYN, SYN_RECEIVED, SYN_SENT
-
-COPIES = 100_000_000
-"""Nanoseconds within which a segment after an RST was in flight, or is a copy."""
 
 
 def judge_rst(segment: Judgement) -> None:
@@ -77,7 +74,7 @@ def _judge_answer_to_syn(segment: Judgement) -> None:
 def _judge_number(segment: Judgement) -> None:
     """Compare the number of an RST with the next number that its receiver expects (rule R5; RFC 9293, 3.10.7.4)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
-    expected = sender.in_order if sender.next_sent is not None else peer.acknowledged
+    expected = sender.in_order
     if peer.gone or peer.was_reset or connection.state_of(peer) in ABSENT:
         sender.gone = True  # there is no connection that it could reset
         return
@@ -88,14 +85,14 @@ def _judge_number(segment: Judgement) -> None:
         peer.was_reset = True
         return
     segment.anomalies.add("rst-ignored")
-    if sender.next_sent is not None and is_after(segment.seq, sender.next_sent):
+    if sender.next_sent is not None and is_beyond(segment.seq, sender.next_sent):
         if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW:
             peer.challenged = True
-    elif sender.first_seq is not None and is_after(sender.first_seq, segment.seq):
+    elif sender.first_seq is not None and is_beyond(sender.first_seq, segment.seq):
         return  # it never sent such a number
     else:
         sender.gone = True
-        if is_after(segment.seq, expected):
+        if is_beyond(segment.seq, expected):
             peer.challenged = True
 
 
@@ -117,9 +114,9 @@ def judge_life(segment: Judgement) -> bool:
         return True
     occupied = segment.length + bool(segment.kind & (SYN | FIN))
     new = is_new(sender, segment.seq, occupied)
-    late = connection.rst_time is not None and segment.time - connection.rst_time > COPIES
+    late = connection.rst_time is not None and segment.time - connection.rst_time > MOMENT
     repeats = not new and occupied
-    acknowledges = sender.acknowledged is not None and is_after(segment.ack, sender.acknowledged)
+    acknowledges = sender.acknowledged is not None and is_beyond(segment.ack, sender.acknowledged)
     if sender.gone and (new or acknowledges or (late and repeats)):
         sender.gone = False
     elif sender.was_reset and late and repeats:

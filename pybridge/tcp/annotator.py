@@ -13,13 +13,10 @@ from pybridge.tcp.connection_row import completeness_of, history_letters_of
 from pybridge.tcp.judge import judge
 from pybridge.tcp.model import Annotation, NetworkError, Offer, Segment
 from pybridge.tcp.packed_connections import LIVE_OBJECTS, ConnectionStore
-from pybridge.tcp.state import HALF, MODULO, NOT_QUIET, Connection, End, Judgement, interned, joined
+from pybridge.tcp.state import HALF, MODULO, MOMENT, NOT_QUIET, Connection, End, Judgement, interned, joined
 from pybridge.tcp.vocabulary import ABSENT, ACK, AE, CLOSED, CWR, ECE, FIN, RETRANSMISSIONS, RST, SYN, SYN_SENT
 
 KIND = FIN | SYN | RST | ACK
-COPIES = 100_000_000
-"""Nanoseconds within which two captures of one segment lie (G8)."""
-
 IDENTIFICATIONS = 0xFFFF  # of an IP header; identities above are timestamps (G8)
 
 
@@ -116,13 +113,19 @@ class Annotator:
         if kind == ACK:
             connection.completeness |= 8 if length else 4  # C15
             quiet = connection.quiet[(0 if from_a else 1) + (2 if length else 0)]
-            if quiet is not None and seq == sender.next_sent == sender.in_order and (peer.next_sent - ack) % MODULO < HALF:  # type: ignore[operator] # F4
+            if (
+                quiet is not None
+                and seq == sender.next_sent == sender.in_order
+                and (peer.next_sent - ack) % MODULO < HALF  # type: ignore[operator] # F2
+                and sender.early_ack is None
+                and peer.gap is None
+                and peer.early_ack is None
+            ):
                 if length:
                     sender.next_sent = sender.in_order = (seq + length) % MODULO
-                if sender.early_ack is None and peer.gap is None and peer.early_ack is None:
-                    if (ack - sender.acknowledged) % MODULO < HALF:  # type: ignore[operator]
-                        sender.acknowledged = ack
-                    return quiet
+                if (ack - sender.acknowledged) % MODULO < HALF:  # type: ignore[operator]
+                    sender.acknowledged = ack
+                return quiet
         else:
             connection.completeness |= completeness_of(kind, length)
 
@@ -228,7 +231,7 @@ def _fingerprint(flags: int, seq: int, ack: int, length: int, identity: int) -> 
 
 def _is_copy(sender: End, fingerprint: int, time: int) -> bool:
     """Whether the sender sent the same a moment ago (rule G8)."""
-    return any(known == fingerprint and time - then <= COPIES for known, then in sender.recent)
+    return any(known == fingerprint and time - then <= MOMENT for known, then in sender.recent)
 
 
 def _identifies(identity: int | None, kind: int, *, duplicated: bool) -> bool:

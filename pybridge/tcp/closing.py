@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from pybridge.tcp.numbers import follow_acknowledged, follow_sent, has_acknowledged, is_after, settle_early_ack
-from pybridge.tcp.state import HALF, MODULO, Fin, Judgement, distance
+from pybridge.tcp.numbers import follow_acknowledged, follow_sent, has_acknowledged, settle_early_ack
+from pybridge.tcp.state import MODULO, Fin, Judgement, is_at_or_after, is_beyond
 from pybridge.tcp.vocabulary import FIN
 
 
@@ -16,15 +16,15 @@ def judge_closing(segment: Judgement) -> None:
     had_fin = connection.fin_of(sender)
     has_fin = bool(segment.kind & FIN)
     stop = (segment.seq + segment.length) % MODULO  # the number of its FIN
-    anticipates = has_fin and peer.fin is None and peer.next_sent is not None and not peer.heard
-    if anticipates and segment.ack == (peer.next_sent + 1) % MODULO:  # type: ignore[operator] # T7
-        peer.fin = Fin(peer.next_sent, segment.seq, None, 0, segment.time)  # type: ignore[arg-type]
+    next_sent = None if peer.heard or peer.fin else peer.next_sent
+    if has_fin and next_sent is not None and segment.ack == (next_sent + 1) % MODULO:  # T7
+        peer.fin = Fin(next_sent, segment.seq, None, 0, segment.time)
         peer.next_sent = peer.in_order = segment.ack
     new = follow_sent(sender, segment.seq, segment.length + has_fin)
     follow_acknowledged(sender, peer, segment.ack, new=new)
     settle_early_ack(peer, sender)
     fin = connection.fin_of(peer)
-    if fin is not None and has_acknowledged(sender, fin.next) and distance(segment.ack, fin.next) < HALF:  # T4
+    if fin is not None and has_acknowledged(sender, fin.next) and is_at_or_after(segment.ack, fin.next):  # T4
         if not fin.acked:
             segment.roles.append("ACK-OF-FIN")
             segment.ack_step = 4 if connection.is_passive(peer) else 2
@@ -47,7 +47,7 @@ def _judge_data(segment: Judgement, fin: Fin | None, *, new: bool) -> None:
     peer_fin = connection.fin_of(peer)
     if peer_fin is not None and peer_fin.acked and sender.fin is None and connection.has_received_fin(sender):
         segment.anomalies.add("half-close-data")
-    if fin is not None and is_after((segment.seq + segment.length) % MODULO, fin.seq):
+    if fin is not None and is_beyond((segment.seq + segment.length) % MODULO, fin.seq):
         segment.anomalies.add("data-after-fin")
 
 
@@ -88,7 +88,7 @@ def _judge_another_fin(segment: Judgement, fin: Fin, seq: int) -> None:
     if peer_fin is not None and peer_fin.acked and not connection.is_passive(sender) and connection.is_passive(peer):
         return  # an old duplicate
     fin.acked = False
-    if peer_fin is not None and not peer_fin.acked and is_after(peer_fin.next, segment.ack):
+    if peer_fin is not None and not peer_fin.acked and is_beyond(peer_fin.next, segment.ack):
         peer_fin.missed = True
 
 

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from pybridge.tcp.model import ConnectionRow
-from pybridge.tcp.numbers import is_after
-from pybridge.tcp.state import Connection, End, distance, joined
+from pybridge.tcp.state import Connection, End, distance, is_beyond, joined
 from pybridge.tcp.vocabulary import ACK, AE, CWR, ECE, FIN, RST, SYN
 
 
@@ -92,7 +91,7 @@ def termination_of(connection: Connection) -> str:
             return "simultaneous"
         passive = connection.a if connection.is_passive(connection.a) else connection.b
         fin, other = passive.fin, connection.other(passive).fin
-        merged = fin and other and (fin.acked_before is None or is_after(other.next, fin.acked_before))
+        merged = fin and other and (fin.acked_before is None or is_beyond(other.next, fin.acked_before))
         return "three-way" if merged else "four-way"
     if connection.reset_by:
         return "reset"
@@ -122,7 +121,7 @@ def captured_of(connection: Connection) -> str:
 
 
 def unacknowledged_of(end: End, peer: End) -> int | None:
-    """Return how many octets of sequence space an end has sent that its peer has not acknowledged (rule C19)."""
+    """Return how many octets of sequence space an end has sent that its peer has not acknowledged (rule C22)."""
     if end.next_sent is None or end.heard or not end.segments:
         return None
     base = end.first_seq if peer.acknowledged is None else peer.acknowledged

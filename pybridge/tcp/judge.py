@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pybridge.tcp.aborting import judge_life, judge_rst
 from pybridge.tcp.closing import judge_closing
-from pybridge.tcp.numbers import LARGEST_WINDOW, is_after, is_new
+from pybridge.tcp.numbers import LARGEST_WINDOW, is_new
 from pybridge.tcp.opening import (
     FIRST_WINDOW,
     begin_with_syn_ack,
@@ -14,7 +14,7 @@ from pybridge.tcp.opening import (
     judge_syn,
     judge_syn_ack,
 )
-from pybridge.tcp.state import MODULO, Judgement, distance
+from pybridge.tcp.state import MODULO, Judgement, distance, is_beyond
 from pybridge.tcp.vocabulary import ACK, ESTABLISHED, FIN, RST, SYN, SYN_SENT
 
 NEAR = 1 << 20
@@ -73,7 +73,7 @@ def _is_of_old_connection(segment: Judgement) -> bool:
     elif not segment.kind & RST:
         return False
     stop = (segment.seq + segment.length + bool(segment.kind & FIN) + bool(segment.kind & SYN)) % MODULO
-    if is_after(stop, sender.former):
+    if is_beyond(stop, sender.former):
         sender.former = stop
     return True
 
@@ -83,11 +83,9 @@ def _is_near(a: int, b: int) -> bool:
 
 
 def _judge_syn_ack(segment: Judgement) -> None:
-    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    connection, sender = segment.connection, segment.sender
     if connection.over and begins_attempt_with_syn_ack(segment):  # H2
-        sender.forget()
-        peer.forget()
-        connection.begin_attempt()
+        connection.forget_attempt()
         begin_with_syn_ack(segment)
         segment.anomalies.add("port-reuse")
     elif connection.over and sender.was_reset and sender.isn == segment.seq and not judge_life(segment):  # R6
@@ -128,7 +126,7 @@ def _says_something(segment: Judgement) -> bool:
     """Whether a segment sends or acknowledges something for the first time (rule X4)."""
     sender = segment.sender
     new = is_new(sender, segment.seq, segment.length + bool(segment.kind & FIN))
-    return new or sender.acknowledged is None or is_after(segment.ack, sender.acknowledged)
+    return new or sender.acknowledged is None or is_beyond(segment.ack, sender.acknowledged)
 
 
 def _judge_challenge(segment: Judgement) -> None:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from pybridge.tcp.numbers import follow_acknowledged, follow_sent, is_after, settle_early_ack
-from pybridge.tcp.state import HALF, MODULO, Judgement, distance
+from pybridge.tcp.numbers import follow_acknowledged, follow_sent, settle_early_ack
+from pybridge.tcp.state import MODULO, Judgement, distance, is_beyond
 from pybridge.tcp.vocabulary import ABSENT, CLOSED, ESTABLISHED, FIN, LISTEN, SYN_RECEIVED, SYN_SENT
 
 FIRST_WINDOW = 65_536
@@ -64,9 +64,7 @@ def _begin_attempt(segment: Judgement, *, repeated: bool) -> None:
     else:
         segment.anomalies.add("port-reuse")
     syn_time, syn_sent, syns = sender.syn_time, sender.syn_sent, sender.syns
-    sender.forget()
-    peer.forget()
-    connection.begin_attempt()
+    connection.forget_attempt()
     sender.phase, peer.phase = SYN_SENT, LISTEN
     if repeated:
         sender.syn_time = syn_time
@@ -159,7 +157,7 @@ def _remember_isn(segment: Judgement) -> None:
     if sender.isn != segment.seq and not sender.spoke:
         sender.next_sent = sender.in_order = sender.gap = None
     sender.first_seq = segment.seq
-    if sender.fin is not None and not is_after(sender.fin.seq, segment.seq):
+    if sender.fin is not None and not is_beyond(sender.fin.seq, segment.seq):
         sender.fin = None  # no FIN can come before its SYN
     follow_sent(sender, segment.seq, segment.length + 1)
     settle_early_ack(segment.peer, sender)
@@ -192,7 +190,7 @@ def judge_opening(segment: Judgement) -> bool:
     if peer.phase == SYN_SENT:  # H9.1
         if sender.phase in ABSENT:
             sender.phase = ESTABLISHED
-        if not acceptable or (peer.next_sent is not None and is_after(segment.ack, peer.next_sent)):
+        if not acceptable or (peer.next_sent is not None and is_beyond(segment.ack, peer.next_sent)):
             _reject(segment)
             connection.invalid_answer = True
             if not segment.length and not segment.kind & FIN:
@@ -238,7 +236,7 @@ def judge_opening(segment: Judgement) -> bool:
 def _shows_acknowledged_syn(segment: Judgement) -> bool:
     """Whether the sender can only have sent this once its SYN was acknowledged (rule H9.5)."""
     sender, peer = segment.sender, segment.peer
-    beyond = sender.syn_ack_seen and 0 < distance(segment.ack, sender.syn_ack_number) < HALF
+    beyond = sender.syn_ack_seen and is_beyond(segment.ack, sender.syn_ack_number)
     fast_open = sender.syn_ack_seen and peer.isn is not None and sender.syn_ack_number != (peer.isn + 1) % MODULO
     return bool(segment.kind & FIN or beyond or (segment.length and not fast_open))
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The record of a connection (rules X): what the state machine remembers of it between two segments.
 
-How it works. A `Connection` is one `tcp.stream` with two ends, A and B; A sent the first segment. Each `End` has a state
-of RFC 9293 and the few numbers that later segments are judged by. The annotator makes a `Judgement` of each segment: the
-segment itself, its sender and its peer, and room for the verdict. `judge.judge` changes both records by the rules of its
-kind: `opening` (H), `closing` (T) or `aborting` (R). Nothing else changes an end's state, except a network error (N2).
+How it works. A `Connection` is one `tcp.stream` with two ends, A and B; A sent the first segment. Each `End` has facts:
+how far its opening is (`phase`), the numbers that it has sent and acknowledged, its FIN, whether it was reset. The annotator
+makes a `Judgement` of each segment: the segment itself, its sender and its peer, and room for the verdict. `judge.judge`
+changes both records by the rules of its kind: `opening` (H), `closing` (T) or `aborting` (R). Nothing else changes them,
+except a network error (N2). The state of an end follows from the facts (`Connection.state_of`, rule X6).
 
 A new SYN on a connection that is over begins another *attempt*: both ends and the attempt's record are reset, while
 counts, times and the offers of the ends go on. Whoever adds a field to a record decides to which of the two it belongs,
@@ -37,6 +38,9 @@ from pybridge.tcp.vocabulary import (
 MODULO = 1 << 32
 HALF = 1 << 31
 
+MOMENT = 100_000_000
+"""Nanoseconds within which two captures of one segment lie (G8), and segments that were in flight at an RST (R6)."""
+
 _RANK = {name: rank for rank, name in enumerate(ANOMALIES)}
 
 _Value = TypeVar("_Value")
@@ -57,6 +61,16 @@ def joined(anomalies: AbstractSet[str]) -> str | None:
 def distance(a: int, b: int) -> int:
     """Return how far `a` is ahead of `b`, modulo 2^32."""
     return (a - b) % MODULO
+
+
+def is_at_or_after(a: int, b: int) -> bool:
+    """Whether number `a` is at or after number `b`."""
+    return (a - b) % MODULO < HALF
+
+
+def is_beyond(a: int, b: int) -> bool:
+    """Whether number `a` is beyond number `b`, and `b` before `a`."""
+    return (b - a) % MODULO > HALF
 
 
 @lru_cache(maxsize=4096)
@@ -250,6 +264,12 @@ class Connection:
         self.rst_by: End | None = None
         self.a.sent_syn = self.b.sent_syn = False
 
+    def forget_attempt(self) -> None:
+        """Forget the attempt and what both ends did in it (rules H2, H6)."""
+        self.a.forget()
+        self.b.forget()
+        self.begin_attempt()
+
     @property
     def server(self) -> End:
         """The end that is not the client."""
@@ -281,7 +301,7 @@ class Connection:
         if fin is None or fin.acked:
             return fin
         peer = self.other(end)
-        if peer.next_sent is not None and 0 < (fin.ack - peer.next_sent) % MODULO < HALF:
+        if peer.next_sent is not None and is_beyond(fin.ack, peer.next_sent):
             return None
         return fin
 
@@ -291,12 +311,12 @@ class Connection:
         fin = self.fin_of(peer)
         if fin is None or fin.missed or peer.in_order is None:
             return False
-        return fin.acked or distance(peer.in_order, fin.next) < HALF
+        return fin.acked or is_at_or_after(peer.in_order, fin.next)
 
     def is_passive(self, end: End) -> bool:
         """Whether the FIN of an end answers the FIN of its peer, which it acknowledges (rule T3)."""
         fin, other = end.fin, self.other(end).fin
-        return fin is not None and other is not None and distance(fin.ack, other.next) < HALF
+        return fin is not None and other is not None and is_at_or_after(fin.ack, other.next)
 
     def is_simultaneous(self) -> bool:
         """Whether both ends have closed before either heard of it (rule T3)."""
