@@ -176,6 +176,7 @@ def test_bad_files_are_named_and_the_rest_is_done(client: distributed.Client, wh
 
 def test_a_file_is_dissected_where_it_lies(client: distributed.Client, whole: Path, folder: Path, tmp_path: Path) -> None:
     paths = cut(whole, tmp_path / "pieces", *["1-10"] * 6)
+    client.wait_for_workers(2, timeout=60)  # a test before this one may have killed one, which is being started again
     workers = client.run(os.getpid)
     where = {path: list(workers)[number // 3] for number, path in enumerate(paths)}
     pybridge.distributed.read(where, client)
