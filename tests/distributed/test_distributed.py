@@ -44,13 +44,26 @@ def whole(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[distributed.Client]:
-    """Start two workers; their tshark logs its worker, and kills the first one that opens a file with `fatal` in its name."""
+def path(folder: Path) -> str:
+    """A search path whose tshark logs its worker, and kills the first one that opens a file with `fatal` in its name."""
     wrapper = folder / "bin" / "tshark"
     wrapper.parent.mkdir()
     wrapper.write_text(TSHARK.format(folder=folder, tshark=shutil.which("tshark")))
     wrapper.chmod(0o755)
-    with cluster(2, str(wrapper.parent) + os.pathsep + os.environ["PATH"]) as started:
+    return str(wrapper.parent) + os.pathsep + os.environ["PATH"]
+
+
+@pytest.fixture(scope="module")
+def client(path: str) -> Iterator[distributed.Client]:
+    """Start two workers that no test may kill: Dask does not always start a killed one again."""
+    with cluster(2, path) as started:
+        yield started
+
+
+@pytest.fixture
+def mortal(path: str) -> Iterator[distributed.Client]:
+    """Start two workers for a test that kills one."""
+    with cluster(2, path) as started:
         yield started
 
 
@@ -96,20 +109,20 @@ def assert_same(found: pybridge.distributed.Captures, whole: Path, *, other_fram
 
 
 def test_a_capture_cut_into_fifty_files_gives_the_tables_of_the_whole_though_a_worker_is_killed(
-    client: distributed.Client, whole: Path, folder: Path, tmp_path: Path
+    mortal: distributed.Client, whole: Path, folder: Path, tmp_path: Path
 ) -> None:
     size = FRAMES // PIECES
     paths = cut(whole, tmp_path / "pieces", *(f"{start}-{start + size - 1}" for start in range(1, FRAMES, size)))
     paths[20] = str(Path(paths[20]).rename(tmp_path / "pieces" / "fatal.pcapng"))
-    found = pybridge.distributed.read(paths, client)
+    found = pybridge.distributed.read(paths, mortal)
     assert (folder / "killed").exists()
     assert (len(found.files), len(found.problems)) == (PIECES, 0)
     assert_same(found, whole)
 
 
-def test_what_a_killed_worker_had_dissected_is_dissected_again(client: distributed.Client, whole: Path, tmp_path: Path) -> None:
-    found = pybridge.distributed.read(cut(whole, tmp_path / "pieces", "1-2000", "2001-4000", "4001-6000"), client)
-    worker, *_ = client.run(os.getpid).values()
+def test_what_a_killed_worker_had_dissected_is_dissected_again(mortal: distributed.Client, whole: Path, tmp_path: Path) -> None:
+    found = pybridge.distributed.read(cut(whole, tmp_path / "pieces", "1-2000", "2001-4000", "4001-6000"), mortal)
+    worker, *_ = mortal.run(os.getpid).values()
     os.kill(worker, 9)
     assert_same(found, whole)
 
@@ -176,7 +189,6 @@ def test_bad_files_are_named_and_the_rest_is_done(client: distributed.Client, wh
 
 def test_a_file_is_dissected_where_it_lies(client: distributed.Client, whole: Path, folder: Path, tmp_path: Path) -> None:
     paths = cut(whole, tmp_path / "pieces", *["1-10"] * 6)
-    client.wait_for_workers(2, timeout=60)  # a test before this one may have killed one, which is being started again
     workers = client.run(os.getpid)
     where = {path: list(workers)[number // 3] for number, path in enumerate(paths)}
     pybridge.distributed.read(where, client)
