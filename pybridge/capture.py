@@ -60,8 +60,10 @@ class Capture:
 
     @property
     def failed(self) -> pd.DataFrame:
-        """The connections that did not open, in order."""
-        return self.connections[self.connections["establishment"].isin(FAILED)]
+        """The connections that did not open, in order; without those whose SYN was still waiting for an answer (rule C23)."""
+        from pybridge.tables import frames
+
+        return self.connections[frames.outcomes(self.connections).isin(FAILED)]
 
     def slowest(self, n: int = 10) -> pd.DataFrame:
         """Return the `n` connections whose handshakes took longest, slowest first."""

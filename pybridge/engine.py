@@ -15,7 +15,6 @@ from tqdm import TqdmWarning
 
 from pybridge.tables.file_origins import ManyFiles, SingleFile
 from pybridge.tcp.annotator import Annotator
-from pybridge.tcp.connection_row import row_of
 from pybridge.tcp.model import Annotation, ConnectionRow, Segment
 from pybridge.tcp.packed_connections import LIVE_OBJECTS
 from pybridge.text import printable
@@ -65,7 +64,7 @@ class PythonEngine:
 
     def rows(self) -> Iterator[ConnectionRow]:
         """Return the rows of the connections that were annotated so far, by stream."""
-        return map(row_of, self._annotator.connections.each())
+        return self._annotator.rows()
 
 
 def engine_by_name(name: EngineName) -> Engine:

@@ -104,7 +104,8 @@ CITED = {
 }
 UNCITED = {
     "plugin": dict.fromkeys(
-        ("C2", "C3", "C11", "C15", "C18", "C19", "C20", "C21", "C22"), "the plugin has no such field: `verification.SHARED`"
+        ("C2", "C3", "C11", "C15", "C18", "C19", "C20", "C21", "C22", "C23"),
+        "the plugin has no such field: `verification.SHARED`",
     )
     | dict.fromkeys(("C9", "C14"), "the plugin engine sums the plugin's annotations of segments"),
     "package": {"C17": "says what the plugin shows, and when"},

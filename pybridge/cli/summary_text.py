@@ -30,6 +30,7 @@ def print_summary(summary: Summary, source: str) -> None:
     console.print(Text.assemble(before, (failures, "bold red"), after))
     _print_counts(console, "opened", {name: summary.establishment.get(name, 0) for name in OPENED})
     _print_counts(console, "failed", {name: summary.establishment.get(name, 0) for name in FAILED})
+    _print_counts(console, "waiting", {"at the end of the capture": summary.still_waiting})
     _print_counts(console, "closed", summary.open_termination, f" (of the {amount(summary.were_open)} that were open)")
     _print_counts(console, "closed by", summary.open_closed_by)
     if summary.failures:

@@ -43,7 +43,7 @@ def _glance(table: pd.DataFrame) -> pd.DataFrame:
         )
     ends = {end: [endpoint(*both) for both in zip(table[end], table[f"{end}_port"], strict=True)] for end in ("client", "server")}
     verdict = {
-        "opening": table["establishment"],
+        "opening": frames.outcomes(table),
         "handshake": [duration_text(time) for time in table["handshake_time"]],
         "closing": table["termination"],
         "by": table["closed_by"],

@@ -31,7 +31,6 @@ from pybridge.distributed.streams import StreamNumbering
 from pybridge.errors import PybridgeError, TSharkError
 from pybridge.tables import batches, frames
 from pybridge.tcp.annotator import Annotator
-from pybridge.tcp.connection_row import row_of
 from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
 from pybridge.wireshark import segments
 from pybridge.wireshark.capture_source import CaptureSource
@@ -120,14 +119,15 @@ def read(
         for number, path in enumerate(given)
     ]
     rows = [client.submit(itemgetter(0), future) for future in dissected]
-    files = _files(client.gather([client.submit(itemgetter(1), future) for future in dissected]))
+    summaries = client.gather([client.submit(itemgetter(1), future) for future in dissected])
+    files, end = _files(summaries), max(summary.end for summary in summaries)
     if npartitions is None:
         npartitions = max(1 + int(files["segments"].sum()) // ROWS, sum(client.nthreads().values()))
     persisted = client.persist(dd.from_delayed(rows, meta=_frame([]), verify_meta=False))
     shuffled = persisted.shuffle("flow", npartitions=npartitions)
     annotate = delayed(_annotate, nout=2)
     offsets = delayed(files["offset"].tolist(), traverse=False)
-    tables = [annotate(part, offsets, version) for part in shuffled.to_delayed()]
+    tables = [annotate(part, offsets, end, version) for part in shuffled.to_delayed()]
     return Captures(
         files,
         dd.from_delayed([segment_table for segment_table, _ in tables], meta=_segments([])),
@@ -140,6 +140,7 @@ class _Summary(NamedTuple):
     frames: int
     segments: int
     start: int
+    end: int
     problem: str | None
 
 
@@ -178,7 +179,7 @@ def _dissect(path: str, number: int, version: Version) -> tuple[pd.DataFrame, _S
         problems.append(str(error))
         if not file.segments:  # Wireshark reads a picture as one frame, which must not count
             file = rows.FileRows(number)
-    return _frame(blocks), _Summary(path, file.frames, file.segments, file.start, " ".join(problems) or None)
+    return _frame(blocks), _Summary(path, file.frames, file.segments, file.start, file.end, " ".join(problems) or None)
 
 
 def _frame(blocks: Iterable[pa.RecordBatch]) -> pd.DataFrame:
@@ -186,7 +187,7 @@ def _frame(blocks: Iterable[pa.RecordBatch]) -> pd.DataFrame:
     return table
 
 
-def _annotate(part: pd.DataFrame, offsets: Sequence[int], version: Version) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _annotate(part: pd.DataFrame, offsets: Sequence[int], end: int, version: Version) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return both tables of the flows of one partition."""
     table = pa.Table.from_pandas(part, rows.SCHEMA, preserve_index=False)
     files = table.group_by("flow").aggregate([("file", "count_distinct")])
@@ -201,7 +202,7 @@ def _annotate(part: pd.DataFrame, offsets: Sequence[int], version: Version) -> t
             yield row.event._replace(frame=frame, stream=stream)
 
     segment_table = _segments(batches.segments(list(annotator.annotate(events(block)))) for block in rows.in_order(table))
-    return segment_table, _connections(map(row_of, annotator.connections.each()))
+    return segment_table, _connections(annotator.rows(end))
 
 
 def _segments(blocks: Iterable[pa.RecordBatch]) -> pd.DataFrame:

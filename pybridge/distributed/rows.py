@@ -67,10 +67,13 @@ class FileRows:
         Numbers of frames and segments so far.
     start : int
         Time of the first packet, in nanoseconds since the epoch.
+    end : int
+        Latest time of a segment or network error.
     """
 
     def __init__(self, number: int) -> None:
         self.frames = self.segments = self.start = 0
+        self.end = schema.EARLIEST
         self._number = number
         self._latest = schema.EARLIEST
         self._flows: dict[int | None, int] = {}
@@ -88,6 +91,7 @@ class FileRows:
             frame = event.frame
             rows.append((self._flow(event), self._number, orders[frame - self.frames], place, *_values(event)))
             self.segments += isinstance(event, Segment)
+            self.end = max(self.end, event.time)
         self.frames += len(batch)
         self._latest = orders[-1]
         columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)

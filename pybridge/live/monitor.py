@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pybridge.tcp.annotator import Annotator
-from pybridge.tcp.connection_row import closed_by_of, establishment_of, reset_by_of, row_of, termination_of
+from pybridge.tcp.connection_row import (
+    ANSWER_TIMEOUT,
+    closed_by_of,
+    establishment_of,
+    is_still_waiting,
+    reset_by_of,
+    row_of,
+    termination_of,
+)
 from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
 from pybridge.tcp.state import Connection
 from pybridge.tcp.vocabulary import ACK, OPENED, SYN
@@ -86,7 +94,7 @@ class Limits:
         Number of servers to count one by one; all further servers are counted together.
     """
 
-    answer_timeout: float = 10.0
+    answer_timeout: float = ANSWER_TIMEOUT / SECOND
     close_timeout: float = 120.0
     idle_timeout: float = 3600.0
     max_connections: int = 100_000
@@ -226,9 +234,10 @@ class Monitor:
                     self._forget(stream, "over" if name == "over" else "idle")
 
     def finish(self) -> Iterator[Event]:
-        """End the capture: openings without answer have failed, and all connections are forgotten."""
+        """End the capture: openings have failed unless they were still waiting (C23), and all connections are forgotten."""
         for stream, tracked in list(self._queues["opening"].items()):
-            yield self._timed_out(stream, tracked, self.now)
+            if not is_still_waiting(self._annotator.connections[stream], self.now):
+                yield self._timed_out(stream, tracked, self.now)
         for stream in list(self._tracked):
             self._forget(stream, "end")
 
@@ -258,7 +267,7 @@ class Monitor:
 
     def _forget(self, stream: int, why: str) -> None:
         del self._queues[self._tracked.pop(stream).queue][stream]
-        row = row_of(self._annotator.release(stream))
+        row = row_of(self._annotator.release(stream), self.now)
         self.released[why] += 1
         if self._on_release:
             self._on_release(row)

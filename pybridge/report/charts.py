@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from pybridge.report.explanations import TERMINATION
 from pybridge.report.language import Translate
 from pybridge.report.summary import since_first
-from pybridge.tcp.vocabulary import CLOSERS, FAILED, OPENED
+from pybridge.tcp.vocabulary import CLOSERS, FAILED, OPENED, STILL_WAITING
 from pybridge.text import amount, duration_text
 
 INK = "#010203"
@@ -43,7 +43,7 @@ POINTS = 500
 BLUE, GREY = "#0072b2", "#999999"
 COLOURS = {
     "opened": "#009e73", "refused": "#d55e00", "unreachable": "#cc79a7", "unanswered": "#e69f00", "aborted": "#a04000",
-    "half-open": "#f0c000", "invalid-answer": "#6a51a3", "not-captured": GREY,
+    "half-open": "#f0c000", "invalid-answer": "#6a51a3", "still-waiting": "#cccccc", "not-captured": GREY,
     "client": BLUE, "server": "#56b4e9", "both": GREY, "reset": "#d55e00",
 }  # fmt: skip
 HATCHES = {
@@ -76,7 +76,7 @@ def charts(connections: pd.DataFrame, translate: Translate = str) -> Iterator[Ch
     Parameters
     ----------
     connections : pandas.DataFrame
-        One row per connection.
+        One row per connection, with outcomes (`frames.outcomes`) as `establishment`.
     translate : callable
         Translates a phrase.
 
@@ -96,7 +96,7 @@ def charts(connections: pd.DataFrame, translate: Translate = str) -> Iterator[Ch
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has the glyphs
         yield _openings(rows, translate)
-        closed = rows[rows["closed_by"].notna() & ~rows["establishment"].isin(FAILED)]
+        closed = rows[rows["closed_by"].notna() & ~rows["establishment"].isin((*FAILED, STILL_WAITING))]
         if len(closed):
             yield _closers(closed, translate)
             yield _closings(closed, translate)
@@ -147,7 +147,7 @@ class _Drawing:
 def _openings(rows: pd.DataFrame, translate: Translate) -> Chart:
     drawing = _Drawing(translate("Openings over time"))
     picks: dict[str, Pick] = {"opened": {"establishment": OPENED}}
-    picks |= {kind: {"establishment": [kind]} for kind in (*FAILED, "not-captured")}
+    picks |= {kind: {"establishment": [kind]} for kind in (*FAILED, STILL_WAITING, "not-captured")}
     return drawing.chart(_stacks(drawing, rows["opening"], rows["seconds"], "start", picks, translate))
 
 

@@ -13,6 +13,7 @@ _ESTABLISHMENT = {
     "refused": "服务器以 RST 回应 SYN：通常该端口没有程序监听，或防火墙拒绝而不是丢弃。",
     "unreachable": "SYN 得到 ICMP 错误：没有路由、主机关机，或防火墙拒绝。",
     "unanswered": "没有捕获到对 SYN 的应答：通常被防火墙丢弃、主机关机，或回程不通。",
+    "still-waiting": "SYN 在捕获结束前不到 10 秒发出，尚未得到应答。",
     "invalid-answer": "对 SYN 的每个应答都是其发送方不得接受的：对端仍保留旧连接，或中间设备干预。",
     "aborted": "连接建立之前握手被 RST 中断：通常是客户端放弃、端口扫描，或中间设备干预。",
     "half-open": "服务器已应答，但没有捕获到它能接受的第三步：客户端已消失、应答到不了客户端，或源地址是伪造的（SYN 洪泛）。",
@@ -71,7 +72,9 @@ PHRASES: dict[str, str] = {
     "Of {connections} connections, {opened} opened, ": "共 {connections} 个连接，{opened} 个已建立，",
     "{failed} failed": "{failed} 个失败",
     "none failed": "没有失败",
-    ", {not_captured} had no opening in the capture.": "，{not_captured} 个的建立过程不在捕获中。",
+    "The only connection was still waiting for an answer when the capture ended.": "捕获结束时唯一的连接仍在等待应答。",
+    ", {still_waiting} still waited for an answer when the capture ended": "，捕获结束时 {still_waiting} 个仍在等待应答",
+    ", {not_captured} had no opening in the capture": "，{not_captured} 个的建立过程不在捕获中",
     "Either no TCP was captured (check the capture filter and the interface), or no packet holds a whole TCP header (check the snap length).":
         "可能没有捕获到 TCP（请检查捕获过滤器和接口），或没有一个包含完整的 TCP 首部（请检查捕获长度）。",
     "Failed:": "失败：",

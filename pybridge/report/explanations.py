@@ -11,6 +11,7 @@ ESTABLISHMENT = {
     "unreachable": "The SYN was answered with an ICMP error: there is no route, the host is down, or a firewall rejects.",
     "unanswered": "No answer to the SYN was captured: usually a firewall drops it, the host is down, or the way back "
     "does not work.",
+    "still-waiting": "The SYN was sent less than 10 s before the capture ends, and had not been answered yet.",
     "invalid-answer": "Every answer to the SYN was one that its sender must not accept: an end still holds an older connection, "
     "or a device on the path interferes.",
     "aborted": "A reset ended the handshake before the connection was open: usually the client gave up, a port scan, "
@@ -19,7 +20,7 @@ ESTABLISHMENT = {
     "reach it, or its address was forged (SYN flood).",
     "not-captured": "The opening is not in the capture: usually the connection was open before the capture began.",
 }
-"""What each value of `establishment` means."""
+"""What each value of `establishment` means, and `still-waiting` (rules C4, C23)."""
 
 TERMINATION = {
     "four-way": "Both ends closed with a FIN and both FINs were acknowledged.",

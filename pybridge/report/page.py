@@ -25,7 +25,16 @@ from pybridge.report.charts import charts
 from pybridge.report.explanations import BENIGN_MARK, ESTABLISHMENT, PROBLEM_MARK, TERMINATION
 from pybridge.report.ladder import svg
 from pybridge.report.language import TAGS, Language, Translate, translator
-from pybridge.report.summary import EXAMPLES_SHOWN, NUMBERS_IN_FILTER, Summary, are_several, lasted, since_first, summary
+from pybridge.report.summary import (
+    EXAMPLES_SHOWN,
+    NUMBERS_IN_FILTER,
+    Summary,
+    are_several,
+    by_outcome,
+    lasted,
+    since_first,
+    summary,
+)
 from pybridge.tables import frames
 from pybridge.tcp.vocabulary import FAILED
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
@@ -96,6 +105,7 @@ def render(
         The page.
     """
     translate = translator(language)
+    connections = by_outcome(connections)
     drawn = _choose(connections, max_ladders)
     template = _environment(translate).get_template("report.html.j2")
     return template.render(
@@ -123,6 +133,7 @@ def render(
 def excerpt(segments: pd.DataFrame, connections: pd.DataFrame, *, title: str) -> str:
     """Return the verdict, the charts and the first failures as an element for another page."""
     template = _environment(str).get_template("excerpt.html.j2")
+    connections = by_outcome(connections)
     return template.render(
         title=title,
         facts=summary(segments, connections),

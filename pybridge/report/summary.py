@@ -12,7 +12,8 @@ import pandas as pd
 
 from pybridge.report.explanations import ANOMALIES, ESTABLISHMENT, TERMINATION
 from pybridge.report.language import Translate
-from pybridge.tcp.vocabulary import BENIGN_ANOMALIES, FAILED, OPENED
+from pybridge.tables import frames
+from pybridge.tcp.vocabulary import BENIGN_ANOMALIES, FAILED, OPENED, STILL_WAITING
 from pybridge.text import amount, endpoint
 
 SLOWEST_SHOWN = 10
@@ -84,10 +85,10 @@ class Summary:
         Numbers of connections, of TCP segments, of packets that held them, and of bytes of payload.
     first, last : pandas.Timestamp or None
         Earliest and latest time of a segment; None if there are no segments.
-    opened, failed, not_captured : int
-        Connections by the outcome of their opening; the three add up to `connections`.
+    opened, failed, still_waiting, not_captured : int
+        Connections by the outcome of their opening; the four add up to `connections`.
     establishment : dict of str to int
-        Number of connections by value; values that do not occur are left out.
+        Number of connections by `establishment`, or `still-waiting`; values that do not occur are left out.
     open_termination, open_closed_by : dict of str to int
         The same over the connections that were open (`opened` and `not_captured`), so that a refused connection does
         not count as closed by a reset.
@@ -107,6 +108,7 @@ class Summary:
     last: pd.Timestamp | None
     opened: int
     failed: int
+    still_waiting: int
     not_captured: int
     establishment: dict[str, int]
     open_termination: dict[str, int]
@@ -131,11 +133,20 @@ class Summary:
             return "", translate("The only connection failed"), translate(".")
         if self.connections == 1 and self.opened:
             return translate("The only connection opened."), "", ""
+        if self.connections == 1 and self.still_waiting:
+            return translate("The only connection was still waiting for an answer when the capture ended."), "", ""
         if self.connections == 1:
             return translate("The opening of the only connection is not in the capture."), "", ""
-        counts = {name: amount(getattr(self, name)) for name in ("connections", "opened", "failed", "not_captured")}
+        counts = {
+            name: amount(getattr(self, name)) for name in ("connections", "opened", "failed", "still_waiting", "not_captured")
+        }
         before = translate("Of {connections} connections, {opened} opened, ").format_map(counts)
-        after = translate(", {not_captured} had no opening in the capture." if self.not_captured else ".").format_map(counts)
+        after = ""
+        if self.still_waiting:
+            after += translate(", {still_waiting} still waited for an answer when the capture ended")
+        if self.not_captured:
+            after += translate(", {not_captured} had no opening in the capture")
+        after = (after + translate(".")).format_map(counts)
         if self.failed:
             return before, translate("{failed} failed").format_map(counts), after
         return before + translate("none failed"), "", after
@@ -166,6 +177,7 @@ def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
     Summary
         Counts, failures, slowest handshakes, anomalies.
     """
+    connections = by_outcome(connections)
     establishment = _counts(connections, "establishment", ESTABLISHMENT)
     was_open = _was_open(connections)
     handshakes = _column(connections, "handshake_time").dropna()
@@ -178,6 +190,7 @@ def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
         last=segments["time"].max() if len(segments) else None,
         opened=sum(establishment.get(value, 0) for value in OPENED),
         failed=sum(establishment.get(value, 0) for value in FAILED),
+        still_waiting=establishment.get(STILL_WAITING, 0),
         not_captured=establishment.get("not-captured", 0),
         establishment=establishment,
         open_termination=_counts(was_open, "termination", TERMINATION),
@@ -195,6 +208,11 @@ def numbered(segments: pd.DataFrame, connections: pd.DataFrame) -> tuple[pd.Data
     number = connections.index.to_series(index=pd.MultiIndex.from_frame(connections[["capture", "stream"]]))
     streams = number.loc[pd.MultiIndex.from_frame(segments[["capture", "stream"]])].to_numpy()
     return segments.assign(stream=streams), connections.rename(columns={"stream": "tcp_stream"}).rename_axis("stream")
+
+
+def by_outcome(connections: pd.DataFrame) -> pd.DataFrame:
+    """Return the connections with `still-waiting` as `establishment` where it applies (rule C23)."""
+    return connections if connections.empty else connections.assign(establishment=frames.outcomes(connections))
 
 
 def are_several(connections: pd.DataFrame) -> bool:
@@ -224,7 +242,7 @@ def _quantile(durations: pd.Series[Any], share: float) -> pd.Timedelta | None:
 
 
 def _was_open(connections: pd.DataFrame) -> pd.DataFrame:
-    return connections if connections.empty else connections[~connections["establishment"].isin(FAILED)]
+    return connections if connections.empty else connections[~connections["establishment"].isin((*FAILED, STILL_WAITING))]
 
 
 def since_first(connections: pd.DataFrame) -> pd.Series[Any]:

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pybridge.tables import schema as table_schema
+from pybridge.tcp.vocabulary import STILL_WAITING
 
 
 def segments(blocks: Iterable[pa.RecordBatch]) -> pd.DataFrame:
@@ -25,6 +26,12 @@ def frame(blocks: Iterable[pa.RecordBatch], schema: pa.Schema) -> pd.DataFrame:
     """Return one table made of batches with this schema."""
     table = pa.Table.from_batches(blocks, schema)
     return pd.DataFrame({field.name: _series(field, table.column(field.name)) for field in schema})
+
+
+def outcomes(connections: pd.DataFrame) -> pd.Series:
+    """Return how each connection opened: its `establishment`, or `still-waiting` (rules C4, C23)."""
+    establishment = connections["establishment"].astype(object)
+    return establishment.where(~connections["still_waiting"], STILL_WAITING)
 
 
 def steps(segments: pd.DataFrame) -> pd.Series:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pybridge.tcp.connection_row import completeness_of, history_letters_of
+from pybridge.tcp.connection_row import completeness_of, history_letters_of, row_of
 from pybridge.tcp.judge import judge
-from pybridge.tcp.model import Annotation, NetworkError, Offer, Segment
+from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Offer, Segment
 from pybridge.tcp.packed_connections import LIVE_OBJECTS, ConnectionStore
 from pybridge.tcp.state import HALF, MODULO, MOMENT, NOT_QUIET, Connection, End, Judgement, interned, joined
 from pybridge.tcp.vocabulary import ABSENT, ACK, AE, CLOSED, CWR, ECE, FIN, RETRANSMISSIONS, RST, SYN, SYN_SENT
 
 KIND = FIN | SYN | RST | ACK
+EARLIEST = -(1 << 63)
 IDENTIFICATIONS = 0xFFFF  # of an IP header; identities above are timestamps (G8)
 
 
@@ -32,6 +33,8 @@ class Annotator:
     ----------
     connections : ConnectionStore
         By stream, in the order of their first segments.
+    end : int
+        The latest time of a segment or network error so far.
 
     Examples
     --------
@@ -47,6 +50,7 @@ class Annotator:
 
     def __init__(self, live_objects: int = LIVE_OBJECTS) -> None:
         self.connections = ConnectionStore(live_objects)
+        self.end = EARLIEST
         self._latest: dict[int, int] = {}  # by hash of the ends in canonical order: their latest stream
 
     def annotate(self, events: Iterable[Segment | NetworkError]) -> Iterator[tuple[Segment, Annotation]]:
@@ -88,6 +92,7 @@ class Annotator:
         identity : int, optional
             The number that tells a segment that was sent twice from one that was captured twice (rule G8).
         """
+        self.end = max(self.end, time)
         connection = self.connections.get(stream)
         if connection is None:
             connection = Connection(stream, End(source, source_port), End(destination, destination_port), time)
@@ -173,6 +178,7 @@ class Annotator:
         destination_port: int,
     ) -> Annotation | None:
         """Annotate an ICMP error that quotes a segment between these ends; None if it answers no SYN (rules N1, N2)."""
+        self.end = max(self.end, time)
         if stream is None:
             connection = self.between(source, source_port, destination, destination_port)
         else:
@@ -193,6 +199,17 @@ class Annotator:
         error.answers = client.syn_answered_by(None)
         connection.anomalies = interned(connection.anomalies | error.anomalies)
         return _annotation(error)
+
+    def rows(self, end: int | None = None) -> Iterator[ConnectionRow]:
+        """Yield the rows of all connections by stream.
+
+        Parameters
+        ----------
+        end : int, optional
+            The latest time of the whole capture, if this annotator got only a part of it.
+        """
+        end = self.end if end is None else end
+        return (row_of(connection, end) for connection in self.connections.each())
 
     def between(self, source: str, source_port: int, destination: str, destination_port: int) -> Connection | None:
         """Return the latest connection between these ends, in either direction."""

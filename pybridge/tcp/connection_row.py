@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from pybridge.tcp.model import ConnectionRow
 from pybridge.tcp.state import Connection, End, distance, is_beyond, joined
-from pybridge.tcp.vocabulary import ACK, AE, CWR, ECE, FIN, RST, SYN
+from pybridge.tcp.vocabulary import ACK, AE, CWR, ECE, FIN, RST, SYN, SYN_SENT
+
+ANSWER_TIMEOUT = 10_000_000_000
+"""Nanoseconds from a SYN until an answer is overdue (rule C23)."""
 
 
-def row_of(connection: Connection) -> ConnectionRow:
-    """Return the connection's row as known so far (rules C1 to C16)."""
+def row_of(connection: Connection, end: int) -> ConnectionRow:
+    """Return the connection's row in a capture whose latest segment or network error has the time `end` (rules C)."""
     client, server = connection.client, connection.server
     offers = [end.offer for end in (client, server) if end.offer is not None]
     settled = len(offers) == 2
@@ -27,6 +30,7 @@ def row_of(connection: Connection) -> ConnectionRow:
         client_bytes=client.payload,
         server_bytes=server.payload,
         establishment=establishment_of(connection),
+        still_waiting=is_still_waiting(connection, end),
         termination=termination_of(connection),
         closed_by=closed_by_of(connection),
         reset_by=reset_by_of(connection),
@@ -82,6 +86,13 @@ def establishment_of(connection: Connection) -> str:
     if connection.syn_ack_matched:
         return "half-open"
     return "invalid-answer" if connection.invalid_answer else "unanswered"
+
+
+def is_still_waiting(connection: Connection, end: int) -> bool:
+    """Whether the capture ends before an answer to the latest SYN is overdue (rule C23)."""
+    client = connection.client
+    waits = connection.state_of(client) == SYN_SENT and end - client.syn_frame_time < ANSWER_TIMEOUT
+    return waits and establishment_of(connection) == "unanswered"
 
 
 def termination_of(connection: Connection) -> str:

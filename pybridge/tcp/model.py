@@ -98,6 +98,7 @@ class ConnectionRow:
     client_bytes: int
     server_bytes: int
     establishment: str
+    still_waiting: bool
     termination: str
     closed_by: str | None
     reset_by: str | None

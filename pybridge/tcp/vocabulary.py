@@ -46,6 +46,9 @@ ESTABLISHMENTS = (
 )  # fmt: skip
 """Values of `establishment` (rule C4)."""
 
+STILL_WAITING = "still-waiting"
+"""What reports say instead of `unanswered` if the capture ends before an answer is overdue (rule C23)."""
+
 TERMINATIONS = ("four-way", "three-way", "simultaneous", "half-closed", "unacknowledged", "reset", "none")
 """Values of `termination` (rule C5)."""
 

@@ -19,7 +19,6 @@ from pyshark.packet.packet import Packet
 
 from pybridge.errors import PluginError
 from pybridge.tcp.annotator import Annotator
-from pybridge.tcp.connection_row import row_of
 from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
 from pybridge.tcp.vocabulary import ANOMALIES, RETRANSMISSIONS
 from pybridge.wireshark import segments
@@ -55,9 +54,9 @@ ON_CONNECTIONS = (
 FROM_HEADERS = (
     *("start", "duration", "client_segments", "server_segments", "client_bytes", "server_bytes"),
     *("client_isn", "server_isn", "completeness", "captured", "client_last_seen", "server_last_seen"),
-    *("client_from", "idle_before_end", "client_unacknowledged", "server_unacknowledged"),
+    *("client_from", "idle_before_end", "client_unacknowledged", "server_unacknowledged", "still_waiting"),
 )
-"""Columns of `connections` that Python works out from the raw headers in both engines (rules C2, C3, C11, C15, C18 to C22)."""
+"""Columns of `connections` that Python works out from the raw headers in both engines (rules C2, C3, C11, C15, C18 to C23)."""
 
 _PREFIX = f"{PLUGIN_PROTOCOL}."
 _ERROR = "_ws.lua.error"
@@ -94,8 +93,7 @@ class PluginEngine:
 
     def rows(self) -> list[ConnectionRow]:
         """Return the rows of the connections that were annotated so far, by stream."""
-        rows = map(row_of, self._annotator.connections.each())
-        return [self._totals[row.stream].row(row) for row in rows]
+        return [self._totals[row.stream].row(row) for row in self._annotator.rows()]
 
     def _block(self, source: CaptureSource, batch: pa.RecordBatch) -> Iterator[tuple[Segment, Annotation]]:
         for error, frame in zip(batch.column(_ERROR).to_pylist(), batch.column("frame.number").to_pylist(), strict=True):

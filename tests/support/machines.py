@@ -10,7 +10,6 @@ from typing import Any
 from lupa import lua54
 
 from pybridge.tcp.annotator import Annotator
-from pybridge.tcp.connection_row import row_of
 from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
 
 PLUGIN = Path(__file__).resolve().parent.parent.parent / "plugin" / "tcp_handshake.lua"
@@ -47,7 +46,7 @@ class PythonMachine:
         return annotation._asdict() | {"sender": None} if annotation else None
 
     def rows(self) -> dict[int, ConnectionRow]:
-        return {connection.stream: row_of(connection) for connection in self.annotator.connections.each()}
+        return {row.stream: row for row in self.annotator.rows()}
 
     def told(self) -> Rows:
         return {stream: {name: getattr(row, name) for name in TOLD} for stream, row in self.rows().items()}

@@ -9,7 +9,6 @@ import pandas as pd
 
 from pybridge.tables import batches, frames
 from pybridge.tcp.annotator import Annotator
-from pybridge.tcp.connection_row import row_of
 from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
 from tests.support.listings import events
 from tools.goldens import listing
@@ -116,8 +115,11 @@ def _events(scenario: str) -> list[Segment | NetworkError]:
     return list(events(listing.parse("scenario", text)))
 
 
-def tables(*scenarios: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return `segments` and `connections` of scenarios, one after the other in a capture; each is annotated by itself."""
+def tables(*scenarios: str, later: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return `segments` and `connections` of scenarios, one after the other in a capture; each is annotated by itself.
+
+    The capture ends so many seconds after the last segment of each.
+    """
     segments: list[tuple[Segment, Annotation]] = []
     rows: list[ConnectionRow] = []
     frame = 0
@@ -125,7 +127,7 @@ def tables(*scenarios: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         annotator = Annotator()
         moved = [event._replace(frame=event.frame + frame, stream=stream) for event in _events(scenario)]
         segments += annotator.annotate(moved)
-        rows += map(row_of, annotator.connections.each())
+        rows += annotator.rows(annotator.end + later * 1_000_000_000)
         frame = moved[-1].frame
     return frames.segments([batches.segments(segments)]), frames.connections(batches.connections(rows))
 
