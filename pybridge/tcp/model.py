@@ -98,7 +98,6 @@ class ConnectionRow:
     client_bytes: int
     server_bytes: int
     establishment: str
-    still_waiting: bool
     termination: str
     closed_by: str | None
     reset_by: str | None
@@ -109,6 +108,7 @@ class ConnectionRow:
     idle_before_end: int | None
     client_unacknowledged: int | None
     server_unacknowledged: int | None
+    still_waiting: bool
     client_state: str
     server_state: str
     handshake_time: int | None
