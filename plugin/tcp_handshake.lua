@@ -203,9 +203,10 @@ end
 local function new_attempt()
     return {
         false, false, -- Z2, by index of the end: was a SYN or SYN-ACK of this end seen?
+        false, false, -- Z2, by that index + 2: how Zeek takes this end to have ended (connection_row)
         syn_seen = false, syn_ack_seen = false, syn_ack_matched = false, third_step_seen = false, opened = false,
         close_complete = false,
-        -- simultaneous_open, invalid_answer, reset_by, rst_by, rst_time, refused, aborted, unreachable
+        -- simultaneous_open, invalid_answer, reset_by, rst_time, refused, aborted, unreachable
     }
 end
 
@@ -231,7 +232,8 @@ end
 
 --- Returns whether an end is passive (T3): it sent its FIN after it had heard of that of its peer.
 local function is_passive(this_end, peer)
-    return this_end.fin_seq ~= nil and peer.fin_seq ~= nil and is_at_or_after(this_end.fin_ack, peer.fin_seq + 1)
+    return fin_counts(this_end, peer) and fin_counts(peer, this_end)
+        and is_at_or_after(this_end.fin_ack, peer.fin_seq + 1)
 end
 
 --- Returns whether the close is simultaneous (T3).
@@ -285,12 +287,12 @@ local function is_over(connection)
     return not connection.fresh and IS_OVER[connection[1].state] and IS_OVER[connection[2].state] or false
 end
 
---- Returns whether an acknowledgement number is acceptable for the SYN of an end (X2).
+--- Returns whether an acknowledgement number is acceptable for the SYN of an end (X2), as any is if that is unknown.
 -- @param this_end the end
 -- @param ack the acknowledgement number
 -- @param limit how far it may lie beyond the SYN
 local function is_acceptable(this_end, ack, limit)
-    return this_end.isn ~= nil and distance(ack, this_end.isn + 1) <= limit
+    return this_end.isn == nil or distance(ack, this_end.isn + 1) <= limit
 end
 
 --- Returns whether an end has not begun to open, by its phase.
@@ -561,7 +563,7 @@ end
 --- Explains that the segment acknowledges the peer's SYN or SYN-ACK.
 -- @param what "SYN" or "SYN-ACK"
 local function explain_ack(segment, peer, what)
-    if not segment.explanations then
+    if not segment.explanations or not peer.isn then
         return
     end
     local data = distance(segment.ack, peer.isn + 1) > 0 and " and data" or ""
@@ -686,7 +688,9 @@ local function judge_syn_of_new_attempt(connection, segment)
     local sender = connection[segment.sender]
     sender.phase = SYN_SENT
     if repeated then
-        sender.syn_time, sender.syns = former.syn_time, {} -- the transmissions of the former attempt are forgotten
+        sender.syn_time, sender.syns = former.syn_time, former.syns
+        sender.syn_frame, sender.syn_frame_time = former.syn_frame, former.syn_frame_time
+        sender.syn_timestamp = former.syn_timestamp
     else
         add_anomaly(segment, "port-reuse")
     end
@@ -714,8 +718,11 @@ local function judge_syn(connection, segment)
     elseif is_over(connection) then -- H2
         judge_syn_of_new_attempt(connection, segment)
     elseif is_repeated_syn(connection, segment) then -- H3
+        peer.challenged = peer.challenged or sender.spoke
         if sender.phase == ESTABLISHED and not sender.syn_ack_seen and not sender.spoke then
             sender.phase = SYN_SENT
+            connection.attempt.opened = false
+            forget_fin(peer)
         end
         if peer.phase == CLOSED then
             peer.phase = LISTEN
@@ -731,6 +738,12 @@ local function judge_syn(connection, segment)
         add_anomaly(segment, "simultaneous-open")
     elseif sender.phase == SYN_SENT and is_idle(peer) then -- H6
         judge_syn_of_new_attempt(connection, segment)
+    elseif sender.syn_ack_seen and sender.isn == segment.seq then -- H7, its first row
+        add_role(segment, SYN)
+        segment.handshake_step = 1
+        peer.challenged = true
+        explain(segment, "has the number of the %s's SYN-ACK, so that it is no restart", segment.sender_name)
+        add_anomaly(segment, "syn-on-established")
     else -- H7
         connection[segment.sender] = new_end(SYN_SENT)
         connection.attempt = new_attempt()
@@ -783,12 +796,12 @@ local function answer_syn(connection, segment)
     if peer.syn_seen then
         answer_transmission(segment, peer)
     end
-    if acceptable then
-        explain_ack(segment, peer, "SYN")
-    elseif not peer.isn then
+    if not peer.isn then
         explain(segment, "acknowledges a SYN of the %s that was not captured", segment.peer_name)
+    elseif acceptable then
+        explain_ack(segment, peer, "SYN")
     end
-    if acceptable or not peer.isn then -- F2
+    if acceptable then -- F2
         follow_ack(sender, peer, segment.ack, false)
     end
 end
@@ -799,14 +812,15 @@ local function judge_repeated_syn_ack(connection, segment)
     note_syn_ack(connection, segment)
     add_anomaly(segment, "syn-ack-retransmission")
     sender.syn_ack_again = true
-    if peer.isn and not is_acceptable(peer, segment.ack, peer.syn_length) then
+    if not is_acceptable(peer, segment.ack, peer.syn_length) then
         mismatch(segment, peer)
         return
     end
+    peer.challenged = peer.challenged or sender.spoke
     remember_syn_ack(connection, segment, sender.awaiting or not sender.spoke)
     answer_syn(connection, segment)
     explain_isn(segment, "repeats")
-    if sender.phase == ESTABLISHED and not sender.spoke then
+    if is_idle(sender) or sender.phase == ESTABLISHED and not sender.spoke then
         sender.phase = SYN_RECEIVED
     end
     if is_opening(peer) then
@@ -865,9 +879,18 @@ local function judge_syn_ack(connection, segment)
         if not acknowledged then
             sender.phase = SYN_RECEIVED
         end
-    elseif not sender.isn and (acceptable or sender.first_seq and distance(sender.first_seq, segment.seq) == 1) then
+    elseif not sender.isn
+        and (peer.isn and acceptable or sender.first_seq and distance(sender.first_seq, segment.seq) == 1) then
         judge_answer(connection, segment, not peer.spoke) -- H8.4
+    elseif sender.phase == SYN_SENT and sender.isn == segment.seq then -- H8.4: the answer to a SYN not captured
+        judge_answer(connection, segment, true)
+        sender.phase = SYN_RECEIVED
+        if is_idle(peer) then
+            peer.phase = SYN_RECEIVED
+        end
+        connection.attempt.simultaneous_open = true
     else -- H8.5
+        peer.challenged = true
         add_anomaly(segment, "syn-on-established")
         explain(segment, "comes on a live connection and has no effect: the %s awaits no SYN-ACK", segment.peer_name)
         explain_isn(segment)
@@ -888,7 +911,8 @@ end
 
 --- Returns whether a segment shows that its sender's SYN was acknowledged (H9.5).
 local function shows_acknowledged_syn(sender, peer, segment)
-    if segment.kind == FIN or sender.syn_ack_seen and is_beyond(segment.ack, sender.syn_ack_number) then
+    if segment.kind == FIN or sender.syn_ack_seen and is_beyond(segment.ack, sender.syn_ack_number)
+        or sender.syn_seen and not peer.isn then
         return true
     end
     -- RFC 7413: a server that took data from the SYN may send at once.
@@ -1010,7 +1034,7 @@ local distance, is_at_or_after, is_beyond = state.distance, state.is_at_or_after
 local forget_fin = state.forget_fin
 local fin_counts, fin_arrived, is_passive = state.fin_counts, state.fin_arrived, state.is_passive
 local is_simultaneous = state.is_simultaneous
-local follow_sent, follow_ack = numbers.follow_sent, numbers.follow_ack
+local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
 local add_role, add_teardown_step, add_anomaly = notes.add_role, notes.add_teardown_step, notes.add_anomaly
 local answer, explain = notes.answer, notes.explain
 
@@ -1085,6 +1109,22 @@ local function note_early_ack_of_fin(sender, peer)
     end
 end
 
+--- Returns whether a FIN is too old to be accepted (T5), and notes which number shows it.
+local function is_too_old(peer, segment, fin_seq)
+    if peer.acknowledged and is_beyond(peer.acknowledged, fin_seq + 1) then
+        add_anomaly(segment, "seq-mismatch")
+        explain(segment, "does not close its direction: the %s has acknowledged up to %.0f already", segment.peer_name,
+            peer.acknowledged)
+        return true
+    elseif peer.isn and not is_beyond(segment.ack, peer.isn) then
+        add_anomaly(segment, "ack-mismatch")
+        explain(segment, "does not close its direction: it acknowledges %.0f, which is older than the connection",
+            segment.ack)
+        return true
+    end
+    return false
+end
+
 --- Judges another FIN of the sender (T5, third row).
 local function judge_another_fin(connection, segment, fin_seq)
     local sender, peer = connection[segment.sender], connection[segment.peer]
@@ -1110,10 +1150,15 @@ local function judge_fin(connection, segment, acked_before)
     local fin_seq = (segment.seq + segment.length) % MODULUS
     local again = false
     if not fin_counts(sender, peer) then
+        if is_too_old(peer, segment, fin_seq) then
+            peer.challenged = true
+            return
+        end
         remember_fin(sender, segment, fin_seq, segment.ack)
         sender.fin_acked_before, sender.fin_frame = acked_before, segment.frame
         if not fin_counts(sender, peer) then
             add_anomaly(segment, "ack-beyond-sent")
+            peer.challenged = true
             explain(segment, "does not close its direction yet: it acknowledges %.0f, but the %s was seen to send up "
                 .. "to %.0f only", segment.ack, segment.peer_name, peer.next_sent)
             return
@@ -1169,12 +1214,13 @@ local function judge_closing(connection, segment)
         stop = stop + 1
         anticipate_fin(peer, segment)
     end
+    local new_data = segment.length > 0 and is_new(sender, segment.seq, (segment.seq + segment.length) % MODULUS)
     local new = follow_sent(sender, peer, segment.seq, stop % MODULUS)
     follow_ack(sender, peer, segment.ack, new)
     sender.spoke = true
     judge_ack_of_fin(connection, segment)
     local acknowledges = segment.teardown_step ~= nil
-    if new and segment.length > 0 then
+    if new_data then
         judge_data(connection, segment, counted)
     end
     if is_fin then
@@ -1197,6 +1243,7 @@ modules["aborting"] = function()
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local notes = require("notes")
 
+local max = math.max
 local MODULUS, LARGEST_WINDOW, MOMENT = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW, vocabulary.MOMENT
 local CLOSED, LISTEN, ESTABLISHED, RST = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED, vocabulary.RST
 local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
@@ -1265,11 +1312,12 @@ end
 --- Judges an RST by its number (R5).
 local function judge_by_number(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
-    local expected, opened = sender.in_order, connection.attempt.opened
+    local opened = connection.attempt.opened
+    local expected = sender.fin_missed and fin_counts(sender, peer) and sender.fin_seq or sender.in_order
     if peer.gone or peer.was_reset or peer.state == CLOSED or peer.state == LISTEN then
         sender.gone = true
         explain(segment, "resets a connection that the %s does not hold", segment.peer_name)
-    elseif not expected or segment.seq == expected then
+    elseif not expected or segment.seq == expected or segment.seq == peer.early_ack then
         sender.gone, peer.was_reset = true, true
         note_abort(connection, segment)
         explain(segment, opened and "resets the connection" or "aborts the handshake before both ends were established")
@@ -1293,14 +1341,11 @@ end
 --- Judges an RST: by the first of R1 to R5 that fits.
 local function judge_rst(connection, segment)
     local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
-    local was_over, has_closed = is_over(connection), fin_counts(sender, peer)
+    local was_over = is_over(connection)
     add_role(segment, RST)
     attempt.rst_time = segment.time
-    if has_closed or fin_counts(peer, sender) then
+    if fin_counts(sender, peer) or fin_counts(peer, sender) then
         add_anomaly(segment, "rst-after-fin")
-    end
-    if not has_closed then
-        attempt.rst_by = attempt.rst_by or segment.sender
     end
     if connection.fresh then -- R1
         sender.phase, peer.phase = ESTABLISHED, ESTABLISHED
@@ -1329,8 +1374,12 @@ local function repeats_late(connection, segment, stop, new)
     if new or stop == segment.seq then
         return false
     end
+    local in_flight, nanoseconds = MOMENT, segment.nanoseconds
+    if connection.handshake_time then
+        in_flight = max(in_flight, nanoseconds(connection.handshake_time))
+    end
     local elapsed = segment.subtract(segment.time, connection.attempt.rst_time)
-    return elapsed ~= nil and segment.nanoseconds(elapsed) > MOMENT
+    return elapsed ~= nil and nanoseconds(elapsed) > in_flight
 end
 
 --- Judges a segment of an end that has sent or accepted an RST (R6).
@@ -1340,7 +1389,12 @@ local function judge_life(connection, segment)
     local fin_or_syn = (segment.kind == vocabulary.FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
     local stop = (segment.seq + segment.length + fin_or_syn) % MODULUS
     local new = is_new(sender, segment.seq, stop)
-    local acknowledges = sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)
+    local acknowledges
+    if sender.acknowledged then
+        acknowledges = is_beyond(segment.ack, sender.acknowledged)
+    else
+        acknowledges = not peer.was_reset
+    end
     if sender.gone and (new or acknowledges or repeats_late(connection, segment, stop, new)) then
         sender.gone = false
         explain(segment, "shows that its sender did not send the reset")
@@ -1398,10 +1452,10 @@ local function establishment_of(connection)
         return "aborted"
     elseif attempt.refused then
         return "refused"
-    elseif attempt.unreachable then
-        return "unreachable"
     elseif attempt.syn_ack_matched then
         return "half-open"
+    elseif attempt.unreachable then
+        return "unreachable"
     end
     return attempt.invalid_answer and "invalid-answer" or "unanswered"
 end
@@ -1454,33 +1508,6 @@ end
 local function reset_by_of(connection)
     local attempt = connection.attempt
     return attempt.reset_by and not attempt.close_complete and end_name(connection, attempt.reset_by) or nil
-end
-
---- Returns Zeek's connection state of the latest attempt: the first of Z2 that fits.
-local function conn_state_of(connection)
-    local attempt, client_index, server_index = connection.attempt, connection.client, 3 - connection.client
-    local client, server = connection[client_index], connection[server_index]
-    -- Was an opening of this end seen? remember_syn and note_syn_ack (opening) keep it by the index of the end.
-    local of_client = attempt[client_index] or server.syn_ack_seen and client.spoke
-    local of_server = attempt[server_index]
-    local client_fin, server_fin = fin_counts(client, server), fin_counts(server, client)
-    if client_fin and server_fin then
-        return "SF"
-    elseif attempt.rst_by == server_index then
-        if of_client then
-            return of_server and "RSTR" or "REJ"
-        end
-        return of_server and "RSTRH" or "OTH"
-    elseif attempt.rst_by == client_index then
-        return of_server and "RSTO" or of_client and "RSTOS0" or "OTH"
-    elseif client_fin then
-        return of_server and "S2" or of_client and "SH" or "OTH"
-    elseif server_fin then
-        return of_client and "S3" or of_server and "SHR" or "OTH"
-    elseif of_client then
-        return of_server and "S1" or "S0"
-    end
-    return "OTH"
 end
 
 --- Returns the letters that a segment gives, in their order (Z1).
@@ -1536,6 +1563,55 @@ local function history_of(connection)
     return letters ~= "" and letters or nil
 end
 
+-- How Zeek takes an end to have ended (Z2): by a FIN, by an RST, by an RST after a FIN.
+local ENDED_BY_FIN, ENDED_BY_RST, ENDED_BY_RST_AFTER_FIN = "closed", "reset", "closed-reset"
+
+--- Notes what a segment with FIN or RST means to Zeek for its sender (Z2).
+local function note_zeek_end(connection, segment)
+    local flags, attempt, own, other = segment.flags, connection.attempt, segment.sender + 2, segment.peer + 2
+    local before = attempt[own]
+    if flags % 8 < 4 then -- no RST
+        if flags % 2 >= 1 and before ~= ENDED_BY_RST and before ~= ENDED_BY_RST_AFTER_FIN then
+            attempt[own] = ENDED_BY_FIN
+            if attempt[other] == ENDED_BY_RST_AFTER_FIN then
+                attempt[other] = ENDED_BY_FIN
+            end
+        end
+    elseif not before then
+        attempt[own] = ENDED_BY_RST
+    elseif before == ENDED_BY_FIN and attempt[other] ~= ENDED_BY_FIN then
+        attempt[own] = ENDED_BY_RST_AFTER_FIN
+    end
+end
+
+--- Returns Zeek's connection state of the latest attempt: the first row of Z2 that fits.
+local function conn_state_of(connection)
+    local attempt, client_index, server_index = connection.attempt, connection.client, 3 - connection.client
+    -- Was an opening of this end seen? remember_syn and note_syn_ack (opening) keep it by the index of the end.
+    local of_client = attempt[client_index] or connection[server_index].syn_ack_seen and connection[client_index].spoke
+    local of_server = attempt[server_index]
+    local client, server = attempt[client_index + 2], attempt[server_index + 2]
+    if server == ENDED_BY_RST or server == ENDED_BY_RST_AFTER_FIN then
+        local both_at_once = client == ENDED_BY_RST and not connection.history_letters:find("[Dd]")
+        if both_at_once or of_client and not of_server and not client then
+            return "REJ"
+        end
+        return (of_client or client) and "RSTR" or "RSTRH"
+    elseif client == ENDED_BY_RST or client == ENDED_BY_RST_AFTER_FIN then
+        if of_server or server then
+            return "RSTO"
+        end
+        return (history_of(connection) or ""):find("^%^?S[^HAFGIQ]*R") and "RSTOS0" or "OTH"
+    elseif client then
+        return server and "SF" or of_server and "S2" or "SH"
+    elseif server then
+        return of_client and "S3" or "SHR"
+    elseif of_client then
+        return of_server and "S1" or "S0"
+    end
+    return "OTH"
+end
+
 -- C13: what the flags AE, CWR and ECE of the server's segment settle, by those of the client's. ECE counts 1, CWR 2,
 -- AE 4, as the flags AE 256, CWR 128 and ECE 64 divided by 64 do.
 local ECN = {
@@ -1579,7 +1655,7 @@ local function summary_of(connection)
     }
 end
 
-return { note_history = note_history, note_offer = note_offer, summary_of = summary_of }
+return { note_history = note_history, note_zeek_end = note_zeek_end, note_offer = note_offer, summary_of = summary_of }
 
 end
 
@@ -1634,7 +1710,8 @@ local function judge_old_connection(connection, segment)
     end
     local peer, has_ack = connection[segment.peer], segment.flags % 32 >= 16
     if not is_near(segment.seq, own)
-        or has_ack and (not is_near(segment.ack, other) or is_acceptable(peer, segment.ack, FIRST_WINDOW)) then
+        or has_ack and (not is_near(segment.ack, other)
+            or peer.isn and is_acceptable(peer, segment.ack, FIRST_WINDOW)) then
         return false
     end
     local syn_and_fin = segment.flags % 2 + (segment.flags % 4 >= 2 and 1 or 0)
@@ -1666,7 +1743,7 @@ end
 local function is_new_syn_ack(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
     return connection.attempt.opened and segment.seq ~= sender.isn
-        and not is_acceptable(peer, segment.ack, peer.syn_length)
+        and not (peer.isn and is_acceptable(peer, segment.ack, peer.syn_length))
 end
 
 --- Notes that a segment comes after the end of its connection (X4).
@@ -1723,9 +1800,11 @@ end
 
 --- Judges the answer of an end that got a segment which it must not accept (R7).
 -- @param sender the end
-local function judge_challenged(sender, segment)
+-- @param known what it had acknowledged before
+local function judge_challenged(sender, segment, known)
     sender.challenged = false
-    if segment.kind == PLAIN and segment.length == 0 and not segment.role then
+    if segment.kind == PLAIN and segment.length == 0 and not segment.role
+        and not (known and is_beyond(segment.ack, known)) then
         add_anomaly(segment, "challenge-ack")
         explain(segment, "answers a segment that the %s must not accept", segment.sender_name)
     end
@@ -1752,7 +1831,7 @@ local function judge(connection, segment)
         return
     end
     local sender = connection[segment.sender]
-    local was_challenged = sender.challenged
+    local was_challenged, known = sender.challenged, sender.acknowledged
     if kind == RST then
         if segment.flags % 4 >= 1 then -- G7: with SYN or FIN
             add_anomaly(segment, "invalid-flags")
@@ -1766,7 +1845,7 @@ local function judge(connection, segment)
         judge_plain_or_fin(connection, segment)
     end
     if was_challenged and segment.judged then -- R7
-        judge_challenged(connection[segment.sender], segment)
+        judge_challenged(connection[segment.sender], segment, known)
     end
     if segment.length > 0 and (segment.role == SYN or segment.role == SYN_ACK) then -- A1
         add_anomaly(segment, "syn-with-data")
@@ -2033,7 +2112,8 @@ local connection_row, judging, annotations = require("connection_row"), require(
 
 local format, tostring = string.format, tostring
 local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
-local CLOSED, LISTEN, SYN_SENT = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.SYN_SENT
+local CLOSED, LISTEN = vocabulary.CLOSED, vocabulary.LISTEN
+local SYN_SENT, TIME_WAIT = vocabulary.SYN_SENT, vocabulary.TIME_WAIT
 local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
@@ -2041,7 +2121,8 @@ local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
-local note_history, summary_of = connection_row.note_history, connection_row.summary_of
+local note_history, note_zeek_end = connection_row.note_history, connection_row.note_zeek_end
+local summary_of = connection_row.summary_of
 local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
 local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
 local annotation_of, note_quiet = annotations.annotation_of, annotations.note_quiet
@@ -2213,11 +2294,12 @@ local function next_ordinal(connection, frame)
     return ordinal
 end
 
---- Notes the numbers of the former connection between the ends, if that is not over (X7).
+--- Notes the numbers of the former connection between the ends, if one of them still holds it (X7).
 local function note_former(connection)
     local former = connection.former
     local one, two = former[1], former[2]
-    if former.fresh or is_over(former) or not (one.next_sent and two.next_sent) then
+    local is_held = not is_over(former) or one.state == TIME_WAIT or two.state == TIME_WAIT
+    if former.fresh or not is_held or not (one.next_sent and two.next_sent) then
         return
     end
     local is_same_way = former.ports[1] == connection.ports[1] and former.addresses[1] == connection.addresses[1]
@@ -2253,6 +2335,7 @@ function Tracker:judge(connection, entry, with_annotation)
         segment.judged, connection.had_duplicate = false, true
         add_anomaly(segment, "duplicate")
     else
+        note_zeek_end(connection, segment)
         judge(connection, segment)
         note_history(connection, segment)
         note_recent(connection, segment, entry)
@@ -2309,7 +2392,7 @@ end
 -- @treturn table the notes on the segment
 function Tracker:log(connection, entry)
     local kind = KINDS[entry[FLAGS] % 32]
-    if kind == PLAIN or kind == INVALID then
+    if kind == PLAIN or kind == INVALID and entry[FLAGS] % 2 == 0 then -- one with FIN counts for Zeek (Z2)
         return log_quiet(self, connection, entry, kind)
     end
     keep_in_log(connection, entry)
@@ -2866,7 +2949,7 @@ local function read_offer_and_identity(header, flags)
     if is_syn or identity == 0 then
         local has_sack, has_timestamps, tsval, tsecr = read_options(header)
         if identity == 0 then
-            identity = tsval and TIMESTAMP + tsval or flags % 8 >= 4 and 0 or nil -- 0 is that of an RST
+            identity = tsval and TIMESTAMP + tsval or (flags % 8 >= 4 or is_syn and flags % 32 >= 16) and 0 or nil
         end
         if is_syn then
             local fast_open

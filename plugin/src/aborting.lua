@@ -5,6 +5,7 @@
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local notes = require("notes")
 
+local max = math.max
 local MODULUS, LARGEST_WINDOW, MOMENT = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW, vocabulary.MOMENT
 local CLOSED, LISTEN, ESTABLISHED, RST = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED, vocabulary.RST
 local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
@@ -73,11 +74,12 @@ end
 --- Judges an RST by its number (R5).
 local function judge_by_number(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
-    local expected, opened = sender.in_order, connection.attempt.opened
+    local opened = connection.attempt.opened
+    local expected = sender.fin_missed and fin_counts(sender, peer) and sender.fin_seq or sender.in_order
     if peer.gone or peer.was_reset or peer.state == CLOSED or peer.state == LISTEN then
         sender.gone = true
         explain(segment, "resets a connection that the %s does not hold", segment.peer_name)
-    elseif not expected or segment.seq == expected then
+    elseif not expected or segment.seq == expected or segment.seq == peer.early_ack then
         sender.gone, peer.was_reset = true, true
         note_abort(connection, segment)
         explain(segment, opened and "resets the connection" or "aborts the handshake before both ends were established")
@@ -101,14 +103,11 @@ end
 --- Judges an RST: by the first of R1 to R5 that fits.
 local function judge_rst(connection, segment)
     local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
-    local was_over, has_closed = is_over(connection), fin_counts(sender, peer)
+    local was_over = is_over(connection)
     add_role(segment, RST)
     attempt.rst_time = segment.time
-    if has_closed or fin_counts(peer, sender) then
+    if fin_counts(sender, peer) or fin_counts(peer, sender) then
         add_anomaly(segment, "rst-after-fin")
-    end
-    if not has_closed then
-        attempt.rst_by = attempt.rst_by or segment.sender
     end
     if connection.fresh then -- R1
         sender.phase, peer.phase = ESTABLISHED, ESTABLISHED
@@ -137,8 +136,12 @@ local function repeats_late(connection, segment, stop, new)
     if new or stop == segment.seq then
         return false
     end
+    local in_flight, nanoseconds = MOMENT, segment.nanoseconds
+    if connection.handshake_time then
+        in_flight = max(in_flight, nanoseconds(connection.handshake_time))
+    end
     local elapsed = segment.subtract(segment.time, connection.attempt.rst_time)
-    return elapsed ~= nil and segment.nanoseconds(elapsed) > MOMENT
+    return elapsed ~= nil and nanoseconds(elapsed) > in_flight
 end
 
 --- Judges a segment of an end that has sent or accepted an RST (R6).
@@ -148,7 +151,12 @@ local function judge_life(connection, segment)
     local fin_or_syn = (segment.kind == vocabulary.FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
     local stop = (segment.seq + segment.length + fin_or_syn) % MODULUS
     local new = is_new(sender, segment.seq, stop)
-    local acknowledges = sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)
+    local acknowledges
+    if sender.acknowledged then
+        acknowledges = is_beyond(segment.ack, sender.acknowledged)
+    else
+        acknowledges = not peer.was_reset
+    end
     if sender.gone and (new or acknowledges or repeats_late(connection, segment, stop, new)) then
         sender.gone = false
         explain(segment, "shows that its sender did not send the reset")

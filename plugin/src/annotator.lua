@@ -8,7 +8,8 @@ local connection_row, judging, annotations = require("connection_row"), require(
 
 local format, tostring = string.format, tostring
 local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
-local CLOSED, LISTEN, SYN_SENT = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.SYN_SENT
+local CLOSED, LISTEN = vocabulary.CLOSED, vocabulary.LISTEN
+local SYN_SENT, TIME_WAIT = vocabulary.SYN_SENT, vocabulary.TIME_WAIT
 local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
@@ -16,7 +17,8 @@ local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
-local note_history, summary_of = connection_row.note_history, connection_row.summary_of
+local note_history, note_zeek_end = connection_row.note_history, connection_row.note_zeek_end
+local summary_of = connection_row.summary_of
 local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
 local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
 local annotation_of, note_quiet = annotations.annotation_of, annotations.note_quiet
@@ -188,11 +190,12 @@ local function next_ordinal(connection, frame)
     return ordinal
 end
 
---- Notes the numbers of the former connection between the ends, if that is not over (X7).
+--- Notes the numbers of the former connection between the ends, if one of them still holds it (X7).
 local function note_former(connection)
     local former = connection.former
     local one, two = former[1], former[2]
-    if former.fresh or is_over(former) or not (one.next_sent and two.next_sent) then
+    local is_held = not is_over(former) or one.state == TIME_WAIT or two.state == TIME_WAIT
+    if former.fresh or not is_held or not (one.next_sent and two.next_sent) then
         return
     end
     local is_same_way = former.ports[1] == connection.ports[1] and former.addresses[1] == connection.addresses[1]
@@ -228,6 +231,7 @@ function Tracker:judge(connection, entry, with_annotation)
         segment.judged, connection.had_duplicate = false, true
         add_anomaly(segment, "duplicate")
     else
+        note_zeek_end(connection, segment)
         judge(connection, segment)
         note_history(connection, segment)
         note_recent(connection, segment, entry)
@@ -284,7 +288,7 @@ end
 -- @treturn table the notes on the segment
 function Tracker:log(connection, entry)
     local kind = KINDS[entry[FLAGS] % 32]
-    if kind == PLAIN or kind == INVALID then
+    if kind == PLAIN or kind == INVALID and entry[FLAGS] % 2 == 0 then -- one with FIN counts for Zeek (Z2)
         return log_quiet(self, connection, entry, kind)
     end
     keep_in_log(connection, entry)

@@ -14,7 +14,7 @@ local distance, is_at_or_after, is_beyond = state.distance, state.is_at_or_after
 local forget_fin = state.forget_fin
 local fin_counts, fin_arrived, is_passive = state.fin_counts, state.fin_arrived, state.is_passive
 local is_simultaneous = state.is_simultaneous
-local follow_sent, follow_ack = numbers.follow_sent, numbers.follow_ack
+local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
 local add_role, add_teardown_step, add_anomaly = notes.add_role, notes.add_teardown_step, notes.add_anomaly
 local answer, explain = notes.answer, notes.explain
 
@@ -89,6 +89,22 @@ local function note_early_ack_of_fin(sender, peer)
     end
 end
 
+--- Returns whether a FIN is too old to be accepted (T5), and notes which number shows it.
+local function is_too_old(peer, segment, fin_seq)
+    if peer.acknowledged and is_beyond(peer.acknowledged, fin_seq + 1) then
+        add_anomaly(segment, "seq-mismatch")
+        explain(segment, "does not close its direction: the %s has acknowledged up to %.0f already", segment.peer_name,
+            peer.acknowledged)
+        return true
+    elseif peer.isn and not is_beyond(segment.ack, peer.isn) then
+        add_anomaly(segment, "ack-mismatch")
+        explain(segment, "does not close its direction: it acknowledges %.0f, which is older than the connection",
+            segment.ack)
+        return true
+    end
+    return false
+end
+
 --- Judges another FIN of the sender (T5, third row).
 local function judge_another_fin(connection, segment, fin_seq)
     local sender, peer = connection[segment.sender], connection[segment.peer]
@@ -114,10 +130,15 @@ local function judge_fin(connection, segment, acked_before)
     local fin_seq = (segment.seq + segment.length) % MODULUS
     local again = false
     if not fin_counts(sender, peer) then
+        if is_too_old(peer, segment, fin_seq) then
+            peer.challenged = true
+            return
+        end
         remember_fin(sender, segment, fin_seq, segment.ack)
         sender.fin_acked_before, sender.fin_frame = acked_before, segment.frame
         if not fin_counts(sender, peer) then
             add_anomaly(segment, "ack-beyond-sent")
+            peer.challenged = true
             explain(segment, "does not close its direction yet: it acknowledges %.0f, but the %s was seen to send up "
                 .. "to %.0f only", segment.ack, segment.peer_name, peer.next_sent)
             return
@@ -173,12 +194,13 @@ local function judge_closing(connection, segment)
         stop = stop + 1
         anticipate_fin(peer, segment)
     end
+    local new_data = segment.length > 0 and is_new(sender, segment.seq, (segment.seq + segment.length) % MODULUS)
     local new = follow_sent(sender, peer, segment.seq, stop % MODULUS)
     follow_ack(sender, peer, segment.ack, new)
     sender.spoke = true
     judge_ack_of_fin(connection, segment)
     local acknowledges = segment.teardown_step ~= nil
-    if new and segment.length > 0 then
+    if new_data then
         judge_data(connection, segment, counted)
     end
     if is_fin then

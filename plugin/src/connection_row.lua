@@ -27,10 +27,10 @@ local function establishment_of(connection)
         return "aborted"
     elseif attempt.refused then
         return "refused"
-    elseif attempt.unreachable then
-        return "unreachable"
     elseif attempt.syn_ack_matched then
         return "half-open"
+    elseif attempt.unreachable then
+        return "unreachable"
     end
     return attempt.invalid_answer and "invalid-answer" or "unanswered"
 end
@@ -83,33 +83,6 @@ end
 local function reset_by_of(connection)
     local attempt = connection.attempt
     return attempt.reset_by and not attempt.close_complete and end_name(connection, attempt.reset_by) or nil
-end
-
---- Returns Zeek's connection state of the latest attempt: the first of Z2 that fits.
-local function conn_state_of(connection)
-    local attempt, client_index, server_index = connection.attempt, connection.client, 3 - connection.client
-    local client, server = connection[client_index], connection[server_index]
-    -- Was an opening of this end seen? remember_syn and note_syn_ack (opening) keep it by the index of the end.
-    local of_client = attempt[client_index] or server.syn_ack_seen and client.spoke
-    local of_server = attempt[server_index]
-    local client_fin, server_fin = fin_counts(client, server), fin_counts(server, client)
-    if client_fin and server_fin then
-        return "SF"
-    elseif attempt.rst_by == server_index then
-        if of_client then
-            return of_server and "RSTR" or "REJ"
-        end
-        return of_server and "RSTRH" or "OTH"
-    elseif attempt.rst_by == client_index then
-        return of_server and "RSTO" or of_client and "RSTOS0" or "OTH"
-    elseif client_fin then
-        return of_server and "S2" or of_client and "SH" or "OTH"
-    elseif server_fin then
-        return of_client and "S3" or of_server and "SHR" or "OTH"
-    elseif of_client then
-        return of_server and "S1" or "S0"
-    end
-    return "OTH"
 end
 
 --- Returns the letters that a segment gives, in their order (Z1).
@@ -165,6 +138,55 @@ local function history_of(connection)
     return letters ~= "" and letters or nil
 end
 
+-- How Zeek takes an end to have ended (Z2): by a FIN, by an RST, by an RST after a FIN.
+local ENDED_BY_FIN, ENDED_BY_RST, ENDED_BY_RST_AFTER_FIN = "closed", "reset", "closed-reset"
+
+--- Notes what a segment with FIN or RST means to Zeek for its sender (Z2).
+local function note_zeek_end(connection, segment)
+    local flags, attempt, own, other = segment.flags, connection.attempt, segment.sender + 2, segment.peer + 2
+    local before = attempt[own]
+    if flags % 8 < 4 then -- no RST
+        if flags % 2 >= 1 and before ~= ENDED_BY_RST and before ~= ENDED_BY_RST_AFTER_FIN then
+            attempt[own] = ENDED_BY_FIN
+            if attempt[other] == ENDED_BY_RST_AFTER_FIN then
+                attempt[other] = ENDED_BY_FIN
+            end
+        end
+    elseif not before then
+        attempt[own] = ENDED_BY_RST
+    elseif before == ENDED_BY_FIN and attempt[other] ~= ENDED_BY_FIN then
+        attempt[own] = ENDED_BY_RST_AFTER_FIN
+    end
+end
+
+--- Returns Zeek's connection state of the latest attempt: the first row of Z2 that fits.
+local function conn_state_of(connection)
+    local attempt, client_index, server_index = connection.attempt, connection.client, 3 - connection.client
+    -- Was an opening of this end seen? remember_syn and note_syn_ack (opening) keep it by the index of the end.
+    local of_client = attempt[client_index] or connection[server_index].syn_ack_seen and connection[client_index].spoke
+    local of_server = attempt[server_index]
+    local client, server = attempt[client_index + 2], attempt[server_index + 2]
+    if server == ENDED_BY_RST or server == ENDED_BY_RST_AFTER_FIN then
+        local both_at_once = client == ENDED_BY_RST and not connection.history_letters:find("[Dd]")
+        if both_at_once or of_client and not of_server and not client then
+            return "REJ"
+        end
+        return (of_client or client) and "RSTR" or "RSTRH"
+    elseif client == ENDED_BY_RST or client == ENDED_BY_RST_AFTER_FIN then
+        if of_server or server then
+            return "RSTO"
+        end
+        return (history_of(connection) or ""):find("^%^?S[^HAFGIQ]*R") and "RSTOS0" or "OTH"
+    elseif client then
+        return server and "SF" or of_server and "S2" or "SH"
+    elseif server then
+        return of_client and "S3" or "SHR"
+    elseif of_client then
+        return of_server and "S1" or "S0"
+    end
+    return "OTH"
+end
+
 -- C13: what the flags AE, CWR and ECE of the server's segment settle, by those of the client's. ECE counts 1, CWR 2,
 -- AE 4, as the flags AE 256, CWR 128 and ECE 64 divided by 64 do.
 local ECN = {
@@ -208,4 +230,4 @@ local function summary_of(connection)
     }
 end
 
-return { note_history = note_history, note_offer = note_offer, summary_of = summary_of }
+return { note_history = note_history, note_zeek_end = note_zeek_end, note_offer = note_offer, summary_of = summary_of }

@@ -46,7 +46,8 @@ local function judge_old_connection(connection, segment)
     end
     local peer, has_ack = connection[segment.peer], segment.flags % 32 >= 16
     if not is_near(segment.seq, own)
-        or has_ack and (not is_near(segment.ack, other) or is_acceptable(peer, segment.ack, FIRST_WINDOW)) then
+        or has_ack and (not is_near(segment.ack, other)
+            or peer.isn and is_acceptable(peer, segment.ack, FIRST_WINDOW)) then
         return false
     end
     local syn_and_fin = segment.flags % 2 + (segment.flags % 4 >= 2 and 1 or 0)
@@ -78,7 +79,7 @@ end
 local function is_new_syn_ack(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
     return connection.attempt.opened and segment.seq ~= sender.isn
-        and not is_acceptable(peer, segment.ack, peer.syn_length)
+        and not (peer.isn and is_acceptable(peer, segment.ack, peer.syn_length))
 end
 
 --- Notes that a segment comes after the end of its connection (X4).
@@ -135,9 +136,11 @@ end
 
 --- Judges the answer of an end that got a segment which it must not accept (R7).
 -- @param sender the end
-local function judge_challenged(sender, segment)
+-- @param known what it had acknowledged before
+local function judge_challenged(sender, segment, known)
     sender.challenged = false
-    if segment.kind == PLAIN and segment.length == 0 and not segment.role then
+    if segment.kind == PLAIN and segment.length == 0 and not segment.role
+        and not (known and is_beyond(segment.ack, known)) then
         add_anomaly(segment, "challenge-ack")
         explain(segment, "answers a segment that the %s must not accept", segment.sender_name)
     end
@@ -164,7 +167,7 @@ local function judge(connection, segment)
         return
     end
     local sender = connection[segment.sender]
-    local was_challenged = sender.challenged
+    local was_challenged, known = sender.challenged, sender.acknowledged
     if kind == RST then
         if segment.flags % 4 >= 1 then -- G7: with SYN or FIN
             add_anomaly(segment, "invalid-flags")
@@ -178,7 +181,7 @@ local function judge(connection, segment)
         judge_plain_or_fin(connection, segment)
     end
     if was_challenged and segment.judged then -- R7
-        judge_challenged(connection[segment.sender], segment)
+        judge_challenged(connection[segment.sender], segment, known)
     end
     if segment.length > 0 and (segment.role == SYN or segment.role == SYN_ACK) then -- A1
         add_anomaly(segment, "syn-with-data")

@@ -98,7 +98,7 @@ end
 --- Explains that the segment acknowledges the peer's SYN or SYN-ACK.
 -- @param what "SYN" or "SYN-ACK"
 local function explain_ack(segment, peer, what)
-    if not segment.explanations then
+    if not segment.explanations or not peer.isn then
         return
     end
     local data = distance(segment.ack, peer.isn + 1) > 0 and " and data" or ""

@@ -91,7 +91,9 @@ local function judge_syn_of_new_attempt(connection, segment)
     local sender = connection[segment.sender]
     sender.phase = SYN_SENT
     if repeated then
-        sender.syn_time, sender.syns = former.syn_time, {} -- the transmissions of the former attempt are forgotten
+        sender.syn_time, sender.syns = former.syn_time, former.syns
+        sender.syn_frame, sender.syn_frame_time = former.syn_frame, former.syn_frame_time
+        sender.syn_timestamp = former.syn_timestamp
     else
         add_anomaly(segment, "port-reuse")
     end
@@ -119,8 +121,11 @@ local function judge_syn(connection, segment)
     elseif is_over(connection) then -- H2
         judge_syn_of_new_attempt(connection, segment)
     elseif is_repeated_syn(connection, segment) then -- H3
+        peer.challenged = peer.challenged or sender.spoke
         if sender.phase == ESTABLISHED and not sender.syn_ack_seen and not sender.spoke then
             sender.phase = SYN_SENT
+            connection.attempt.opened = false
+            forget_fin(peer)
         end
         if peer.phase == CLOSED then
             peer.phase = LISTEN
@@ -136,6 +141,12 @@ local function judge_syn(connection, segment)
         add_anomaly(segment, "simultaneous-open")
     elseif sender.phase == SYN_SENT and is_idle(peer) then -- H6
         judge_syn_of_new_attempt(connection, segment)
+    elseif sender.syn_ack_seen and sender.isn == segment.seq then -- H7, its first row
+        add_role(segment, SYN)
+        segment.handshake_step = 1
+        peer.challenged = true
+        explain(segment, "has the number of the %s's SYN-ACK, so that it is no restart", segment.sender_name)
+        add_anomaly(segment, "syn-on-established")
     else -- H7
         connection[segment.sender] = new_end(SYN_SENT)
         connection.attempt = new_attempt()
@@ -188,12 +199,12 @@ local function answer_syn(connection, segment)
     if peer.syn_seen then
         answer_transmission(segment, peer)
     end
-    if acceptable then
-        explain_ack(segment, peer, "SYN")
-    elseif not peer.isn then
+    if not peer.isn then
         explain(segment, "acknowledges a SYN of the %s that was not captured", segment.peer_name)
+    elseif acceptable then
+        explain_ack(segment, peer, "SYN")
     end
-    if acceptable or not peer.isn then -- F2
+    if acceptable then -- F2
         follow_ack(sender, peer, segment.ack, false)
     end
 end
@@ -204,14 +215,15 @@ local function judge_repeated_syn_ack(connection, segment)
     note_syn_ack(connection, segment)
     add_anomaly(segment, "syn-ack-retransmission")
     sender.syn_ack_again = true
-    if peer.isn and not is_acceptable(peer, segment.ack, peer.syn_length) then
+    if not is_acceptable(peer, segment.ack, peer.syn_length) then
         mismatch(segment, peer)
         return
     end
+    peer.challenged = peer.challenged or sender.spoke
     remember_syn_ack(connection, segment, sender.awaiting or not sender.spoke)
     answer_syn(connection, segment)
     explain_isn(segment, "repeats")
-    if sender.phase == ESTABLISHED and not sender.spoke then
+    if is_idle(sender) or sender.phase == ESTABLISHED and not sender.spoke then
         sender.phase = SYN_RECEIVED
     end
     if is_opening(peer) then
@@ -270,9 +282,18 @@ local function judge_syn_ack(connection, segment)
         if not acknowledged then
             sender.phase = SYN_RECEIVED
         end
-    elseif not sender.isn and (acceptable or sender.first_seq and distance(sender.first_seq, segment.seq) == 1) then
+    elseif not sender.isn
+        and (peer.isn and acceptable or sender.first_seq and distance(sender.first_seq, segment.seq) == 1) then
         judge_answer(connection, segment, not peer.spoke) -- H8.4
+    elseif sender.phase == SYN_SENT and sender.isn == segment.seq then -- H8.4: the answer to a SYN not captured
+        judge_answer(connection, segment, true)
+        sender.phase = SYN_RECEIVED
+        if is_idle(peer) then
+            peer.phase = SYN_RECEIVED
+        end
+        connection.attempt.simultaneous_open = true
     else -- H8.5
+        peer.challenged = true
         add_anomaly(segment, "syn-on-established")
         explain(segment, "comes on a live connection and has no effect: the %s awaits no SYN-ACK", segment.peer_name)
         explain_isn(segment)
@@ -293,7 +314,8 @@ end
 
 --- Returns whether a segment shows that its sender's SYN was acknowledged (H9.5).
 local function shows_acknowledged_syn(sender, peer, segment)
-    if segment.kind == FIN or sender.syn_ack_seen and is_beyond(segment.ack, sender.syn_ack_number) then
+    if segment.kind == FIN or sender.syn_ack_seen and is_beyond(segment.ack, sender.syn_ack_number)
+        or sender.syn_seen and not peer.isn then
         return true
     end
     -- RFC 7413: a server that took data from the SYN may send at once.

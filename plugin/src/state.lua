@@ -64,9 +64,10 @@ end
 local function new_attempt()
     return {
         false, false, -- Z2, by index of the end: was a SYN or SYN-ACK of this end seen?
+        false, false, -- Z2, by that index + 2: how Zeek takes this end to have ended (connection_row)
         syn_seen = false, syn_ack_seen = false, syn_ack_matched = false, third_step_seen = false, opened = false,
         close_complete = false,
-        -- simultaneous_open, invalid_answer, reset_by, rst_by, rst_time, refused, aborted, unreachable
+        -- simultaneous_open, invalid_answer, reset_by, rst_time, refused, aborted, unreachable
     }
 end
 
@@ -92,7 +93,8 @@ end
 
 --- Returns whether an end is passive (T3): it sent its FIN after it had heard of that of its peer.
 local function is_passive(this_end, peer)
-    return this_end.fin_seq ~= nil and peer.fin_seq ~= nil and is_at_or_after(this_end.fin_ack, peer.fin_seq + 1)
+    return fin_counts(this_end, peer) and fin_counts(peer, this_end)
+        and is_at_or_after(this_end.fin_ack, peer.fin_seq + 1)
 end
 
 --- Returns whether the close is simultaneous (T3).
@@ -146,12 +148,12 @@ local function is_over(connection)
     return not connection.fresh and IS_OVER[connection[1].state] and IS_OVER[connection[2].state] or false
 end
 
---- Returns whether an acknowledgement number is acceptable for the SYN of an end (X2).
+--- Returns whether an acknowledgement number is acceptable for the SYN of an end (X2), as any is if that is unknown.
 -- @param this_end the end
 -- @param ack the acknowledgement number
 -- @param limit how far it may lie beyond the SYN
 local function is_acceptable(this_end, ack, limit)
-    return this_end.isn ~= nil and distance(ack, this_end.isn + 1) <= limit
+    return this_end.isn == nil or distance(ack, this_end.isn + 1) <= limit
 end
 
 --- Returns whether an end has not begun to open, by its phase.

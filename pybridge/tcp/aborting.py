@@ -14,8 +14,6 @@ def judge_rst(segment: Judgement) -> None:
     segment.roles.append("RST")
     if connection.fin_of(sender) or connection.fin_of(peer):
         segment.anomalies.add("rst-after-fin")
-    if connection.rst_by is None and connection.fin_of(sender) is None:  # Z2
-        connection.rst_by = sender
     connection.rst_time = segment.time
     was_over = connection.over
     if connection.fresh:  # R1
@@ -34,8 +32,15 @@ def judge_rst(segment: Judgement) -> None:
         _judge_number(segment)
     was_fresh = connection.fresh
     connection.update_states()
-    if not was_over and (was_fresh or connection.over) and connection.reset_by is None:
-        connection.reset_by = sender
+    if not was_over and (was_fresh or connection.over):
+        _note_reset(segment)
+
+
+def _note_reset(segment: Judgement) -> None:
+    """Note that the RST has ended the attempt, unless another one has before."""
+    connection = segment.connection
+    if connection.reset_by is None:
+        connection.reset_by = segment.sender
         if connection.idle_before_end is None:
             connection.idle_before_end = segment.silence
 
@@ -47,7 +52,7 @@ def _judge_rejection(segment: Judgement) -> None:
         peer.phase = LISTEN if peer.is_passive_opener() or peer.phase == LISTEN else CLOSED
         return
     peer.was_reset = True
-    connection.reset_by = connection.reset_by or sender
+    _note_reset(segment)
     if not connection.opened:
         _note_abort(segment)
 
@@ -74,11 +79,12 @@ def _judge_answer_to_syn(segment: Judgement) -> None:
 def _judge_number(segment: Judgement) -> None:
     """Compare the number of an RST with the next number that its receiver expects (rule R5; RFC 9293, 3.10.7.4)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
-    expected = sender.in_order
+    fin = connection.fin_of(sender)
+    expected = fin.seq if fin and fin.missed else sender.in_order
     if peer.gone or peer.was_reset or connection.state_of(peer) in ABSENT:
         sender.gone = True  # there is no connection that it could reset
         return
-    if expected is None or segment.seq == expected:
+    if expected is None or segment.seq in (expected, peer.early_ack):
         sender.gone = True
         if not connection.opened:
             _note_abort(segment)
@@ -114,9 +120,11 @@ def judge_life(segment: Judgement) -> bool:
         return True
     occupied = segment.length + bool(segment.kind & (SYN | FIN))
     new = is_new(sender, segment.seq, occupied)
-    late = connection.rst_time is not None and segment.time - connection.rst_time > MOMENT
+    in_flight = max(MOMENT, connection.handshake_time or 0)
+    late = connection.rst_time is not None and segment.time - connection.rst_time > in_flight
     repeats = not new and occupied
-    acknowledges = sender.acknowledged is not None and is_beyond(segment.ack, sender.acknowledged)
+    known = sender.acknowledged
+    acknowledges = not segment.peer.was_reset if known is None else is_beyond(segment.ack, known)
     if sender.gone and (new or acknowledges or (late and repeats)):
         sender.gone = False
     elif sender.was_reset and late and repeats:
@@ -130,4 +138,6 @@ def judge_life(segment: Judgement) -> bool:
     connection.update_states()
     if connection.reset_by is not None and not connection.over:
         connection.reset_by = None
+        if not (connection.fin_of(connection.a) or connection.fin_of(connection.b)):
+            connection.idle_before_end = None
     return True

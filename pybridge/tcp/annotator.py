@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pybridge.tcp.connection_row import completeness_of, history_letters_of, row_of
+from pybridge.tcp.connection_row import completeness_of, history_letters_of, note_zeek_end, row_of
 from pybridge.tcp.judge import judge
 from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Offer, Segment
 from pybridge.tcp.packed_connections import LIVE_OBJECTS, ConnectionStore
@@ -145,6 +145,8 @@ class Annotator:
         for letter in letters if from_a else letters.lower():
             if letter not in connection.history_letters:
                 connection.history_letters = interned(connection.history_letters + letter)
+        if kind & (FIN | RST):
+            note_zeek_end(sender, peer, kind)
         judgement = Judgement(connection, sender, peer, kind=kind, frame=frame, time=time, seq=seq, ack=ack, length=length)
         judgement.silence = time - before
         judgement.offer = offer
@@ -153,7 +155,7 @@ class Annotator:
             sender.recent = (*sender.recent[-3:], (fingerprint, time))
         elif judgement.judged:
             sender.recent = ()
-        if former is not None and kind in (SYN, SYN | ACK):  # A2
+        if former is not None and (kind == SYN or kind & ~FIN == SYN | ACK):  # A2
             judgement.anomalies.add("port-reuse")
         if judgement.roles and judgement.roles[0] in ("SYN", "SYN-ACK"):
             sender.sent_syn = True

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pybridge.tcp.numbers import follow_acknowledged, follow_sent, has_acknowledged, settle_early_ack
+from pybridge.tcp.numbers import follow_acknowledged, follow_sent, has_acknowledged, is_new, settle_early_ack
 from pybridge.tcp.state import MODULO, Fin, Judgement, is_at_or_after, is_beyond
 from pybridge.tcp.vocabulary import FIN
 
@@ -20,6 +20,8 @@ def judge_closing(segment: Judgement) -> None:
     if has_fin and next_sent is not None and segment.ack == (next_sent + 1) % MODULO:  # T7
         peer.fin = Fin(next_sent, segment.seq, None, 0, segment.time)
         peer.next_sent = peer.in_order = segment.ack
+        peer.gap = None
+    new_data = bool(segment.length) and is_new(sender, segment.seq, segment.length)
     new = follow_sent(sender, segment.seq, segment.length + has_fin)
     follow_acknowledged(sender, peer, segment.ack, new=new)
     settle_early_ack(peer, sender)
@@ -31,17 +33,16 @@ def judge_closing(segment: Judgement) -> None:
             if segment.answers is None and fin.frame:
                 segment.answers = (fin.frame, fin.frame_time if fin.sent == 1 else None)
         fin.acked, fin.was_acked, fin.missed = True, True, False
-    _judge_data(segment, had_fin, new=new)
+    if new_data:
+        _judge_data(segment, had_fin)
     if has_fin:
         _judge_fin(segment, stop, acked_before)
     _note_complete(segment)
 
 
-def _judge_data(segment: Judgement, fin: Fin | None, *, new: bool) -> None:
+def _judge_data(segment: Judgement, fin: Fin | None) -> None:
     """Judge new data of an end whose peer has closed, or that has closed itself (rule T6)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
-    if not segment.length or not new:
-        return
     if fin is None and sender.fin is not None and not segment.kind & FIN:
         sender.fin = None  # T6: a FIN that did not count, and that its sender disproves
     peer_fin = connection.fin_of(peer)
@@ -56,9 +57,13 @@ def _judge_fin(segment: Judgement, seq: int, acked_before: int | None) -> None:
     fin = connection.fin_of(sender)
     anticipated = fin is not None and fin.frame == 0 and fin.seq == seq
     if fin is None:
+        if _is_too_old(segment, seq):
+            peer.challenged = True
+            return
         sender.fin = Fin(seq, segment.ack, acked_before, segment.frame, segment.time)
         if connection.fin_of(sender) is None:
             segment.anomalies.add("ack-beyond-sent")
+            peer.challenged = True
             return
         if connection.idle_before_end is None:
             connection.idle_before_end = segment.silence
@@ -74,6 +79,18 @@ def _judge_fin(segment: Judgement, seq: int, acked_before: int | None) -> None:
     peer_fin = connection.fin_of(peer)
     if fin is None and peer_fin is not None and connection.is_simultaneous():
         segment.anomalies.add("simultaneous-close")
+
+
+def _is_too_old(segment: Judgement, seq: int) -> bool:
+    """Whether a FIN, which occupies the number `seq`, is too old to be accepted; note which number shows it (rule T5)."""
+    sender, peer = segment.sender, segment.peer
+    if peer.acknowledged is not None and is_beyond(peer.acknowledged, (seq + 1) % MODULO):
+        segment.anomalies.add("seq-mismatch")
+    elif peer.isn is not None and sender.spoke and not is_beyond(segment.ack, peer.isn):
+        segment.anomalies.add("ack-mismatch")
+    else:
+        return False
+    return True
 
 
 def _judge_another_fin(segment: Judgement, fin: Fin, seq: int) -> None:

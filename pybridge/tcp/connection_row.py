@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+import re
+
 from pybridge.tcp.model import ConnectionRow
 from pybridge.tcp.state import Connection, End, distance, is_beyond, joined
 from pybridge.tcp.vocabulary import ACK, AE, CWR, ECE, FIN, RST, SYN, SYN_SENT
+
+ZEEK_RESET = ("reset", "closed-reset")
+GAVE_UP = re.compile(r"\^?S[^HAFGIQ]*R")
+"""Zeek's history of a client that sent a SYN, then an RST, and between them at most payload (rule Z2)."""
 
 ANSWER_TIMEOUT = 10_000_000_000
 """Nanoseconds from a SYN until an answer is overdue (rule C23)."""
@@ -81,10 +87,10 @@ def establishment_of(connection: Connection) -> str:
         return "aborted"
     if connection.refused:
         return "refused"
-    if connection.unreachable:
-        return "unreachable"
     if connection.syn_ack_matched:
         return "half-open"
+    if connection.unreachable:
+        return "unreachable"
     return "invalid-answer" if connection.invalid_answer else "unanswered"
 
 
@@ -181,20 +187,35 @@ def history_of(connection: Connection) -> str | None:
     return (letters if connection.client is connection.a else "^" + letters.swapcase()) or None
 
 
+def note_zeek_end(sender: End, peer: End, kind: int) -> None:
+    """Note what a segment with FIN or RST means to Zeek for its sender (rule Z2)."""
+    if not kind & RST:
+        if sender.zeek_end not in ZEEK_RESET:
+            sender.zeek_end = "closed"
+            if peer.zeek_end == "closed-reset":
+                peer.zeek_end = "closed"
+    elif not sender.zeek_end:
+        sender.zeek_end = "reset"
+    elif sender.zeek_end == "closed" and peer.zeek_end != "closed":
+        sender.zeek_end = "closed-reset"
+
+
 def conn_state_of(connection: Connection) -> str:
     """Return Zeek's `conn_state` of the latest attempt (rule Z2)."""
     client, server = connection.client, connection.server
-    client_fin, server_fin = connection.fin_of(client), connection.fin_of(server)
     by_server = server.sent_syn
     by_client = client.sent_syn or (server.syn_ack_seen and client.spoke)
-    if client_fin and server_fin:
-        return "SF"
-    if connection.rst_by is server:
-        return ("RSTR" if by_server else "REJ") if by_client else "RSTRH" if by_server else "OTH"
-    if connection.rst_by is client:
-        return "RSTO" if by_server else "RSTOS0" if by_client else "OTH"
-    if client_fin:
-        return "S2" if by_server else "SH" if by_client else "OTH"
-    if server_fin:
-        return "S3" if by_client else "SHR" if by_server else "OTH"
+    if server.zeek_end in ZEEK_RESET:
+        refused = by_client and not by_server and not client.zeek_end
+        if refused or (client.zeek_end == "reset" and "D" not in connection.history_letters.upper()):
+            return "REJ"
+        return "RSTR" if by_client or client.zeek_end else "RSTRH"
+    if client.zeek_end in ZEEK_RESET:
+        if by_server or server.zeek_end:
+            return "RSTO"
+        return "RSTOS0" if GAVE_UP.match(history_of(connection) or "") else "OTH"
+    if client.zeek_end:
+        return "SF" if server.zeek_end else "S2" if by_server else "SH"
+    if server.zeek_end:
+        return "S3" if by_client else "SHR"
     return ("S1" if by_server else "S0") if by_client else "OTH"

@@ -28,6 +28,7 @@ def judge(segment: Judgement) -> None:
         connection.closed_by_error = False
         connection.client.phase = SYN_SENT
         connection.update_states()
+    known = segment.sender.acknowledged
     if segment.kind & (SYN | RST) != SYN and _is_of_old_connection(segment):  # X7
         segment.anomalies.add("old-connection")
         segment.judged = False
@@ -55,7 +56,7 @@ def judge(segment: Judgement) -> None:
     else:
         _judge_other(segment)
     if segment.sender.challenged and segment.judged:
-        _judge_challenge(segment)
+        _judge_challenge(segment, known)
     connection.fresh = False
     connection.update_states()
 
@@ -129,10 +130,11 @@ def _says_something(segment: Judgement) -> bool:
     return new or sender.acknowledged is None or is_beyond(segment.ack, sender.acknowledged)
 
 
-def _judge_challenge(segment: Judgement) -> None:
-    """Recognise the answer of an end that got a segment which it must not accept (rule R7)."""
+def _judge_challenge(segment: Judgement, known: int | None) -> None:
+    """Recognise the answer of an end that got a segment which it must not accept, by what it had acknowledged (rule R7)."""
     segment.sender.challenged = False
-    if segment.kind == ACK and not segment.length and not segment.roles:
+    acknowledges = known is not None and is_beyond(segment.ack, known)
+    if segment.kind == ACK and not segment.length and not segment.roles and not acknowledges:
         segment.anomalies.add("challenge-ack")
 
 

@@ -26,8 +26,11 @@ def judge_syn(segment: Judgement) -> None:
         _begin_attempt(segment, repeated=repeated)
     elif repeated:  # H3
         segment.repeats("syn-retransmission")
+        peer.challenged = sender.spoke or peer.challenged
         if not sender.syn_ack_seen and not sender.spoke and sender.phase == ESTABLISHED:
             sender.phase = SYN_SENT
+            connection.opened = False
+            peer.fin = None
         if peer.phase == CLOSED:
             peer.phase = LISTEN
         peer.gone = False
@@ -37,6 +40,10 @@ def judge_syn(segment: Judgement) -> None:
         segment.anomalies.add("simultaneous-open")
         connection.simultaneous_open = True
         sender.phase = peer.phase = SYN_RECEIVED
+    elif sender.syn_ack_seen and sender.isn == segment.seq:  # H7, its first row
+        segment.anomalies.add("syn-on-established")
+        peer.challenged = True
+        return
     else:  # H7
         segment.anomalies.add("syn-on-established")
         sender.forget()
@@ -101,14 +108,12 @@ def judge_syn_ack(segment: Judgement) -> None:
             sender.syn_ack_sent += 1
             _note_syn_ack(segment)
             return
-        awaiting = sender.awaiting
-        if not sender.spoke:
-            awaiting = True
-            if sender.phase == ESTABLISHED:
-                sender.phase = SYN_RECEIVED
+        if sender.phase in ABSENT or (sender.phase == ESTABLISHED and not sender.spoke):
+            sender.phase = SYN_RECEIVED
         if waiting:
             peer.phase, peer.awaiting = ESTABLISHED, False
-        _remember_syn_ack(segment, awaiting=awaiting)
+        peer.challenged = sender.spoke or peer.challenged
+        _remember_syn_ack(segment, awaiting=sender.awaiting or not sender.spoke)
     elif waiting and not acceptable:  # H8.2
         _reject(segment)
         if peer.phase == SYN_SENT:
@@ -126,11 +131,19 @@ def judge_syn_ack(segment: Judgement) -> None:
         _remember_syn_ack(segment, awaiting=not acknowledged)
     elif sender.isn is None and ((peer.isn is not None and acceptable) or _precedes_first(segment)):  # H8.4
         _remember_syn_ack(segment, awaiting=not peer.spoke)
+    elif sender.phase == SYN_SENT and sender.isn == segment.seq:  # H8.4: it answers a SYN that was not captured
+        sender.phase = SYN_RECEIVED
+        if peer.phase in ABSENT:
+            peer.phase = SYN_RECEIVED
+        connection.simultaneous_open = True
+        _remember_syn_ack(segment, awaiting=True)
     else:  # H8.5
         segment.anomalies.add("syn-on-established")
+        peer.challenged = True
         return
     connection.syn_ack_matched = True
-    follow_acknowledged(sender, peer, segment.ack)
+    if acceptable:
+        follow_acknowledged(sender, peer, segment.ack)
     if peer.syn_seen:
         segment.answers = peer.syn_answered_by(segment.offer.tsecr if segment.offer else None)
 
@@ -238,7 +251,8 @@ def _shows_acknowledged_syn(segment: Judgement) -> bool:
     sender, peer = segment.sender, segment.peer
     beyond = sender.syn_ack_seen and is_beyond(segment.ack, sender.syn_ack_number)
     fast_open = sender.syn_ack_seen and peer.isn is not None and sender.syn_ack_number != (peer.isn + 1) % MODULO
-    return bool(segment.kind & FIN or beyond or (segment.length and not fast_open))
+    alone = sender.syn_seen and peer.isn is None  # the peer's SYN was not captured
+    return bool(segment.kind & FIN or beyond or alone or (segment.length and not fast_open))
 
 
 def _reject(segment: Judgement) -> None:

@@ -165,6 +165,7 @@ class End:
         "syn_time",
         "syns",
         "was_reset",
+        "zeek_end",
     )  # fmt: skip
 
     def __init__(self, address: str, port: int) -> None:
@@ -177,6 +178,7 @@ class End:
         self.offer: Offer | None = None
         self.offers_ecn = 0
         self.sent_syn = False  # Z2: a SYN or SYN-ACK with a role, in this attempt
+        self.zeek_end = ""  # Z2: how Zeek takes it to have ended in this attempt
         self.former: int | None = None  # X7
         self.recent: tuple[tuple[int, int], ...] = ()  # G8: fingerprint (-1 without identity) and time
         self.forget()
@@ -225,7 +227,7 @@ class Connection:
     __slots__ = (
         "a", "aborted", "anomalies", "b", "client", "client_from", "client_response_time", "close_complete",
         "closed_by_error", "completeness", "first_time", "fresh", "handshake_time", "history_letters", "idle_before_end",
-        "invalid_answer", "last_time", "opened", "quiet", "refused", "reset_by", "retransmissions", "rst_by", "rst_time",
+        "invalid_answer", "last_time", "opened", "quiet", "refused", "reset_by", "retransmissions", "rst_time",
         "server_response_time", "simultaneous_open", "state_a", "state_b", "stream",
         "syn_ack_matched", "syn_seen", "teardown_time",
         "third_step_seen", "unreachable",
@@ -261,8 +263,9 @@ class Connection:
         self.rst_time: int | None = None
         self.idle_before_end: int | None = None
         self.aborted = self.refused = self.unreachable = self.invalid_answer = False
-        self.rst_by: End | None = None
-        self.a.sent_syn = self.b.sent_syn = False
+        for end in (self.a, self.b):
+            end.sent_syn = False
+            end.zeek_end = ""
 
     def forget_attempt(self) -> None:
         """Forget the attempt and what both ends did in it (rules H2, H6)."""
@@ -315,7 +318,7 @@ class Connection:
 
     def is_passive(self, end: End) -> bool:
         """Whether the FIN of an end answers the FIN of its peer, which it acknowledges (rule T3)."""
-        fin, other = end.fin, self.other(end).fin
+        fin, other = self.fin_of(end), self.fin_of(self.other(end))
         return fin is not None and other is not None and is_at_or_after(fin.ack, other.next)
 
     def is_simultaneous(self) -> bool:
@@ -352,11 +355,12 @@ class Connection:
         return "client" if end is self.client else "server"
 
     def remember_former(self, former: Connection) -> None:
-        """Keep how far the ends of an older connection, which is not over, have sent (rule X7)."""
+        """Keep how far the ends of an older connection, which one of them still holds, have sent (rule X7)."""
         ends = (
             [former.a, former.b] if (former.a.address, former.a.port) == (self.a.address, self.a.port) else [former.b, former.a]
         )
-        if former.over or ends[0].next_sent is None or ends[1].next_sent is None:
+        held = not former.over or TIME_WAIT in (former.state_a, former.state_b)
+        if not held or ends[0].next_sent is None or ends[1].next_sent is None:
             return
         self.a.former, self.b.former = ends[0].next_sent, ends[1].next_sent
 

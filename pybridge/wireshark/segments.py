@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pybridge.tcp.model import NetworkError, Offer, Segment
-from pybridge.tcp.vocabulary import RST, SYN
+from pybridge.tcp.vocabulary import ACK, RST, SYN
 
 HEADER = ("tcp.srcport", "tcp.dstport", "tcp.stream", "tcp.len", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw")
 """Fields of a TCP header; a header without one of them is no segment (rule G1)."""
@@ -147,7 +147,7 @@ def _identity(identification: str | None, flags: int, timestamp: str | None) -> 
         return value
     if timestamp:
         return TIMESTAMP + int(timestamp.partition(",")[0])
-    return 0 if flags & RST else None
+    return 0 if flags & RST or flags & (SYN | ACK) == SYN | ACK else None
 
 
 @lru_cache(maxsize=1 << 16)

@@ -96,7 +96,7 @@ conversations = st.builds(
     st.tuples(st.booleans(), st.booleans()),
     st.booleans(),
     st.sampled_from(["both", "both", "both", "first", "second"]),
-    st.sampled_from([1000, 1000, 1000, -1000]),
+    st.sampled_from([1000, 1000, 30_000_000, 150_000_000, -1000]),
     st.lists(
         st.tuples(
             st.tuples(st.sampled_from(NUMBERS), st.sampled_from(NUMBERS)),

@@ -18,6 +18,7 @@ ON_ROWS = (
     "establishment",
     "termination",
     "closed_by",
+    "reset_by",
     "conn_state",
     "history",
     "anomalies",

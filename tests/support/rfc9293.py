@@ -87,7 +87,7 @@ BY_RULE = [
     T5   | sends    | FIN     | TIME-WAIT    | FIN-WAIT-1   | C FIN 101 301, S FIN 301 102, C FIN 101 301
     T5   | sends    | FIN     | CLOSED       | LAST-ACK     | C FIN 101 301, S FIN 301 102, C ACK 102 302, S FIN 301 102
     N2   | receives | error   | SYN-SENT     | CLOSED       | C SYN 100, error
-    N3   | sends    | N3      | CLOSED       | SYN-SENT     | C SYN 100, error, C SYN-ACK 100 301
+    N3   | sends    | N3      | CLOSED       | SYN-SENT     | C SYN 100, error, C SYN-ACK 999 301
     N3   | receives | N3      | CLOSED       | SYN-SENT     | C SYN 100, error, S RST 301
     R1   | sends    | RST     | LISTEN       | CLOSED       | S RST 301
     R1   | receives | RST     | LISTEN       | CLOSED       | C RST 101

@@ -28,7 +28,7 @@ SELDOM = {
         S ACK 301 900000         ; -  SYN-RECEIVED SYN-RECEIVED  ack-mismatch
         C RST 900000             ; RST  SYN-RECEIVED CLOSED  handshake-aborted
         S RST 301                ; RST  CLOSED CLOSED  handshake-aborted
-        ; establishment=aborted termination=reset closed_by=client conn_state=RSTO history=SsaRr
+        ; establishment=aborted termination=reset closed_by=client conn_state=REJ history=SsaRr
     """,
     "what an end sent before it was reset, and was captured after, changes nothing further (R6)": """
         C SYN 100                ; SYN 1/3  SYN-SENT LISTEN

@@ -137,7 +137,7 @@ local function read_offer_and_identity(header, flags)
     if is_syn or identity == 0 then
         local has_sack, has_timestamps, tsval, tsecr = read_options(header)
         if identity == 0 then
-            identity = tsval and TIMESTAMP + tsval or flags % 8 >= 4 and 0 or nil -- 0 is that of an RST
+            identity = tsval and TIMESTAMP + tsval or (flags % 8 >= 4 or is_syn and flags % 32 >= 16) and 0 or nil
         end
         if is_syn then
             local fast_open
