@@ -74,14 +74,113 @@ VERDICTS = {  # establishment, termination, closed_by of each connection
     "keep-alive": ["complete none -"],
     "full-accept-queue": ["complete none -", "complete none -"],
     "full-accept-queue-third-step": ["complete none -", "complete none -"],
+    "reset-in-syn-sent": ["refused reset server"],
+    "reset-in-syn-received": ["aborted reset client"],
+    "reset-in-syn-received-inside": ["complete none -"],
+    "reset-in-simultaneous-open": ["aborted reset client"],
+    "reset-in-established": ["complete reset client"],
+    "reset-in-established-ipv6": ["complete reset client"],
+    "reset-in-established-of-client": ["complete reset server"],
+    "reset-in-fin-wait-1": ["complete reset server"],
+    "reset-in-fin-wait-2": ["complete reset server"],
+    "reset-in-fin-wait-2-ipv6": ["complete reset server"],
+    "reset-in-fin-wait-2-closed": ["complete half-closed server"],
+    "reset-in-close-wait": ["complete reset client"],
+    "reset-in-close-wait-ipv6": ["complete reset client"],
+    "reset-in-closing": ["complete reset both"],
+    "reset-in-last-ack": ["complete reset client"],
+    "reset-in-time-wait-ignored": ["complete four-way server"],
+    "reset-at-number-of-fin": [
+        "complete reset client",
+        "complete four-way server",
+        "complete reset client",
+        "complete reset both",
+    ],
+    "reset-beyond-gap": ["complete reset client"],
+    "reset-before-gap": ["complete reset client"],
+    "reset-with-old-number": ["complete reset client"],
+    "stray-syn": ["complete none -", "unanswered none -"],
+    "stray-syn-then-close": ["complete none -", "unanswered none -"],
+    "late-syn": ["complete none -"],
+    "late-syn-ack": ["complete none -"],
+    "late-syn-ack-ipv6": ["complete none -"],
+    "stray-syn-ack": ["complete none -"],
+    "older-syn-on-time-wait": ["complete four-way server", "complete none -"],
+    "wrong-acknowledgements": ["complete four-way client"],
+    "fin-acknowledges-too-much": ["complete none -"],
+    "fin-acknowledges-too-much-ipv6": ["complete none -"],
+    "fin-acknowledges-too-little": ["complete none -"],
+    "fin-acknowledges-too-little-ipv6": ["complete none -"],
+    "fin-before-window": ["complete none -"],
+    "fin-at-old-data": ["complete none -"],
+    "fin-beyond-window": ["complete none -"],
+    "syn-fin": ["not-captured none -"],
+    "syn-ack-with-fin": ["complete none -"],
+    "fin-in-syn-sent": ["complete none -"],
+    "ack-in-syn-sent": ["complete none -"],
+    "syn-fin-in-syn-sent": ["half-open none -"],
+    "deferred-accept": ["complete none -"],
+    "syn-cookies": ["complete four-way client"],
+    "syn-cookies-ipv6": ["complete four-way client"],
+    "wrong-third-step": ["aborted reset server"],
+    "wrong-third-step-near": ["aborted reset server"],
+    "syn-cookie-data": ["complete none -"],
+    "abort-on-overflow": ["complete reset server", "complete none -"],
+    "syn-cookie-wrong": ["aborted reset server"],
+    "fast-open-refused": ["complete three-way client", "complete four-way client"],
+    "fast-open-overtaken": ["complete none -", "complete none -"],
+    "fin-before-data-lost": ["complete four-way client"],
+    "fin-before-data-lost-ipv6": ["complete four-way client"],
+    "fin-overtakes-data": ["complete four-way client"],
+    "servers-fin-overtakes-data": ["complete four-way client"],
+    "fin-overtakes-acknowledgement": ["complete three-way client"],
+    "fin-overtaken-by-acknowledgement": ["complete simultaneous both"],
+    "third-step-overtaken-by-fin": ["complete four-way client"],
+    "data-and-fin-again": ["complete four-way client"],
+    "keep-alive-half-closed": ["complete four-way client"],
+    "keep-alive-half-closed-ipv6": ["complete four-way client"],
+    "half-open-client-speaks": ["complete reset server"],
+    "half-open-client-closes": ["complete reset client"],
+    "restart-in-fin-wait-2": ["complete half-closed client", "complete none -"],
+    "restart-in-close-wait": ["complete half-closed server", "complete none -"],
+    "restart-in-handshake": ["half-open none -", "complete none -"],
+    "restart-with-same-number": ["complete none -"],
 }
-SINCE_4_4 = {  # G4: the SYN after the reset begins another stream
+SINCE_4_4 = {  # G4: the SYN after a reset, a SYN-ACK after a FIN or with another number begins another stream
     "half-open-client-opens": ["complete none -", "unanswered none -", "complete none -"],
+    "reset-in-syn-sent": ["invalid-answer none -", "refused reset server"],
+    "older-syn-on-time-wait": ["complete four-way server", "invalid-answer none -", "complete none -"],
+    "stray-syn-ack": ["complete none -", "half-open none -"],
+    "fin-in-syn-sent": ["partial half-closed server", "partial half-closed server", "partial none -"],
+    "ack-in-syn-sent": ["partial none -", "partial none -"],
+    "restart-in-fin-wait-2": ["complete half-closed client", "unanswered none -", "complete none -"],
+    "restart-in-close-wait": ["complete half-closed server", "unanswered none -", "complete none -"],
+    "restart-in-handshake": ["half-open none -", "unanswered none -", "complete none -"],
+    "restart-with-same-number": ["complete reset client", "complete none -"],
 }
 EXCEPTIONS = {  # rules that say why the annotation differs from the kernel
     ("half-open-client-opens", 5): ("SYN-SENT", "LISTEN"),  # X7: the kernel's socket is that of the old connection
     ("icmp-during-connect", 2): ("CLOSED", "LISTEN"),  # N2
     ("full-accept-queue-third-step", 8): ("ESTABLISHED", "ESTABLISHED"),  # X1
+    ("abort-on-overflow", 9): ("CLOSED", "CLOSED"),  # X1: the server has ignored the third step that it resets
+    ("deferred-accept", 3): ("ESTABLISHED", "ESTABLISHED"),  # X1
+    ("syn-cookies", 2): ("ESTABLISHED", "SYN-RECEIVED"),  # X1: the kernel has no socket, but an open that it has answered
+    ("syn-cookies-ipv6", 2): ("ESTABLISHED", "SYN-RECEIVED"),  # X1
+    ("syn-cookie-data", 2): ("ESTABLISHED", "SYN-RECEIVED"),  # X1
+    ("syn-cookie-wrong", 2): ("ESTABLISHED", "SYN-RECEIVED"),  # X1
+    ("reset-in-syn-sent", 4): ("SYN-SENT", "LISTEN"),  # X1: whether a port listens shows only when it answers
+    ("reset-in-fin-wait-2-closed", 10): ("CLOSE-WAIT", "FIN-WAIT-2"),  # R5: Linux accepts any number in the window there
+    ("stray-syn", 9): ("SYN-SENT", "LISTEN"),  # X7
+    ("stray-syn", 12): ("SYN-SENT", "LISTEN"),  # X7
+    ("stray-syn-then-close", 11): ("SYN-SENT", "LISTEN"),  # X7
+    ("stray-syn-then-close", 13): ("SYN-SENT", "LISTEN"),  # X7
+    ("restart-in-fin-wait-2", 7): ("SYN-SENT", "LISTEN"),  # X7
+    ("restart-in-close-wait", 7): ("SYN-SENT", "LISTEN"),  # X7
+    ("restart-with-same-number", 9): ("ESTABLISHED", "ESTABLISHED"),  # H3: the SYN could also be an old copy
+    ("ack-in-syn-sent", 2): ("ESTABLISHED", "ESTABLISHED"),  # H9.1: a SYN-ACK could be missing from the capture
+    ("fin-in-syn-sent", 2): ("CLOSE-WAIT", "FIN-WAIT-1"),  # H9.1
+    ("fast-open-overtaken", 5): ("ESTABLISHED", "ESTABLISHED"),  # H9.1
+    ("fin-overtaken-by-acknowledgement", 5): ("FIN-WAIT-2", "CLOSE-WAIT"),  # F1: the number that is missing could be data
 }
 
 

@@ -28,6 +28,7 @@ Side = Literal["client", "server"]
 SIDES: tuple[Side, Side] = ("client", "server")
 ADDRESSES = {4: {"client": "192.0.2.1", "server": "192.0.2.2"}, 6: {"client": "2001:db8::1", "server": "2001:db8::2"}}
 NETWORKS = {4: "192.0.2.0/24", 6: "2001:db8::/64"}
+DETOUR = "192.0.2.3"  # another name of the neighbour (see `detour`)
 MACS = {"client": "02:00:00:00:00:01", "server": "02:00:00:00:00:02"}
 PEER: dict[Side, Side] = {"client": "server", "server": "client"}
 DEVICE = "lab0"
@@ -40,6 +41,7 @@ SYSCTLS = {
     "net.ipv4.tcp_syn_retries": 2,
     "net.ipv4.tcp_fastopen": 3,
     "net.ipv4.tcp_tw_reuse": 1,
+    "net.ipv4.tcp_invalid_ratelimit": 0,  # every segment that wants a challenge ACK gets one
     "net.ipv4.conf.all.arp_ignore": 8,  # the neighbours are fixed; no answer, when a deleted one is asked for (see `hold`)
     f"net.ipv4.neigh.{DEVICE}.mcast_solicit": 100,
     f"net.ipv6.neigh.{DEVICE}.mcast_solicit": 100,
@@ -49,12 +51,14 @@ table inet lab {
     chain quiet { type filter hook prerouting priority 0; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } drop; }
     chain input { type filter hook input priority 0; }
     chain output { type filter hook output priority 0; }
+    chain route { type route hook output priority 0; }
 }
 """
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
 _TCP_FASTOPEN = 23
+_TCP_REPAIR, _TCP_REPAIR_QUEUE, _TCP_QUEUE_SEQ, _SEND_QUEUE = 19, 20, 21, 2
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,30 @@ class Lab:
             sender, "nft", "-f", "-", text=f"add rule inet lab output {match} limit rate 1/day burst {times} packets drop\n"
         )
 
+    def alter(self, sender: Side, match: str, change: str) -> None:
+        """Change matching segments before they are sent."""
+        self._rule(sender, f"output {match} {change}")
+
+    def detour(self, sender: Side, match: str, times: int = 1) -> None:
+        """Keep back the first `times` matching segments by themselves, so that others overtake them (IPv4 only)."""
+        route = f"{self.address(PEER[sender])} via {DETOUR} dev {DEVICE} onlink table 7"
+        run("ip", "-n", self.namespace(sender), "route", "add", *route.split())
+        run("ip", "-n", self.namespace(sender), "rule", "add", "fwmark", "7", "lookup", "7")
+        self._rule(sender, f"route {match} limit rate 1/day burst {times} packets meta mark set 7")
+
+    def arrive(self, sender: Side) -> None:
+        """Send the segments that `detour` has kept back."""
+        address = ["lladdr", MACS[PEER[sender]], "nud", "permanent"]
+        run("ip", "-n", self.namespace(sender), "neigh", "replace", DETOUR, "dev", DEVICE, *address)
+
+    def forget_time_wait(self, side: Side) -> None:
+        """End TIME-WAIT without sending a segment."""
+        self.inside(side, "ss", "-K", "state", "time-wait")
+
+    def set(self, side: Side, key: str, value: str) -> None:
+        """Change a setting of the kernel in a namespace."""
+        self.inside(side, "sysctl", "-qw", f"{key}={value}")
+
     def _rule(self, side: Side, rule: str) -> None:
         self.inside(side, "nft", "-f", "-", text=f"add rule inet lab {rule}\n")
 
@@ -185,6 +213,7 @@ class Lab:
     def patient(self) -> None:
         """Delay retransmissions to two seconds, so that segments can be kept back without one."""
         for side in SIDES:
+            self.set(side, "net.ipv4.tcp_early_retrans", "0")
             route = [NETWORKS[self.version], "dev", DEVICE, "rto_min", "2s"]
             run(
                 "ip",
@@ -216,9 +245,19 @@ class Lab:
         listener.listen(backlog)
         return listener
 
-    def connect(self, port: int = CLIENT_PORT, to: int = SERVER_PORT, *, by: Side = "client") -> socket.socket:
-        """Begin an open, and return its socket; `moment` waits for the outcome."""
+    def connect(
+        self, port: int = CLIENT_PORT, to: int = SERVER_PORT, *, by: Side = "client", number: int | None = None
+    ) -> socket.socket:
+        """Begin an open, perhaps with this number on the SYN, and return its socket; `moment` waits for the outcome."""
         opening = self.bound(by, port)
+        if number is not None:
+            for option, value in (
+                (_TCP_REPAIR, 1),
+                (_TCP_REPAIR_QUEUE, _SEND_QUEUE),
+                (_TCP_QUEUE_SEQ, number),
+                (_TCP_REPAIR, -1),
+            ):
+                opening.setsockopt(socket.IPPROTO_TCP, option, struct.pack("I", value % 2**32))
         opening.setblocking(False)
         opening.connect_ex((self.address(PEER[by]), to))
         opening.settimeout(PATIENCE)
@@ -233,15 +272,38 @@ class Lab:
         opening.settimeout(PATIENCE)
         return opening
 
-    def forge(self, flags: int, number: int, port: int = CLIENT_PORT, to: int = SERVER_PORT) -> None:
-        """Send a hand-made segment from the client (IPv4 only); the client's kernel does not know of it."""
-        addresses = [socket.inet_aton(self.address(side)) for side in SIDES]
-        header = struct.pack("!HHIIBBHHH", port, to, number, 0, 5 << 4, flags, 1024, 0, 0)
-        total = sum(struct.unpack("!16H", b"".join(addresses) + struct.pack("!HH", socket.IPPROTO_TCP, len(header)) + header))
-        total = (total & 0xFFFF) + (total >> 16)
-        header = header[:16] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + header[18:]
-        with self.entered("client"), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
-            raw.sendto(header, (self.address("server"), 0))
+    def forge(
+        self,
+        flags: int,
+        number: int,
+        acknowledged: int = 0,
+        data: bytes = b"",
+        *,
+        by: Side = "client",
+        port: int = CLIENT_PORT,
+        to: int = SERVER_PORT,
+    ) -> None:
+        """Send a hand-made segment, also past what `hold` keeps back; the sender's kernel does not know of it."""
+        ports = (port, to) if by == "client" else (to, port)
+        number, acknowledged = number % 2**32, acknowledged % 2**32
+        header = struct.pack("!HHIIBBHHH", *ports, number, acknowledged, 5 << 4, flags, 1024, 0, 0)
+        family = socket.AF_INET if self.version == 4 else socket.AF_INET6
+        ends = b"".join(socket.inet_pton(family, self.address(side)) for side in (by, PEER[by]))
+        length = len(header) + len(data)
+        checksum = _checksum(ends + struct.pack("!HH", socket.IPPROTO_TCP, length) + header + data)
+        segment = header[:16] + checksum + header[18:] + data
+        if self.version == 4:
+            start = struct.pack("!BBHHHBB", 0x45, 0, 20 + length, 0, 0x4000, 64, socket.IPPROTO_TCP)
+            packet = start + _checksum(start + bytes(2) + ends) + ends + segment
+        else:
+            packet = struct.pack("!IHBB", 6 << 28, length, socket.IPPROTO_TCP, 64) + ends + segment
+        kind = struct.pack("!H", 0x0800 if self.version == 4 else 0x86DD)
+        macs = b"".join(bytes.fromhex(MACS[side].replace(":", "")) for side in (PEER[by], by))
+        frames = self.frames()
+        with self.entered(by), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+            raw.bind((DEVICE, 0))
+            raw.send(macs + kind + packet)
+        self.wait(frames + 1)
 
     def accept(self, listener: socket.socket) -> socket.socket:
         """Accept the next connection of a server."""
@@ -285,17 +347,36 @@ class Lab:
 
     def frames(self) -> int:
         """Return the number of frames that have been captured."""
+        return len(self.captured())
+
+    def captured(self) -> list[bytes]:
+        """Return the frames that have been captured."""
         data = self.capture.read_bytes()
-        count, place = 0, 24
+        frames, place = [], 24
         while place + 16 <= len(data):
             length = int.from_bytes(data[place + 8 : place + 12], "little")
             place += 16 + length
-            count += place <= len(data)
-        return count
+            if place <= len(data):
+                frames.append(data[place - length : place])
+        return frames
 
-    def next_number(self) -> int:
-        """Return the sequence number after that of the client's SYN in the first frame (IPv4 only)."""
-        return int.from_bytes(self.capture.read_bytes()[24 + 16 + 14 + 20 + 4 :][:4], "big") + 1
+    def next_number(self, by: Side = "client", port: int = CLIENT_PORT, to: int = SERVER_PORT) -> int:
+        """Return the sequence number after everything that an end was captured to send (without extension headers)."""
+        ports = (port, to) if by == "client" else (to, port)
+        following = None
+        for frame in self.captured():
+            tcp = 14 + (20 if self.version == 4 else 40)
+            end = 14 + (int.from_bytes(frame[16:18], "big") if self.version == 4 else 40 + int.from_bytes(frame[18:20], "big"))
+            if struct.unpack("!HH", frame[tcp : tcp + 4]) != ports:
+                continue
+            number, offset, flags = int.from_bytes(frame[tcp + 4 : tcp + 8], "big"), frame[tcp + 12] >> 4, frame[tcp + 13]
+            length = end - tcp - 4 * offset + (flags & 1) + (flags >> 1 & 1)
+            stop = (number + length) % 2**32
+            if flags & 2 or following is None or (length and 0 < (stop - following) % 2**32 < 2**20):
+                following = stop
+        if following is None:
+            raise LookupError(f"the {by} has sent nothing")
+        return following
 
     def wait(self, frames: int) -> None:
         """Wait until this number of frames has been captured."""
@@ -358,6 +439,13 @@ def _state(table: list[tuple[str, ...]], own: str, peer: str) -> str | None:
     if len(states) > 1:
         raise RuntimeError(f"{own} to {peer} is {' and '.join(states)}")
     return states[0] if states else None
+
+
+def _checksum(data: bytes) -> bytes:
+    data += bytes(len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xFFFF) + (total >> 16)
+    return struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF)
 
 
 def _setns(descriptor: int) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.lab.lab import CLIENT_PORT, SERVER_PORT, Act, Lab, film
+from tools.lab.lab import CLIENT_PORT, SERVER_PORT, SIDES, Act, Lab, Side, film
 
 REAL = Path(__file__).resolve().parent.parent.parent / "pcaps" / "real"
 SCENARIOS: dict[str, tuple[str, int, Act]] = {}
@@ -24,6 +24,9 @@ SYN = "tcp flags & (syn | ack) == syn"
 SYN_ACK = "tcp flags & (syn | ack) == (syn | ack)"
 TCP_REPAIR = 19
 FIN = "tcp flags & fin == fin"
+DATA = "tcp flags & (psh | fin) == psh"
+F_FIN, F_SYN, F_RST, F_ACK = 0x01, 0x02, 0x04, 0x10
+FAR = 100_000_000  # beyond every window
 
 
 def scenario(*versions: int) -> Callable[[Act], Act]:
@@ -56,6 +59,43 @@ def vanish(end: socket.socket) -> None:
     """Close without sending a segment, as if the machine had crashed."""
     end.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
     end.close()
+
+
+def without_third_step(lab: Lab) -> socket.socket:
+    """Open a connection whose acknowledgements without data are never sent, and return the client's end."""
+    lab.listen()
+    lab.suppress("client", PURE_ACK, 100)
+    client = lab.connect()
+    lab.moment("the third step is missing")
+    return client
+
+
+def try_resets(lab: Lab, by: Side = "client") -> None:
+    """Send resets by hand that are not at the next number."""
+    number = lab.next_number(by)
+    for offset, place in ((-1000, "before"), (FAR, "beyond"), (1000, "inside")):
+        lab.forge(F_RST, number + offset, by=by)
+        lab.moment(f"reset {place} the window")
+
+
+def restart(lab: Lab, first: Side) -> None:
+    """Let one end shut down its sending side; the client forgets its connection, and opens again from the same port."""
+    lab.patient()
+    listener = lab.listen()
+    client = lab.connect()
+    server = lab.accept(listener)
+    (client if first == "client" else server).shutdown(socket.SHUT_WR)
+    lab.moment(f"{first} shut down its sending side")
+    vanish(client)
+    lab.hold()
+    lab.connect()
+    lab.step("client")
+    lab.wait(6)
+    lab.step("server")
+    lab.moment("the old connection has acknowledged, the client's reset is kept back")
+    lab.release()
+    lab.accept(listener)
+    lab.moment("open again")
 
 
 def connect_first(lab: Lab) -> None:
@@ -291,9 +331,9 @@ def connect_scan(lab: Lab) -> None:
 def syn_scan(lab: Lab) -> None:
     """A SYN scan of an open and a closed port, SYNs by a raw socket: the kernel, which knows nothing of them, resets."""
     lab.listen()
-    lab.forge(0x02, 1000000, 40000, 80)
+    lab.forge(F_SYN, 1000000)
     lab.moment("open", 40000, 80)
-    lab.forge(0x02, 2000000, 40001, 81)
+    lab.forge(F_SYN, 2000000, port=40001, to=81)
     lab.moment("closed", 40001, 81)
 
 
@@ -496,7 +536,7 @@ def reset_in_time_wait(lab: Lab) -> None:
     lab.moment("server closed")
     client.close()
     lab.moment("client closed")
-    lab.forge(0x04, lab.next_number() + 1)
+    lab.forge(F_RST, lab.next_number())
     lab.wait(8)
     lab.moment("reset")
 
@@ -505,7 +545,7 @@ def reset_in_time_wait(lab: Lab) -> None:
 def reset_challenged(lab: Lab) -> None:
     """A reset (by hand) within the window, but not at its start, gets a challenge ACK (RFC 5961) and ends nothing."""
     client, server = lab.open()
-    lab.forge(0x04, lab.next_number() + 1000)
+    lab.forge(F_RST, lab.next_number() + 1000)
     lab.wait(5)
     lab.moment("challenged")
     talk(client, server)
@@ -615,6 +655,845 @@ def full_accept_queue_third_step(lab: Lab) -> None:
     lab.accept(listener)
     lab.accept(listener)
     lab.moment("there was room", 40000)
+
+
+# resets, weighed by their numbers
+
+
+@scenario(4)
+def reset_in_syn_sent(lab: Lab) -> None:
+    """Resets (by hand) without ACK or with a wrong number do not end an attempt; one with the right number does."""
+    lab.suppress("server", "tcp flags & rst == rst", 100)  # nobody listens, and the kernel does not say so
+    lab.connect()
+    lab.wait(1)
+    number = lab.next_number()
+    lab.forge(F_RST, number, by="server")
+    lab.moment("reset without ACK")
+    lab.forge(F_RST | F_ACK, 0, number + 5, by="server")
+    lab.moment("reset that acknowledges too much")
+    lab.forge(F_RST | F_ACK, 0, number - 1, by="server")
+    lab.moment("reset that does not acknowledge the SYN")
+    lab.forge(F_RST | F_ACK, 0, number, by="server")
+    lab.moment("refused")
+
+
+@scenario(4)
+def reset_in_syn_received(lab: Lab) -> None:
+    """Resets (by hand) before and beyond the window are ignored in SYN-RECEIVED; one at the start of the window ends it."""
+    client = without_third_step(lab)
+    lab.forge(F_RST, lab.next_number() - 1000)
+    lab.moment("reset before the window")
+    lab.forge(F_RST, lab.next_number() + FAR)
+    lab.moment("reset beyond the window")
+    vanish(client)
+    lab.forge(F_RST, lab.next_number())
+    lab.moment("reset at the next number")
+
+
+@scenario(4)
+def reset_in_syn_received_inside(lab: Lab) -> None:
+    """A reset (by hand) inside the window gets a challenge ACK in SYN-RECEIVED and ends nothing; data completes the handshake."""
+    for side in SIDES:
+        lab.set(side, "net.ipv4.tcp_timestamps", "0")  # else Linux 6.18 rejects the time of its own challenge ACK
+    client = without_third_step(lab)
+    lab.forge(F_RST, lab.next_number() + 1000)
+    lab.moment("reset inside the window")
+    client.sendall(b"question")
+    lab.moment("data has arrived")
+
+
+@scenario(4)
+def reset_in_simultaneous_open(lab: Lab) -> None:
+    """Two SYNs have crossed, and the SYN-ACKs are never sent: a reset (by hand) ends the server's attempt."""
+    for side in SIDES:
+        lab.suppress(side, SYN_ACK, 100)
+    lab.hold()
+    client = lab.connect()
+    lab.connect(SERVER_PORT, CLIENT_PORT, by="server")
+    lab.release("client")
+    lab.wait(1)
+    lab.release("server")
+    lab.moment("both SYNs have arrived")
+    vanish(client)
+    lab.forge(F_RST, lab.next_number())
+    lab.moment("reset at the next number")
+
+
+@scenario(4, 6)
+def reset_in_established(lab: Lab) -> None:
+    """Resets (by hand) before, beyond and inside the window do not end an established connection; one at its start does."""
+    client, server = lab.open()
+    talk(client, server)
+    try_resets(lab)
+    vanish(client)
+    lab.forge(F_RST, lab.next_number())
+    lab.moment("reset at the next number")
+
+
+@scenario(4)
+def reset_in_established_of_client(lab: Lab) -> None:
+    """The same resets as in reset-in-established, sent to the client."""
+    client, server = lab.open()
+    talk(client, server)
+    try_resets(lab, "server")
+    vanish(server)
+    lab.forge(F_RST, lab.next_number("server"), by="server")
+    lab.moment("reset at the next number")
+
+
+@scenario(4)
+def reset_in_fin_wait_1(lab: Lab) -> None:
+    """Resets (by hand) to a server in FIN-WAIT-1: before, beyond, inside the window, and at its start."""
+    lab.patient()
+    client, server = lab.open()
+    lab.hold("client")
+    server.shutdown(socket.SHUT_WR)
+    lab.moment("the acknowledgement of the server's FIN is kept back")
+    try_resets(lab)
+    vanish(client)
+    lab.forge(F_RST, lab.next_number())
+    lab.moment("reset at the next number")
+
+
+@scenario(4, 6)
+def reset_in_fin_wait_2(lab: Lab) -> None:
+    """Resets (by hand) to a server in FIN-WAIT-2: before, beyond, inside the window, and at its start."""
+    client, server = lab.open()
+    server.shutdown(socket.SHUT_WR)
+    lab.moment("the server's FIN is acknowledged")
+    try_resets(lab)
+    vanish(client)
+    lab.forge(F_RST, lab.next_number())
+    lab.moment("reset at the next number")
+
+
+@scenario(4)
+def reset_in_fin_wait_2_closed(lab: Lab) -> None:
+    """Resets (by hand) to a server that has closed wholly, in FIN-WAIT-2: outside the window it answers, inside it accepts."""
+    _, server = lab.open()
+    server.close()
+    lab.moment("the server's FIN is acknowledged")
+    try_resets(lab)
+
+
+@scenario(4, 6)
+def reset_in_close_wait(lab: Lab) -> None:
+    """Resets (by hand) to a server in CLOSE-WAIT: before, beyond, inside the window, and at its start."""
+    client, _ = lab.open()
+    client.shutdown(socket.SHUT_WR)
+    lab.moment("client shut down its sending side")
+    try_resets(lab)
+    vanish(client)
+    lab.forge(F_RST, lab.next_number())
+    lab.moment("reset at the next number")
+
+
+@scenario(4)
+def reset_in_closing(lab: Lab) -> None:
+    """Resets (by hand) to a server in CLOSING: before, beyond, inside the window, and at its start."""
+    lab.patient()
+    client, server = lab.open()
+    lab.hold()
+    client.close()
+    server.close()
+    lab.step("client")
+    lab.wait(4)
+    lab.release("server")
+    lab.moment("FIN and ACK of the server have arrived, the client's acknowledgement is kept back")
+    try_resets(lab)
+    lab.forget_time_wait("client")
+    lab.forge(F_RST, lab.next_number())
+    lab.moment("reset at the next number")
+
+
+@scenario(4)
+def reset_in_last_ack(lab: Lab) -> None:
+    """Resets (by hand) to a server in LAST-ACK: before, beyond, inside the window, and at its start."""
+    lab.patient()
+    client, server = lab.open()
+    client.close()
+    lab.moment("client closed")
+    lab.hold("client")
+    server.close()
+    lab.moment("the last acknowledgement is kept back")
+    try_resets(lab)
+    lab.forget_time_wait("client")
+    lab.forge(F_RST, lab.next_number())
+    lab.moment("reset at the next number")
+
+
+@scenario(4)
+def reset_in_time_wait_ignored(lab: Lab) -> None:
+    """Resets (by hand) before, beyond and inside the window do not end TIME-WAIT."""
+    client, server = lab.open()
+    server.close()
+    lab.moment("server closed")
+    client.close()
+    lab.moment("client closed")
+    try_resets(lab)
+
+
+@scenario(4)
+def reset_at_number_of_fin(lab: Lab) -> None:
+    """Resets (by hand) at the number that the client's FIN has had, to servers in CLOSE-WAIT, TIME-WAIT, LAST-ACK and CLOSING."""
+    lab.patient()
+    listener = lab.listen()
+    for port, state in enumerate(("CLOSE-WAIT", "TIME-WAIT", "LAST-ACK", "CLOSING"), CLIENT_PORT):
+        client = lab.connect(port)
+        server = lab.accept(listener)
+        lab.moment("established", port)
+        if state == "TIME-WAIT":
+            server.close()
+            lab.moment("server closed", port)
+        if state == "CLOSING":
+            lab.suppress("client", PURE_ACK, 1)
+            lab.hold()
+            client.close()
+            server.close()
+            frames = lab.frames()
+            lab.step("client")
+            lab.wait(frames + 1)
+            lab.release()
+        elif state == "CLOSE-WAIT":
+            client.shutdown(socket.SHUT_WR)
+        else:
+            client.close()
+        lab.moment("both closed at once" if state == "CLOSING" else "client closed", port)
+        if state == "LAST-ACK":
+            lab.suppress("client", PURE_ACK, 1)
+            server.close()
+            lab.moment("the last acknowledgement is missing", port)
+        if state == "CLOSE-WAIT":
+            vanish(client)
+        lab.forget_time_wait("client")
+        lab.forge(F_RST, lab.next_number(port=port) - 1, port=port)
+        lab.moment("reset at the FIN's number", port)
+        lab.release()
+
+
+@scenario(4)
+def reset_beyond_gap(lab: Lab) -> None:
+    """A reset (by hand) at the end of what was sent, when data before it has not arrived."""
+    lab.patient()
+    client, _ = lab.open()
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    lab.detour("client", DATA)
+    client.sendall(b"first")
+    lab.hold("server")
+    client.sendall(b"second")
+    lab.moment("the second data has arrived, the first not")
+    vanish(client)
+    lab.forge(F_RST, lab.next_number())
+    lab.moment("reset after the second data")
+
+
+@scenario(4)
+def reset_before_gap(lab: Lab) -> None:
+    """A reset (by hand) at the number of data that has not arrived, when data after it has."""
+    lab.patient()
+    client, _ = lab.open()
+    number = lab.next_number()
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    lab.detour("client", DATA)
+    client.sendall(b"first")
+    lab.hold("server")
+    client.sendall(b"second")
+    lab.moment("the second data has arrived, the first not")
+    vanish(client)
+    lab.forge(F_RST, number)
+    lab.moment("reset before the second data")
+
+
+@scenario(4)
+def reset_with_old_number(lab: Lab) -> None:
+    """The client forgets its connection; its reset has a number from before its last data, and is ignored."""
+    lab.patient()
+    client, server = lab.open()
+    lab.hold("server")
+    server.sendall(b"the answer")
+    client.sendall(b"question")
+    lab.wait(4)
+    time.sleep(0.2)  # the acknowledgement of the question waits now, behind the answer
+    vanish(client)
+    lab.lose("client", PURE_ACK)
+    lab.release("server")
+    lab.wait(6)
+    lab.moment("reset with the number before the question")
+    lab.wait(8)
+    lab.moment("the answer again, and a reset with the number after the question")
+
+
+# challenge ACKs
+
+
+@scenario(4)
+def stray_syn(lab: Lab) -> None:
+    """A SYN (by hand) with another number on an established connection is answered by a challenge ACK."""
+    client, server = lab.open()
+    talk(client, server)
+    lab.moment("question and answer")
+    lab.forge(F_SYN, lab.next_number() + FAR)
+    lab.moment("challenged")
+    talk(client, server)
+    lab.moment("question and answer again")
+
+
+@scenario(4)
+def stray_syn_then_close(lab: Lab) -> None:
+    """A connection closes after a stray SYN (by hand) with another number."""
+    client, server = lab.open()
+    talk(client, server)
+    lab.forge(F_SYN, lab.next_number() + FAR)
+    client.close()
+    lab.moment("client closed")
+    server.close()
+    lab.moment("server closed")
+
+
+@scenario(4)
+def late_syn(lab: Lab) -> None:
+    """The client's own SYN comes again (by hand) on an established connection, and is answered by a challenge ACK."""
+    client, server = lab.open()
+    number = lab.next_number() - 1
+    talk(client, server)
+    lab.moment("question and answer")
+    lab.forge(F_SYN, number)
+    lab.moment("challenged")
+    talk(client, server)
+    lab.moment("question and answer again")
+
+
+@scenario(4, 6)
+def late_syn_ack(lab: Lab) -> None:
+    """The server's own SYN-ACK comes again (by hand) on an established connection, and is answered by a challenge ACK."""
+    client, server = lab.open()
+    own, other = lab.next_number("server") - 1, lab.next_number()
+    talk(client, server)
+    lab.moment("question and answer")
+    lab.forge(F_SYN | F_ACK, own, other, by="server")
+    lab.moment("challenged")
+    talk(client, server)
+    lab.moment("question and answer again")
+
+
+@scenario(4)
+def stray_syn_ack(lab: Lab) -> None:
+    """A SYN-ACK (by hand) with other numbers on an established connection is answered by a challenge ACK."""
+    client, server = lab.open()
+    talk(client, server)
+    lab.moment("question and answer")
+    lab.forge(F_SYN | F_ACK, lab.next_number("server") + FAR, lab.next_number() + FAR, by="server")
+    lab.moment("challenged")
+    talk(client, server)
+    lab.moment("question and answer again")
+
+
+@scenario(4)
+def older_syn_on_time_wait(lab: Lab) -> None:
+    """The client opens again with an older number: the server's TIME-WAIT acknowledges, the client resets it and tries again."""
+    for side in SIDES:
+        lab.set(side, "net.ipv4.tcp_timestamps", "0")
+    lab.patient()
+    listener = lab.listen()
+    client = lab.connect()
+    server = lab.accept(listener)
+    server.close()
+    lab.moment("server closed")
+    client.close()
+    lab.moment("client closed")
+    lab.hold()
+    lab.connect(number=lab.next_number() - FAR)
+    lab.step("client")
+    lab.wait(8)
+    lab.step("server")
+    lab.moment("TIME-WAIT has acknowledged, the client's reset is kept back")
+    lab.release()
+    lab.accept(listener)
+    lab.moment("open again")
+
+
+@scenario(4)
+def wrong_acknowledgements(lab: Lab) -> None:
+    """Acknowledgements (by hand) of what was never sent, and of what is long past, change nothing."""
+    client, server = lab.open()
+    talk(client, server)
+    lab.moment("question and answer")
+    own, other = lab.next_number(), lab.next_number("server")
+    lab.forge(F_ACK, own, other + 1000)
+    lab.moment("an acknowledgement of what was never sent")
+    lab.forge(F_ACK, own, other - 1000000)
+    lab.moment("a very old acknowledgement")
+    talk(client, server)
+    lab.moment("question and answer again")
+    client.close()
+    lab.moment("client closed")
+    server.close()
+    lab.moment("server closed")
+
+
+@scenario(4, 6)
+def fin_acknowledges_too_much(lab: Lab) -> None:
+    """A FIN (by hand) that acknowledges what was never sent is not accepted."""
+    client, server = lab.open()
+    talk(client, server)
+    lab.moment("question and answer")
+    lab.forge(F_FIN | F_ACK, lab.next_number(), lab.next_number("server") + 1000)
+    lab.moment("a FIN that acknowledges what was never sent")
+    talk(client, server)
+    lab.moment("question and answer again")
+
+
+@scenario(4, 6)
+def fin_acknowledges_too_little(lab: Lab) -> None:
+    """A FIN (by hand) whose acknowledgement number is long past is answered by a challenge ACK, and not accepted (RFC 5961)."""
+    client, server = lab.open()
+    talk(client, server)
+    lab.moment("question and answer")
+    lab.forge(F_FIN | F_ACK, lab.next_number(), lab.next_number("server") - 1000000)
+    lab.moment("a FIN with a very old acknowledgement number")
+    talk(client, server)
+    lab.moment("question and answer again")
+
+
+@scenario(4)
+def fin_before_window(lab: Lab) -> None:
+    """A FIN (by hand) before the window is answered by an acknowledgement, and not accepted."""
+    client, server = lab.open()
+    talk(client, server)
+    lab.moment("question and answer")
+    lab.forge(F_FIN | F_ACK, lab.next_number() - 1000, lab.next_number("server"))
+    lab.moment("a FIN before the window")
+    talk(client, server)
+    lab.moment("question and answer again")
+
+
+@scenario(4)
+def fin_at_old_data(lab: Lab) -> None:
+    """A FIN (by hand) at the number of data that has arrived is answered by an acknowledgement, and not accepted."""
+    client, server = lab.open()
+    talk(client, server)
+    lab.moment("question and answer")
+    lab.forge(F_FIN | F_ACK, lab.next_number() - 4, lab.next_number("server"))
+    lab.moment("a FIN in the middle of the question")
+    talk(client, server)
+    lab.moment("question and answer again")
+
+
+@scenario(4)
+def fin_beyond_window(lab: Lab) -> None:
+    """A FIN (by hand) beyond the window is answered by an acknowledgement, and not accepted."""
+    client, server = lab.open()
+    talk(client, server)
+    lab.moment("question and answer")
+    lab.forge(F_FIN | F_ACK, lab.next_number() + FAR, lab.next_number("server"))
+    lab.moment("a FIN beyond the window")
+    talk(client, server)
+    lab.moment("question and answer again")
+
+
+# flags that do not belong together
+
+
+@scenario(4)
+def syn_fin(lab: Lab) -> None:
+    """A SYN with FIN (by hand) to a port that listens is dropped."""
+    lab.listen()
+    lab.forge(F_SYN | F_FIN, 1000000)
+    lab.moment("dropped")
+
+
+@scenario(4)
+def syn_ack_with_fin(lab: Lab) -> None:
+    """The server's SYN-ACK gets a FIN on its way, which the client ignores."""
+    lab.alter("server", SYN_ACK, "tcp flags set fin | syn | ack")
+    client, server = lab.open()
+    talk(client, server)
+    lab.moment("question and answer")
+
+
+@scenario(4)
+def fin_in_syn_sent(lab: Lab) -> None:
+    """The server's SYN-ACK becomes a FIN on its way, twice, which the client in SYN-SENT ignores."""
+    listener = lab.listen()
+    lab.alter("server", SYN_ACK, "limit rate 1/day burst 2 packets tcp flags set fin | ack")
+    lab.connect()
+    lab.wait(2)
+    lab.moment("the FIN is ignored")
+    lab.accept(listener)
+    lab.moment("the SYN was sent again and answered")
+
+
+@scenario(4)
+def ack_in_syn_sent(lab: Lab) -> None:
+    """The server's SYN-ACK becomes an ACK on its way, twice, which the client in SYN-SENT ignores."""
+    listener = lab.listen()
+    lab.alter("server", SYN_ACK, "limit rate 1/day burst 2 packets tcp flags set ack")
+    lab.connect()
+    lab.wait(2)
+    lab.moment("the ACK is ignored")
+    lab.accept(listener)
+    lab.moment("the SYN was sent again and answered")
+
+
+@scenario(4)
+def syn_fin_in_syn_sent(lab: Lab) -> None:
+    """The client's SYN is lost, and a SYN with FIN (by hand) arrives from the server."""
+    lab.lose("server", "tcp dport 80")
+    lab.connect()
+    lab.wait(1)
+    lab.suppress("server", "tcp sport 80", 100)
+    lab.forge(F_SYN | F_FIN, 1000000, by="server")
+    lab.moment("a SYN with FIN")
+
+
+# what the server's kernel does not show
+
+
+@scenario(4)
+def deferred_accept(lab: Lab) -> None:
+    """With TCP_DEFER_ACCEPT the server ignores the third step, and waits for data."""
+    listener = lab.listen()
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+    client = lab.connect()
+    lab.wait(3)
+    lab.moment("the third step is ignored")
+    client.sendall(b"question")
+    lab.accept(listener)
+    lab.moment("data has arrived")
+
+
+@scenario(4, 6)
+def syn_cookies(lab: Lab) -> None:
+    """With SYN cookies the server remembers nothing of a SYN, until the third step brings the cookie back."""
+    lab.set("server", "net.ipv4.tcp_syncookies", "2")
+    listener = lab.listen()
+    lab.hold()
+    client = lab.connect()
+    lab.step("client")
+    lab.wait(1)
+    lab.release("server")
+    lab.moment("the third step is kept back")
+    lab.release("client")
+    server = lab.accept(listener)
+    lab.moment("established")
+    talk(client, server)
+    client.close()
+    lab.moment("client closed")
+    server.close()
+    lab.moment("server closed")
+
+
+@scenario(4)
+def wrong_third_step(lab: Lab) -> None:
+    """A third step (by hand, twice) that acknowledges a far number is reset, and changes nothing in SYN-RECEIVED."""
+    client = without_third_step(lab)
+    vanish(client)
+    own, other = lab.next_number(), lab.next_number("server")
+    for frames, note in ((4, "reset"), (6, "reset again")):
+        lab.forge(F_ACK, own, other + FAR)
+        lab.wait(frames)
+        lab.moment(note)
+
+
+@scenario(4)
+def wrong_third_step_near(lab: Lab) -> None:
+    """A third step (by hand) that acknowledges 1000 bytes too much is reset, and changes nothing in SYN-RECEIVED."""
+    client = without_third_step(lab)
+    vanish(client)
+    lab.forge(F_ACK, lab.next_number(), lab.next_number("server") + 1000)
+    lab.wait(4)
+    lab.moment("reset")
+
+
+@scenario(4)
+def syn_cookie_data(lab: Lab) -> None:
+    """With SYN cookies the third step is missing, and data brings the cookie back."""
+    lab.set("server", "net.ipv4.tcp_syncookies", "2")
+    listener = lab.listen()
+    lab.suppress("client", PURE_ACK, 1)
+    client = lab.connect()
+    lab.moment("the third step is missing")
+    client.sendall(b"question")
+    lab.accept(listener)
+    lab.moment("data has arrived")
+
+
+@scenario(4)
+def abort_on_overflow(lab: Lab) -> None:
+    """The accept queue fills during a handshake, and the server resets its third step (tcp_abort_on_overflow)."""
+    lab.set("server", "net.ipv4.tcp_abort_on_overflow", "1")
+    lab.listen(backlog=0)
+    lab.lose("server", PURE_ACK, 1)
+    lab.connect(40000)
+    lab.wait(3)
+    lab.connect(40001)
+    lab.moment("the only place is taken", 40001)
+    lab.wait(9)
+    lab.moment("the SYN-ACK was sent again, and the third step reset", 40000)
+
+
+@scenario(4)
+def syn_cookie_wrong(lab: Lab) -> None:
+    """With SYN cookies a third step (by hand) that acknowledges another number is reset."""
+    lab.set("server", "net.ipv4.tcp_syncookies", "2")
+    client = without_third_step(lab)
+    vanish(client)
+    lab.forge(F_ACK, lab.next_number(), lab.next_number("server") + 1000)
+    lab.wait(4)
+    lab.moment("reset")
+
+
+@scenario(4)
+def fast_open_refused(lab: Lab) -> None:
+    """TCP Fast Open with a cookie that the server refuses: it acknowledges the SYN alone, and the data is sent again."""
+    lab.patient()
+    listener = lab.listen(fast_open=True)
+    client = lab.fast_connect(b"first question", 40000)
+    server = lab.accept(listener)
+    lab.moment("open, with a cookie", 40000)
+    client.close()
+    server.close()
+    lab.moment("closed", 40000)
+    lab.set("server", "net.ipv4.tcp_fastopen_key", "1-2-3-4")
+    lab.hold()
+    frames = lab.frames()
+    client = lab.fast_connect(b"second question", 40001)
+    lab.step("client")
+    lab.wait(frames + 1)
+    lab.step("server")
+    lab.moment("the SYN-ACK has arrived, the third step is kept back", 40001)
+    lab.release()
+    server = lab.accept(listener)
+    server.recv(100)
+    lab.moment("third step", 40001)
+    client.close()
+    lab.moment("client closed", 40001)
+    server.close()
+    lab.moment("server closed", 40001)
+
+
+@scenario(4)
+def fast_open_overtaken(lab: Lab) -> None:
+    """TCP Fast Open: the server's answer overtakes its SYN-ACK, and the client in SYN-SENT ignores it."""
+    lab.patient()
+    listener = lab.listen(fast_open=True)
+    client = lab.fast_connect(b"first question", 40000)
+    lab.accept(listener)
+    lab.moment("open, with a cookie", 40000)
+    lab.detour("server", SYN_ACK)
+    client = lab.fast_connect(b"second question", 40001)
+    server = lab.accept(listener)
+    server.recv(100)
+    server.sendall(b"the answer")
+    lab.moment("the answer has arrived, the SYN-ACK not", 40001)
+    lab.arrive("server")
+    lab.moment("the SYN-ACK has arrived", 40001)
+    client.settimeout(5)
+    client.recv(100)
+    lab.moment("the answer was sent again", 40001)
+
+
+# in another order
+
+
+@scenario(4, 6)
+def fin_before_data_lost(lab: Lab) -> None:
+    """Data before the client's FIN is lost, and sent again after the FIN."""
+    client, server = lab.open()
+    lab.lose("server", DATA, 1)
+    client.sendall(b"question")
+    client.close()
+    server.recv(100)
+    lab.moment("the data was sent again")
+    server.close()
+    lab.moment("server closed")
+
+
+@scenario(4)
+def fin_overtakes_data(lab: Lab) -> None:
+    """The client's FIN arrives before the data that it follows."""
+    lab.patient()
+    client, server = lab.open()
+    lab.detour("client", DATA)
+    client.sendall(b"question")
+    lab.hold("server")
+    client.close()
+    lab.moment("the FIN has arrived, the data not")
+    lab.arrive("client")
+    server.recv(100)
+    lab.moment("the data has arrived, its acknowledgement is kept back")
+    lab.release("server")
+    lab.moment("acknowledged")
+    server.close()
+    lab.moment("server closed")
+
+
+@scenario(4)
+def servers_fin_overtakes_data(lab: Lab) -> None:
+    """The server's FIN arrives before the data that it follows, when the client has closed."""
+    lab.patient()
+    client, server = lab.open()
+    client.shutdown(socket.SHUT_WR)
+    lab.moment("client shut down its sending side")
+    lab.detour("server", DATA)
+    server.sendall(b"the answer")
+    lab.hold("client")
+    server.close()
+    lab.moment("the FIN has arrived, the data not")
+    lab.arrive("server")
+    lab.moment("the data has arrived, its acknowledgement is kept back")
+    lab.release("client")
+    lab.moment("acknowledged")
+
+
+@scenario(4)
+def fin_overtakes_acknowledgement(lab: Lab) -> None:
+    """The server's FIN arrives before its acknowledgement of the client's FIN."""
+    lab.patient()
+    client, server = lab.open()
+    lab.detour("server", PURE_ACK)
+    client.close()
+    lab.moment("the acknowledgement is under way")
+    lab.hold("client")
+    server.close()
+    lab.moment("the server's FIN has arrived")
+    lab.arrive("server")
+    lab.moment("the acknowledgement has arrived")
+    lab.release("client")
+    lab.moment("last acknowledgement")
+
+
+@scenario(4)
+def fin_overtaken_by_acknowledgement(lab: Lab) -> None:
+    """Both ends close at once, and the server's acknowledgement arrives before its FIN."""
+    lab.patient()
+    client, server = lab.open()
+    lab.detour("server", FIN)
+    lab.hold("client")
+    client.close()
+    server.close()
+    lab.release("client")
+    lab.moment("the server's FIN is under way, its acknowledgement has arrived")
+    lab.arrive("server")
+    lab.moment("the server's FIN has arrived")
+
+
+@scenario(4)
+def third_step_overtaken_by_fin(lab: Lab) -> None:
+    """The client's FIN arrives before its third step."""
+    lab.patient()
+    listener = lab.listen()
+    lab.detour("client", PURE_ACK)
+    client = lab.connect()
+    lab.wait(2)
+    client.close()
+    server = lab.accept(listener)
+    lab.moment("the FIN has arrived")
+    lab.arrive("client")
+    lab.moment("the third step has arrived")
+    server.close()
+    lab.moment("server closed")
+
+
+@scenario(4)
+def data_and_fin_again(lab: Lab) -> None:
+    """The acknowledgements of data and FIN are lost, and both come again in one segment."""
+    client, server = lab.open()
+    lab.lose("client", "tcp sport 80", 2)
+    client.sendall(b"question")
+    client.close()
+    server.recv(100)
+    server.recv(100)
+    lab.wait(10)
+    lab.moment("sent again")
+    server.close()
+    lab.moment("server closed")
+
+
+@scenario(4, 6)
+def keep_alive_half_closed(lab: Lab) -> None:
+    """Keep-alive probes of both ends of a half-closed connection."""
+    client, server = lab.open()
+    client.shutdown(socket.SHUT_WR)
+    lab.moment("client shut down its sending side")
+    for end in (client, server):
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        lab.wait(lab.frames() + 2)
+        lab.moment("probe and answer")
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+    server.close()
+    lab.moment("server closed")
+
+
+# ends that restart
+
+
+@scenario(4)
+def half_open_client_speaks(lab: Lab) -> None:
+    """The server forgets its connection without a word (TCP_REPAIR), and answers data with a reset."""
+    client, server = lab.open()
+    vanish(server)
+    client.sendall(b"question")
+    lab.moment("reset")
+
+
+@scenario(4)
+def half_open_client_closes(lab: Lab) -> None:
+    """The server forgets its connection without a word (TCP_REPAIR), and answers the client's FIN with a reset."""
+    client, server = lab.open()
+    vanish(server)
+    client.close()
+    lab.moment("reset")
+
+
+@scenario(4)
+def restart_in_fin_wait_2(lab: Lab) -> None:
+    """The client in FIN-WAIT-2 forgets its connection and opens again from the same port, while the server is in CLOSE-WAIT."""
+    restart(lab, "client")
+
+
+@scenario(4)
+def restart_in_close_wait(lab: Lab) -> None:
+    """The client in CLOSE-WAIT forgets its connection and opens again from the same port, while the server is in FIN-WAIT-2."""
+    restart(lab, "server")
+
+
+@scenario(4)
+def restart_in_handshake(lab: Lab) -> None:
+    """The client forgets its connection before its third step and opens again from the same port."""
+    listener = lab.listen()
+    lab.suppress("client", PURE_ACK, 1)
+    client = lab.connect()
+    lab.moment("the third step is missing")
+    vanish(client)
+    lab.connect()
+    lab.accept(listener)
+    lab.moment("open again")
+
+
+@scenario(4)
+def restart_with_same_number(lab: Lab) -> None:
+    """The client forgets its connection and opens again from the same port, with the number of its former SYN."""
+    lab.patient()
+    listener = lab.listen()
+    client = lab.connect()
+    server = lab.accept(listener)
+    lab.moment("established")
+    number = lab.next_number() - 1
+    talk(client, server)
+    lab.moment("question and answer")
+    vanish(client)
+    lab.hold()
+    lab.connect(number=number)
+    lab.step("client")
+    lab.wait(8)
+    lab.step("server")
+    lab.moment("the old connection has acknowledged, the client's reset is kept back")
+    lab.release()
+    lab.accept(listener)
+    lab.moment("open again")
 
 
 TOOLS = ("ip", "ss", "nft", "sysctl", "tcpdump")
