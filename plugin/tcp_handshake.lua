@@ -741,6 +741,7 @@ local function judge_syn(connection, segment)
     elseif sender.syn_ack_seen and sender.isn == segment.seq then -- H7, its first row
         add_role(segment, SYN)
         segment.handshake_step = 1
+        connection.attempt[segment.sender] = true
         peer.challenged = true
         explain(segment, "has the number of the %s's SYN-ACK, so that it is no restart", segment.sender_name)
         add_anomaly(segment, "syn-on-established")
@@ -1353,6 +1354,9 @@ local function judge_rst(connection, segment)
         explain(segment, "resets a connection of which nothing else was captured before")
     elseif (sender.phase == SYN_SENT or sender.phase == SYN_RECEIVED) and sender.rejected == segment.seq then
         judge_rejection(connection, segment) -- R2
+    elseif sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack then -- R2: a third step
+        sender.phase, attempt.opened = SYN_RECEIVED, false
+        judge_rejection(connection, segment)
     elseif peer.phase == SYN_SENT and not peer.gone and not peer.was_reset then -- R3
         judge_answer_to_syn(connection, segment)
     elseif sender.phase == SYN_SENT and is_idle(peer) then -- R4
@@ -2462,6 +2466,7 @@ function Tracker:review(connection)
         connection[name] = value
     end
     connection.log, connection.is_reviewed = nil, #log > 0
+    connection.handshake_time, connection.teardown_time = nil, nil -- the first of these counts for R6
     if former then
         connection.former_1, connection.former_2 = former[1], former[2]
     end

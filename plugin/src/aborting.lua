@@ -115,6 +115,9 @@ local function judge_rst(connection, segment)
         explain(segment, "resets a connection of which nothing else was captured before")
     elseif (sender.phase == SYN_SENT or sender.phase == SYN_RECEIVED) and sender.rejected == segment.seq then
         judge_rejection(connection, segment) -- R2
+    elseif sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack then -- R2: a third step
+        sender.phase, attempt.opened = SYN_RECEIVED, false
+        judge_rejection(connection, segment)
     elseif peer.phase == SYN_SENT and not peer.gone and not peer.was_reset then -- R3
         judge_answer_to_syn(connection, segment)
     elseif sender.phase == SYN_SENT and is_idle(peer) then -- R4

@@ -358,6 +358,7 @@ function Tracker:review(connection)
         connection[name] = value
     end
     connection.log, connection.is_reviewed = nil, #log > 0
+    connection.handshake_time, connection.teardown_time = nil, nil -- the first of these counts for R6
     if former then
         connection.former_1, connection.former_2 = former[1], former[2]
     end

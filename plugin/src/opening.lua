@@ -144,6 +144,7 @@ local function judge_syn(connection, segment)
     elseif sender.syn_ack_seen and sender.isn == segment.seq then -- H7, its first row
         add_role(segment, SYN)
         segment.handshake_step = 1
+        connection.attempt[segment.sender] = true
         peer.challenged = true
         explain(segment, "has the number of the %s's SYN-ACK, so that it is no restart", segment.sender_name)
         add_anomaly(segment, "syn-on-established")

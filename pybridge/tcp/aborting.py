@@ -22,6 +22,10 @@ def judge_rst(segment: Judgement) -> None:
         peer.was_reset = True
     elif sender.phase in (SYN_SENT, SYN_RECEIVED) and sender.rejected == segment.seq:  # R2
         _judge_rejection(segment)
+    elif sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack:  # R2: it rejects a third step
+        sender.phase = SYN_RECEIVED
+        connection.opened = False
+        _judge_rejection(segment)
     elif peer.phase == SYN_SENT and not peer.gone and not peer.was_reset:  # R3
         _judge_answer_to_syn(segment)
     elif sender.phase == SYN_SENT and peer.phase in ABSENT:  # R4

@@ -90,13 +90,13 @@ VERDICTS = {  # establishment, termination, closed_by of each connection
     "reset-in-closing": ["complete reset both"],
     "reset-in-last-ack": ["complete reset client"],
     "reset-in-time-wait-ignored": ["complete four-way server"],
-    "reset-at-number-of-fin": [
-        "complete reset client",
+    "reset-at-number-of-fin": [  # R5: Linux is reset in all but the second
+        "complete half-closed client",
         "complete four-way server",
-        "complete reset client",
-        "complete reset both",
+        "complete unacknowledged client",
+        "complete unacknowledged both",
     ],
-    "reset-beyond-gap": ["complete reset client"],
+    "reset-beyond-gap": ["complete none -"],  # R5: Linux is reset
     "reset-before-gap": ["complete reset client"],
     "reset-with-old-number": ["complete reset client"],
     "stray-syn": ["complete none -", "unanswered none -"],
@@ -104,7 +104,6 @@ VERDICTS = {  # establishment, termination, closed_by of each connection
     "late-syn": ["complete none -"],
     "late-syn-ack": ["complete none -"],
     "late-syn-ack-ipv6": ["complete none -"],
-    "stray-syn-ack": ["complete none -"],
     "older-syn-on-time-wait": ["complete four-way server", "complete none -"],
     "wrong-acknowledgements": ["complete four-way client"],
     "fin-acknowledges-too-much": ["complete none -"],
@@ -113,7 +112,7 @@ VERDICTS = {  # establishment, termination, closed_by of each connection
     "fin-acknowledges-too-little-ipv6": ["complete none -"],
     "fin-before-window": ["complete none -"],
     "fin-at-old-data": ["complete none -"],
-    "fin-beyond-window": ["complete none -"],
+    "fin-beyond-window": ["complete half-closed client"],  # F1: Linux does not accept the FIN
     "syn-fin": ["not-captured none -"],
     "syn-ack-with-fin": ["complete none -"],
     "fin-in-syn-sent": ["complete none -"],
@@ -149,8 +148,7 @@ VERDICTS = {  # establishment, termination, closed_by of each connection
 SINCE_4_4 = {  # G4: the SYN after a reset, a SYN-ACK after a FIN or with another number begins another stream
     "half-open-client-opens": ["complete none -", "unanswered none -", "complete none -"],
     "reset-in-syn-sent": ["invalid-answer none -", "refused reset server"],
-    "older-syn-on-time-wait": ["complete four-way server", "invalid-answer none -", "complete none -"],
-    "stray-syn-ack": ["complete none -", "half-open none -"],
+    "older-syn-on-time-wait": ["complete four-way server", "unanswered none -", "complete none -"],
     "fin-in-syn-sent": ["partial half-closed server", "partial half-closed server", "partial none -"],
     "ack-in-syn-sent": ["partial none -", "partial none -"],
     "restart-in-fin-wait-2": ["complete half-closed client", "unanswered none -", "complete none -"],
@@ -180,6 +178,15 @@ EXCEPTIONS = {  # rules that say why the annotation differs from the kernel
     ("ack-in-syn-sent", 2): ("ESTABLISHED", "ESTABLISHED"),  # H9.1: a SYN-ACK could be missing from the capture
     ("fin-in-syn-sent", 2): ("CLOSE-WAIT", "FIN-WAIT-1"),  # H9.1
     ("fast-open-overtaken", 5): ("ESTABLISHED", "ESTABLISHED"),  # H9.1
+    ("reset-at-number-of-fin", 6): ("CLOSED", "CLOSE-WAIT"),  # R5: Linux accepts the number of a FIN that has arrived, too
+    ("reset-at-number-of-fin", 21): ("CLOSED", "LAST-ACK"),  # R5
+    ("reset-at-number-of-fin", 28): ("CLOSED", "CLOSING"),  # R5
+    ("reset-beyond-gap", 5): ("CLOSED", "ESTABLISHED"),  # R5: Linux accepts the end of what arrived behind a gap, too
+    ("older-syn-on-time-wait", 9): ("SYN-SENT", "LISTEN"),  # X7
+    ("fin-beyond-window", 9): ("FIN-WAIT-1", "ESTABLISHED"),  # F1: what is before the FIN could be missing from the capture
+    ("fin-beyond-window", 12): ("FIN-WAIT-1", "ESTABLISHED"),  # F1
+    ("syn-fin-in-syn-sent", 3): ("SYN-RECEIVED", "SYN-RECEIVED"),  # H8.4: the lab sent the server's SYN itself
+    ("syn-cookie-wrong", 4): ("CLOSED", "SYN-RECEIVED"),  # X1
     ("fin-overtaken-by-acknowledgement", 5): ("FIN-WAIT-2", "CLOSE-WAIT"),  # F1: the number that is missing could be data
 }
 

@@ -977,18 +977,6 @@ def late_syn_ack(lab: Lab) -> None:
 
 
 @scenario(4)
-def stray_syn_ack(lab: Lab) -> None:
-    """A SYN-ACK (by hand) with other numbers on an established connection is answered by a challenge ACK."""
-    client, server = lab.open()
-    talk(client, server)
-    lab.moment("question and answer")
-    lab.forge(F_SYN | F_ACK, lab.next_number("server") + FAR, lab.next_number() + FAR, by="server")
-    lab.moment("challenged")
-    talk(client, server)
-    lab.moment("question and answer again")
-
-
-@scenario(4)
 def older_syn_on_time_wait(lab: Lab) -> None:
     """The client opens again with an older number: the server's TIME-WAIT acknowledges, the client resets it and tries again."""
     for side in SIDES:
