@@ -188,7 +188,7 @@ local function new_end(phase)
     return {
         phase = phase, state = phase, spoke = false, awaiting = false, heard = false, challenged = false,
         gone = false, was_reset = false, syn_seen = false, syn_ack_seen = false, syn_length = 0,
-        quiet_payload = false, quiet_ack = false, -- note_quiet (annotations)
+        is_known = false, -- note_quiet (annotations)
         isn = nil, first_seq = nil, next_sent = nil, in_order = nil, gap = nil, acknowledged = nil, early_ack = nil,
         syn_time = nil, syn_frame = nil, syn_frame_time = nil,
         syn_ack_number = nil, syn_ack_frame = nil, syn_ack_frame_time = nil,
@@ -1840,7 +1840,8 @@ modules["annotations"] = function()
 local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
 local closing, connection_row = require("closing"), require("connection_row")
 
-local floor, concat = math.floor, table.concat
+local floor, concat, find = math.floor, table.concat, string.find
+local unpack = table.unpack or unpack -- luacheck: ignore 143 (Lua 5.1 has it elsewhere)
 local ESTABLISHED, INVALID, PLAIN = vocabulary.ESTABLISHED, vocabulary.INVALID, vocabulary.PLAIN
 local SYN, SYN_ACK, IS_RETRANSMISSION = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.IS_RETRANSMISSION
 local is_half_closed, is_simultaneous = closing.is_half_closed, state.is_simultaneous
@@ -1935,66 +1936,76 @@ local function annotation_of(connection, segment, situation)
     return annotation
 end
 
---- Returns whether an end is quiet: nothing but its numbers moves.
+--- Returns whether nothing but the numbers of an end moves.
 local function is_still(this_end)
-    return this_end.state == ESTABLISHED and this_end.phase == ESTABLISHED and not this_end.fin_seq
-        and not this_end.awaiting and not this_end.challenged and not this_end.gap and not this_end.early_ack
+    return this_end.phase == ESTABLISHED and not this_end.fin_seq and not this_end.awaiting
+        and not this_end.challenged and not this_end.gap and not this_end.early_ack
         and this_end.next_sent ~= nil and this_end.in_order == this_end.next_sent
 end
 
---- Notes of which ends of a connection plain segments with and without payload are quiet: they can neither change
--- anything but numbers, nor say anything, nor add to the history (Z1). Such segments are only followed (follow_quiet).
+--- Notes whether a connection is quiet: plain segments can neither say anything nor change anything but numbers, and
+-- what note_quiet_segment notes. Such segments are only followed (follow_quiet), those of an end that is known by its
+-- own segments.
 local function note_quiet(connection)
     local one, two = connection[1], connection[2]
-    if one.state ~= ESTABLISHED or two.state ~= ESTABLISHED then -- so it is with most segments that are judged
-        connection.is_quiet = false
-        return
+    local is_quiet = one.state == ESTABLISHED and two.state == ESTABLISHED and connection.attempt.opened
+        and not connection.closed_by_error and is_still(one) and is_still(two)
+    connection.is_quiet = is_quiet
+    if is_quiet then
+        one.is_known = not one.heard and one.acknowledged ~= nil
+        two.is_known = not two.heard and two.acknowledged ~= nil
     end
-    local quiet = is_still(one) and is_still(two) and connection.attempt.opened and not connection.closed_by_error
-    connection.is_quiet = quiet
-    if quiet then
-        local letters = connection.history_letters
-        if one.spoke and not one.heard and one.acknowledged and not connection.recent[1] then
-            one.quiet_payload, one.quiet_ack = letters:find("D", 1, true) ~= nil, letters:find("A", 1, true) ~= nil
-        else
-            one.quiet_payload, one.quiet_ack = false, false
-        end
-        if two.spoke and not two.heard and two.acknowledged and not connection.recent[2] then
-            two.quiet_payload, two.quiet_ack = letters:find("d", 1, true) ~= nil, letters:find("a", 1, true) ~= nil
-        else
-            two.quiet_payload, two.quiet_ack = false, false
-        end
+end
+
+-- Z1: the letters of plain segments without and with payload, by the end that sends them.
+local LETTERS_OF_ACKS, LETTERS_OF_PAYLOAD = { "A", "a" }, { "D", "d" }
+
+--- Notes what a quiet segment changes beside numbers: its sender spoke, and has no recent segments any more (G8); the
+-- history has its letter (Z1).
+-- @param index of the end that sends it
+-- @param length of its payload
+local function note_quiet_segment(connection, index, length)
+    connection[index].spoke = true
+    connection.recent[index] = nil
+    local letters, letter = connection.history_letters, (length > 0 and LETTERS_OF_PAYLOAD or LETTERS_OF_ACKS)[index]
+    if not find(letters, letter, 1, true) then
+        connection.history_letters = letters .. letter
     end
 end
 
 --- Returns everything that a plain or invalid segment without a role and an anomaly of its own can change, but for
--- numbers, unless it is the first of its connection (X, G8, Z1).
+-- numbers and the history, unless it is the first of its connection (X, G8).
 -- @param index of the end that sends it
 local function marks_of(connection, index)
     local sender, peer = connection[index], connection[3 - index]
     return sender.state, peer.state, sender.phase, peer.phase, sender.spoke, sender.heard, peer.heard, peer.awaiting,
         sender.fin_seq, sender.challenged, sender.gone, sender.was_reset, connection.attempt.reset_by,
-        connection.recent[index], connection.history_letters
+        connection.recent[index]
 end
 
---- Returns the numbers of both ends (F) and of the former connection (X7), as the log keeps them between two segments.
+--- Returns what segments that are not in the log can have changed, as the log keeps it between two others: the numbers
+-- of both ends (F) and of the former connection (X7), and what note_quiet_segment has noted.
+-- @return a list that begins with false, unlike an entry
 local function numbers_of(connection)
-    local one, two = connection[1], connection[2]
+    local one, two, recent = connection[1], connection[2], connection.recent
     return {
-        one.next_sent, one.in_order, one.gap or false, one.acknowledged or false, one.early_ack or false,
+        false, one.next_sent, one.in_order, one.gap or false, one.acknowledged or false, one.early_ack or false,
         two.next_sent, two.in_order, two.gap or false, two.acknowledged or false, two.early_ack or false,
-        connection.former_1 or false, connection.former_2 or false, is_numbers = true,
+        connection.former_1 or false, connection.former_2 or false, one.spoke, two.spoke, not recent[1], not recent[2],
     }
 end
 
---- Puts numbers that numbers_of returned back into the record.
+--- Puts what numbers_of returned back into the record.
 local function restore_numbers(connection, kept)
-    local one, two = connection[1], connection[2]
-    one.next_sent, one.in_order, one.gap = kept[1], kept[2], kept[3] or nil
-    one.acknowledged, one.early_ack = kept[4] or nil, kept[5] or nil
-    two.next_sent, two.in_order, two.gap = kept[6], kept[7], kept[8] or nil
-    two.acknowledged, two.early_ack = kept[9] or nil, kept[10] or nil
-    connection.former_1, connection.former_2 = kept[11] or nil, kept[12] or nil
+    local one, two, recent = connection[1], connection[2], connection.recent
+    local _
+    _, one.next_sent, one.in_order, one.gap, one.acknowledged, one.early_ack,
+        two.next_sent, two.in_order, two.gap, two.acknowledged, two.early_ack,
+        connection.former_1, connection.former_2, one.spoke, two.spoke = unpack(kept, 1, 15)
+    one.gap, one.acknowledged, one.early_ack = one.gap or nil, one.acknowledged or nil, one.early_ack or nil
+    two.gap, two.acknowledged, two.early_ack = two.gap or nil, two.acknowledged or nil, two.early_ack or nil
+    connection.former_1, connection.former_2 = connection.former_1 or nil, connection.former_2 or nil
+    recent[1], recent[2] = not kept[16] and recent[1] or nil, not kept[17] and recent[2] or nil
 end
 
 --- Returns the index of the last key that is not above a given one, by binary search; 0 if there is none.
@@ -2014,7 +2025,8 @@ end
 
 return {
     expected_anomaly = expected_anomaly, situation_of = situation_of, quiet_annotation = quiet_annotation,
-    annotation_of = annotation_of, note_quiet = note_quiet, marks_of = marks_of, numbers_of = numbers_of,
+    annotation_of = annotation_of, note_quiet = note_quiet,
+    note_quiet_segment = note_quiet_segment, marks_of = marks_of, numbers_of = numbers_of,
     restore_numbers = restore_numbers, last_up_to = last_up_to,
 }
 
@@ -2045,6 +2057,7 @@ local note_history, summary_of = connection_row.note_history, connection_row.sum
 local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
 local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
 local annotation_of, note_quiet = annotations.annotation_of, annotations.note_quiet
+local note_quiet_segment = annotations.note_quiet_segment
 local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
@@ -2056,7 +2069,8 @@ local last_up_to = annotations.last_up_to
 --                   flags, seq, ack, length, offer, identity)   -> annotation
 --   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
 --   tracker:follow(stream, source_port, destination_port, seq, ack, length)
---                                                     -> true if a plain segment was quiet: it needs no more than this
+--                                                     -> index of its sender if a plain segment was quiet: it needs no
+--                                                     more than this
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
 --   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
@@ -2284,13 +2298,13 @@ end
 local function log_quiet(tracker, connection, entry, kind)
     local log, sender, before = connection.log, entry[SENDER], connection.is_ahead and numbers_of(connection)
     local was_mixed = connection.is_mixed
-    local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o = marks_of(connection, sender)
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = marks_of(connection, sender)
     local segment = tracker:judge(connection, entry, false)
     if #log > 0 and not segment.role and connection.is_mixed == was_mixed
         and segment.anomaly == expected_anomaly(connection, sender, kind, entry[LENGTH]) then
-        local p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd = marks_of(connection, sender)
-        if a == p and b == q and c == r and d == s and e == t and f == u and g == v and h == w and i == x and j == y
-            and k == z and l == aa and m == bb and n == cc and o == dd then
+        local o, p, q, r, s, t, u, v, w, x, y, z, aa, bb = marks_of(connection, sender)
+        if a == o and b == p and c == q and d == r and e == s and f == t and g == u and h == v and i == w and j == x
+            and k == y and l == z and m == aa and n == bb then
             connection.is_ahead = true
             return segment
         end
@@ -2371,7 +2385,8 @@ end
 --- Judges a connection again from its log, to get its annotations.
 -- @tparam table connection
 function Tracker:review(connection)
-    local log, anomalies, former = connection.log, connection.anomalies, connection.former_numbers
+    local log, former = connection.log, connection.former_numbers
+    local anomalies, history_letters = connection.anomalies, connection.history_letters
     local ahead = connection.is_ahead and numbers_of(connection)
     local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
         connection.ports)
@@ -2388,7 +2403,7 @@ function Tracker:review(connection)
         local entry = log[index]
         if type(entry) ~= "table" then -- the frame of a network error
             close_by_error(connection, entry)
-        elseif entry.is_numbers then
+        elseif not entry[1] then
             restore_numbers(connection, entry)
         else
             self:annotate(connection, entry)
@@ -2398,7 +2413,8 @@ function Tracker:review(connection)
         restore_numbers(connection, ahead)
     end
     note_quiet(connection)
-    connection.anomalies = anomalies -- the log lacks segments whose anomaly follows from the situation
+    -- The log lacks segments whose anomaly follows from the situation, and such as are only followed.
+    connection.anomalies, connection.history_letters = anomalies, history_letters
 end
 
 --- Judges the next segment of the capture, where no annotation of it is needed.
@@ -2428,6 +2444,18 @@ function Tracker:take(stream, frame, time, source, source_port, destination, des
     return annotation
 end
 
+--- Returns whether a plain segment can be the copy of a recent one of its sender (G8), by its numbers.
+-- @param recent the list of those
+local function resembles_recent(recent, seq, ack, length)
+    for index = 1, #recent do
+        local other = recent[index]
+        if other[SEQ] == seq and other[ACK] == ack and other[LENGTH] == length then
+            return true
+        end
+    end
+    return false
+end
+
 --- Follows a plain segment, the only one of its frame, if it is quiet: then nothing else is to be done with it.
 -- @tparam number stream
 -- @tparam number source_port
@@ -2435,24 +2463,27 @@ end
 -- @tparam number seq
 -- @tparam number ack
 -- @tparam number length of its payload
--- @treturn boolean whether it was quiet
+-- @treturn ?number the index of the end that sent it if it was quiet, else nil
 function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
     local connection = self.connections[stream]
     if not (connection and connection.is_quiet) then
-        return false
+        return nil
     end
-    local ports, sender, peer = connection.ports, connection[1], connection[2]
+    local ports, index = connection.ports, 1
     local one, two = ports[1], ports[2]
     if source_port == two and destination_port == one and one ~= two then
-        sender, peer = peer, sender
+        index = 2
     elseif source_port ~= one or destination_port ~= two or one == two then
-        return false
+        return nil
     end
-    if sender[length > 0 and "quiet_payload" or "quiet_ack"] and follow_quiet(sender, peer, seq, ack, length) then
-        connection.is_ahead = true
-        return true
+    local sender, peer, recent = connection[index], connection[3 - index], connection.recent[index]
+    if not sender.is_known or recent and resembles_recent(recent, seq, ack, length)
+        or not follow_quiet(sender, peer, seq, ack, length) then
+        return nil
     end
-    return false
+    note_quiet_segment(connection, index, length)
+    connection.is_ahead = true
+    return index
 end
 
 --- Annotates the next segment of the capture. Parameters as of Tracker:take.

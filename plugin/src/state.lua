@@ -49,7 +49,7 @@ local function new_end(phase)
     return {
         phase = phase, state = phase, spoke = false, awaiting = false, heard = false, challenged = false,
         gone = false, was_reset = false, syn_seen = false, syn_ack_seen = false, syn_length = 0,
-        quiet_payload = false, quiet_ack = false, -- note_quiet (annotations)
+        is_known = false, -- note_quiet (annotations)
         isn = nil, first_seq = nil, next_sent = nil, in_order = nil, gap = nil, acknowledged = nil, early_ack = nil,
         syn_time = nil, syn_frame = nil, syn_frame_time = nil,
         syn_ack_number = nil, syn_ack_frame = nil, syn_ack_frame_time = nil,
