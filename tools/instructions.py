@@ -42,14 +42,12 @@ def _columns(*fields: str) -> str:
 
 # How tshark prints: its arguments with the plugin, and those of tshark alone.
 _TABS = ["-T", "tabs", "-o"]
+_LEAN = [*_TABS, NUMBER, *(part for name, value in LEAN.items() for part in ("-o", f"{name}:{value}"))]
 _OWN_COLUMNS = [*_TABS, _columns("tcp_handshake.role", "tcp_handshake.client_state", "tcp_handshake.server_state")]
 _PROFILE = ["-C", PROFILE, "--color"]
 SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "default": ([*_TABS, NUMBER], [*_TABS, NUMBER]),
-    "lean": (
-        [*_TABS, NUMBER, *(part for name, value in LEAN.items() for part in ("-o", f"{name}:{value}"))],
-        [*_TABS, NUMBER, *(part for name, value in LEAN.items() for part in ("-o", f"{name}:{value}"))],
-    ),
+    "lean": (_LEAN, _LEAN),
     "columns": (_OWN_COLUMNS, [*_TABS, NUMBER]),
     "columns, against three of tcp": (_OWN_COLUMNS, [*_TABS, _columns("tcp.stream", "tcp.seq", "tcp.ack")]),
     "profile": (_PROFILE, _PROFILE),
@@ -124,13 +122,14 @@ def check(folder: Path, *, record: bool = False) -> None:
     ClickException
         They have grown by more than 5 %.
     """
-    recorded, version = json.loads(RECORD.read_text()) if RECORD.exists() else {}, tshark_version()
+    recorded: dict[str, int] = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    version = tshark_version()
     if not record and version not in recorded:
         click.echo(f"nothing is recorded for tshark {version}: {RECORD.name} has {', '.join(recorded)}")
         return
     now = plugin_instructions(folder)
-    before = recorded.get(version)
-    click.echo(f"tshark {version}: the plugin takes {now:,} instructions for a frame; recorded: {before or 0:,}")
+    before = recorded.get(version, now)
+    click.echo(f"tshark {version}: the plugin takes {now:,} instructions for a frame; recorded: {before:,}")
     if record:
         RECORD.write_text(json.dumps(recorded | {version: now}, indent=1) + "\n")
     elif now > MOST_GROWTH * before:

@@ -13,7 +13,6 @@ local vocabulary, state, notes = require("vocabulary"), require("state"), requir
 local closing, connection_row = require("closing"), require("connection_row")
 
 local floor, concat, find = math.floor, table.concat, string.find
-local unpack = table.unpack or unpack -- luacheck: ignore 143 (Lua 5.1 has it elsewhere)
 local ESTABLISHED, INVALID, PLAIN = vocabulary.ESTABLISHED, vocabulary.INVALID, vocabulary.PLAIN
 local SYN, SYN_ACK, IS_RETRANSMISSION = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.IS_RETRANSMISSION
 local is_half_closed, is_simultaneous = closing.is_half_closed, state.is_simultaneous
@@ -126,20 +125,24 @@ local function note_quiet(connection)
     if is_quiet then
         one.is_known = not one.heard and one.acknowledged ~= nil
         two.is_known = not two.heard and two.acknowledged ~= nil
+        one.noted_ack, one.noted_payload, two.noted_ack, two.noted_payload = false, false, false, false
     end
 end
 
--- Z1: the letters of plain segments without and with payload, by the end that sends them.
-local LETTERS_OF_ACKS, LETTERS_OF_PAYLOAD = { "A", "a" }, { "D", "d" }
+-- The names in the record by which an end remembers that note_quiet_segment was called for a segment without or with
+-- payload since the connection became quiet; Z1: the letters of these, by the end that sends them.
+local NOTED_ACK, NOTED_PAYLOAD = "noted_ack", "noted_payload"
+local LETTERS = { [NOTED_ACK] = { "A", "a" }, [NOTED_PAYLOAD] = { "D", "d" } }
 
 --- Notes what a quiet segment changes beside numbers: its sender spoke, and has no recent segments any more (G8); the
 -- history has its letter (Z1).
 -- @param index of the end that sends it
--- @param length of its payload
-local function note_quiet_segment(connection, index, length)
-    connection[index].spoke = true
+-- @param noted NOTED_PAYLOAD if it carries payload, else NOTED_ACK
+local function note_quiet_segment(connection, index, noted)
+    local sender = connection[index]
+    sender.spoke, sender[noted] = true, true
     connection.recent[index] = nil
-    local letters, letter = connection.history_letters, (length > 0 and LETTERS_OF_PAYLOAD or LETTERS_OF_ACKS)[index]
+    local letters, letter = connection.history_letters, LETTERS[noted][index]
     if not find(letters, letter, 1, true) then
         connection.history_letters = letters .. letter
     end
@@ -157,27 +160,33 @@ end
 
 --- Returns what segments that are not in the log can have changed, as the log keeps it between two others: the numbers
 -- of both ends (F) and of the former connection (X7), and what note_quiet_segment has noted.
--- @return a list that begins with false, unlike an entry
+-- @return a list that begins with a negative number, unlike an entry. What is -1 less that number is a sum: 1 and 2 if
+--   the first and the second end spoke, 4 and 8 if they have no recent segments.
 local function numbers_of(connection)
     local one, two, recent = connection[1], connection[2], connection.recent
+    local noted = (one.spoke and 1 or 0) + (two.spoke and 2 or 0) + (recent[1] and 0 or 4) + (recent[2] and 0 or 8)
     return {
-        false, one.next_sent, one.in_order, one.gap or false, one.acknowledged or false, one.early_ack or false,
+        -1 - noted, one.next_sent, one.in_order, one.gap or false, one.acknowledged or false, one.early_ack or false,
         two.next_sent, two.in_order, two.gap or false, two.acknowledged or false, two.early_ack or false,
-        connection.former_1 or false, connection.former_2 or false, one.spoke, two.spoke, not recent[1], not recent[2],
+        connection.former_1 or false, connection.former_2 or false,
     }
 end
 
 --- Puts what numbers_of returned back into the record.
 local function restore_numbers(connection, kept)
-    local one, two, recent = connection[1], connection[2], connection.recent
-    local _
-    _, one.next_sent, one.in_order, one.gap, one.acknowledged, one.early_ack,
-        two.next_sent, two.in_order, two.gap, two.acknowledged, two.early_ack,
-        connection.former_1, connection.former_2, one.spoke, two.spoke = unpack(kept, 1, 15)
-    one.gap, one.acknowledged, one.early_ack = one.gap or nil, one.acknowledged or nil, one.early_ack or nil
-    two.gap, two.acknowledged, two.early_ack = two.gap or nil, two.acknowledged or nil, two.early_ack or nil
-    connection.former_1, connection.former_2 = connection.former_1 or nil, connection.former_2 or nil
-    recent[1], recent[2] = not kept[16] and recent[1] or nil, not kept[17] and recent[2] or nil
+    local one, two, recent, noted = connection[1], connection[2], connection.recent, -1 - kept[1]
+    one.next_sent, one.in_order, one.gap = kept[2], kept[3], kept[4] or nil
+    one.acknowledged, one.early_ack = kept[5] or nil, kept[6] or nil
+    two.next_sent, two.in_order, two.gap = kept[7], kept[8], kept[9] or nil
+    two.acknowledged, two.early_ack = kept[10] or nil, kept[11] or nil
+    connection.former_1, connection.former_2 = kept[12] or nil, kept[13] or nil
+    one.spoke, two.spoke = noted % 2 >= 1, noted % 4 >= 2
+    if noted % 8 >= 4 then
+        recent[1] = nil
+    end
+    if noted >= 8 then
+        recent[2] = nil
+    end
 end
 
 --- Returns the index of the last key that is not above a given one, by binary search; 0 if there is none.
@@ -198,6 +207,7 @@ end
 return {
     expected_anomaly = expected_anomaly, situation_of = situation_of, quiet_annotation = quiet_annotation,
     annotation_of = annotation_of, note_quiet = note_quiet,
-    note_quiet_segment = note_quiet_segment, marks_of = marks_of, numbers_of = numbers_of,
+    note_quiet_segment = note_quiet_segment, NOTED_ACK = NOTED_ACK, NOTED_PAYLOAD = NOTED_PAYLOAD,
+    marks_of = marks_of, numbers_of = numbers_of,
     restore_numbers = restore_numbers, last_up_to = last_up_to,
 }

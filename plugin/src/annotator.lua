@@ -21,6 +21,7 @@ local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, ju
 local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
 local annotation_of, note_quiet = annotations.annotation_of, annotations.note_quiet
 local note_quiet_segment = annotations.note_quiet_segment
+local NOTED_ACK, NOTED_PAYLOAD = annotations.NOTED_ACK, annotations.NOTED_PAYLOAD
 local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
@@ -34,6 +35,7 @@ local last_up_to = annotations.last_up_to
 --   tracker:follow(stream, source_port, destination_port, seq, ack, length)
 --                                                     -> index of its sender if a plain segment was quiet: it needs no
 --                                                     more than this
+--   tracker:followed(stream, sender, length)          -> annotation of the segment just followed, and connection
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
 --   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
@@ -366,7 +368,7 @@ function Tracker:review(connection)
         local entry = log[index]
         if type(entry) ~= "table" then -- the frame of a network error
             close_by_error(connection, entry)
-        elseif not entry[1] then
+        elseif entry[1] < 0 then -- numbers_of
             restore_numbers(connection, entry)
         else
             self:annotate(connection, entry)
@@ -439,14 +441,36 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
     elseif source_port ~= one or destination_port ~= two or one == two then
         return nil
     end
-    local sender, peer, recent = connection[index], connection[3 - index], connection.recent[index]
-    if not sender.is_known or recent and resembles_recent(recent, seq, ack, length)
-        or not follow_quiet(sender, peer, seq, ack, length) then
+    local sender, noted = connection[index], length > 0 and NOTED_PAYLOAD or NOTED_ACK
+    local is_first = not sender[noted]
+    if is_first then
+        local recent = connection.recent[index]
+        if not sender.is_known or recent and resembles_recent(recent, seq, ack, length) then
+            return nil
+        end
+    end
+    if not follow_quiet(sender, connection[3 - index], seq, ack, length) then
         return nil
     end
-    note_quiet_segment(connection, index, length)
+    if is_first then
+        note_quiet_segment(connection, index, noted)
+    end
     connection.is_ahead = true
     return index
+end
+
+--- Returns the annotation of a segment that Tracker:follow has just followed.
+-- @tparam number stream
+-- @tparam number sender the index of the end that sent it
+-- @tparam number length of its payload
+-- @treturn table the annotation
+-- @treturn table the record of the connection
+function Tracker:followed(stream, sender, length)
+    local connection = self.connections[stream]
+    if connection.log then
+        self:review(connection)
+    end
+    return quiet_annotation(connection.situation, sender, PLAIN, length), connection
 end
 
 --- Annotates the next segment of the capture. Parameters as of Tracker:take.
