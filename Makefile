@@ -14,7 +14,7 @@ FAST := not (tshark or browser or gui or cluster)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup report verify notebook install-plugin uninstall-plugin check lint test test-tools test-versions test-splits \
-	test-wireshark-fields fuzz bench plugin goldens lab screenshots release tshark clean
+	test-wireshark-fields fuzz bench instructions check-instructions plugin goldens lab screenshots release tshark clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -92,6 +92,14 @@ fuzz: $(READY) tshark ## [SECONDS=600] [SEED=1]: both implementations on random 
 
 bench: $(READY) tshark ## [FRAMES=500000] [BENCH="--quick"]: measure all that has a goal, beside tools/bench.json
 	@$(BIN)/python -m tools.bench --frames $(FRAMES) --compare tools/bench.json $(BENCH)
+
+instructions: $(READY) tshark ## [CAPTURES="x.pcapng ..."]: what the plugin costs in instructions for a frame, in every setting
+	@sh .ci/system valgrind
+	@$(BIN)/python -m tools.instructions $(CAPTURES)
+
+check-instructions: $(READY) tshark ## the plugin's instructions for a frame are at most 5 % over tools/instructions.json
+	@sh .ci/system valgrind
+	@$(BIN)/python -m tools.instructions --check
 
 lab: $(READY) tshark ## [SCENARIOS="fast-open ..."]: make the kernel captures of pcaps/real anew, in network namespaces (as root)
 	@$(BIN)/python -m tools.lab.scenarios $(SCENARIOS)

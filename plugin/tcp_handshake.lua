@@ -188,7 +188,7 @@ local function new_end(phase)
     return {
         phase = phase, state = phase, spoke = false, awaiting = false, heard = false, challenged = false,
         gone = false, was_reset = false, syn_seen = false, syn_ack_seen = false, syn_length = 0,
-        quiet_payload = false, quiet_ack = false, -- note_quiet (annotations)
+        is_known = false, noted_ack = false, noted_payload = false, -- note_quiet (annotations)
         isn = nil, first_seq = nil, next_sent = nil, in_order = nil, gap = nil, acknowledged = nil, early_ack = nil,
         syn_time = nil, syn_frame = nil, syn_frame_time = nil,
         syn_ack_number = nil, syn_ack_frame = nil, syn_ack_frame_time = nil,
@@ -256,6 +256,8 @@ local function state_of(this_end, peer, attempt)
         end
         return CLOSED
     elseif phase == CLOSED or phase == LISTEN or phase == SYN_SENT then
+        return phase
+    elseif not this_end.fin_seq and not peer.fin_seq then -- neither FIN can count or arrive
         return phase
     elseif not fin_counts(this_end, peer) then
         return fin_arrived(peer, this_end) and CLOSE_WAIT or phase
@@ -368,6 +370,14 @@ end
 --- Follows the numbers that a segment occupies (F1), and counts an early acknowledgement of them (F4).
 -- @return whether the segment is new
 local function follow_sent(sender, peer, seq, stop)
+    if seq == sender.next_sent and seq == sender.in_order and not sender.gap and not peer.early_ack then
+        sender.heard = false -- the usual case, with the result of what follows: nothing is missing, nothing repeated
+        local has_more = is_beyond(stop, seq)
+        if has_more then
+            sender.next_sent, sender.in_order = stop, stop
+        end
+        return has_more
+    end
     local new = is_new(sender, seq, stop)
     if not sender.next_sent then
         sender.first_seq, sender.next_sent, sender.in_order = seq, stop, stop
@@ -1435,7 +1445,7 @@ modules["connection_row"] = function()
 
 local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
 
-local floor = math.floor
+local floor, find = math.floor, string.find
 local SYN, PLAIN, KINDS = vocabulary.SYN, vocabulary.PLAIN, vocabulary.KINDS
 local end_name, fin_counts, is_passive = state.end_name, state.fin_counts, state.is_passive
 local is_beyond, is_simultaneous, join_anomalies = state.is_beyond, state.is_simultaneous, notes.join_anomalies
@@ -1547,9 +1557,12 @@ end
 --- Adds the letters of a segment to the history (Z1), which is kept as if the first end were the client.
 local function note_history(connection, segment)
     local letters = LETTERS[segment.sender][segment.flags % 32 + (segment.length > 0 and 32 or 0)]
+    if find(connection.history_letters, letters, 1, true) then
+        return
+    end
     for index = 1, #letters do
         local letter = letters:sub(index, index)
-        if not connection.history_letters:find(letter, 1, true) then
+        if not find(connection.history_letters, letter, 1, true) then
             connection.history_letters = connection.history_letters .. letter
         end
     end
@@ -1830,7 +1843,10 @@ local function judge(connection, segment)
         return
     end
     settle_client(connection, segment)
-    segment.sender_name, segment.peer_name = end_name(connection, segment.sender), end_name(connection, segment.peer)
+    if segment.explanations then
+        segment.sender_name = end_name(connection, segment.sender)
+        segment.peer_name = end_name(connection, segment.peer)
+    end
     if connection.former_1 and kind ~= SYN and kind ~= SYN_ACK and judge_old_connection(connection, segment) then
         return
     end
@@ -1923,7 +1939,7 @@ modules["annotations"] = function()
 local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
 local closing, connection_row = require("closing"), require("connection_row")
 
-local floor, concat = math.floor, table.concat
+local floor, concat, find = math.floor, table.concat, string.find
 local ESTABLISHED, INVALID, PLAIN = vocabulary.ESTABLISHED, vocabulary.INVALID, vocabulary.PLAIN
 local SYN, SYN_ACK, IS_RETRANSMISSION = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.IS_RETRANSMISSION
 local is_half_closed, is_simultaneous = closing.is_half_closed, state.is_simultaneous
@@ -2018,66 +2034,86 @@ local function annotation_of(connection, segment, situation)
     return annotation
 end
 
---- Returns whether an end is quiet: nothing but its numbers moves.
+--- Returns whether nothing but the numbers of an end moves.
 local function is_still(this_end)
-    return this_end.state == ESTABLISHED and this_end.phase == ESTABLISHED and not this_end.fin_seq
-        and not this_end.awaiting and not this_end.challenged and not this_end.gap and not this_end.early_ack
+    return this_end.phase == ESTABLISHED and not this_end.fin_seq and not this_end.awaiting
+        and not this_end.challenged and not this_end.gap and not this_end.early_ack
         and this_end.next_sent ~= nil and this_end.in_order == this_end.next_sent
 end
 
---- Notes of which ends of a connection plain segments with and without payload are quiet: they can neither change
--- anything but numbers, nor say anything, nor add to the history (Z1). Such segments are only followed (follow_quiet).
+--- Notes whether a connection is quiet: plain segments can neither say anything nor change anything but numbers, and
+-- what note_quiet_segment notes. Such segments are only followed (follow_quiet), those of an end that is known by its
+-- own segments.
 local function note_quiet(connection)
     local one, two = connection[1], connection[2]
-    if one.state ~= ESTABLISHED or two.state ~= ESTABLISHED then -- so it is with most segments that are judged
-        connection.is_quiet = false
-        return
+    local is_quiet = one.state == ESTABLISHED and two.state == ESTABLISHED and connection.attempt.opened
+        and not connection.closed_by_error and is_still(one) and is_still(two)
+    connection.is_quiet = is_quiet
+    if is_quiet then
+        one.is_known = not one.heard and one.acknowledged ~= nil
+        two.is_known = not two.heard and two.acknowledged ~= nil
+        one.noted_ack, one.noted_payload, two.noted_ack, two.noted_payload = false, false, false, false
     end
-    local quiet = is_still(one) and is_still(two) and connection.attempt.opened and not connection.closed_by_error
-    connection.is_quiet = quiet
-    if quiet then
-        local letters = connection.history_letters
-        if one.spoke and not one.heard and one.acknowledged and not connection.recent[1] then
-            one.quiet_payload, one.quiet_ack = letters:find("D", 1, true) ~= nil, letters:find("A", 1, true) ~= nil
-        else
-            one.quiet_payload, one.quiet_ack = false, false
-        end
-        if two.spoke and not two.heard and two.acknowledged and not connection.recent[2] then
-            two.quiet_payload, two.quiet_ack = letters:find("d", 1, true) ~= nil, letters:find("a", 1, true) ~= nil
-        else
-            two.quiet_payload, two.quiet_ack = false, false
-        end
+end
+
+-- The names in the record by which an end remembers that note_quiet_segment was called for a segment without or with
+-- payload since the connection became quiet; Z1: the letters of these, by the end that sends them.
+local NOTED_ACK, NOTED_PAYLOAD = "noted_ack", "noted_payload"
+local LETTERS = { [NOTED_ACK] = { "A", "a" }, [NOTED_PAYLOAD] = { "D", "d" } }
+
+--- Notes what a quiet segment changes beside numbers: its sender spoke, and has no recent segments any more (G8); the
+-- history has its letter (Z1).
+-- @param index of the end that sends it
+-- @param noted NOTED_PAYLOAD if it carries payload, else NOTED_ACK
+local function note_quiet_segment(connection, index, noted)
+    local sender = connection[index]
+    sender.spoke, sender[noted] = true, true
+    connection.recent[index] = nil
+    local letters, letter = connection.history_letters, LETTERS[noted][index]
+    if not find(letters, letter, 1, true) then
+        connection.history_letters = letters .. letter
     end
 end
 
 --- Returns everything that a plain or invalid segment without a role and an anomaly of its own can change, but for
--- numbers, unless it is the first of its connection (X, G8, Z1).
+-- numbers and the history, unless it is the first of its connection (X, G8).
 -- @param index of the end that sends it
 local function marks_of(connection, index)
     local sender, peer = connection[index], connection[3 - index]
     return sender.state, peer.state, sender.phase, peer.phase, sender.spoke, sender.heard, peer.heard, peer.awaiting,
         sender.fin_seq, sender.challenged, sender.gone, sender.was_reset, connection.attempt.reset_by,
-        connection.recent[index], connection.history_letters
+        connection.recent[index]
 end
 
---- Returns the numbers of both ends (F) and of the former connection (X7), as the log keeps them between two segments.
+--- Returns what segments that are not in the log can have changed, as the log keeps it between two others: the numbers
+-- of both ends (F) and of the former connection (X7), and what note_quiet_segment has noted.
+-- @return a list that begins with a negative number, unlike an entry. What is -1 less that number is a sum: 1 and 2 if
+--   the first and the second end spoke, 4 and 8 if they have no recent segments.
 local function numbers_of(connection)
-    local one, two = connection[1], connection[2]
+    local one, two, recent = connection[1], connection[2], connection.recent
+    local noted = (one.spoke and 1 or 0) + (two.spoke and 2 or 0) + (recent[1] and 0 or 4) + (recent[2] and 0 or 8)
     return {
-        one.next_sent, one.in_order, one.gap or false, one.acknowledged or false, one.early_ack or false,
+        -1 - noted, one.next_sent, one.in_order, one.gap or false, one.acknowledged or false, one.early_ack or false,
         two.next_sent, two.in_order, two.gap or false, two.acknowledged or false, two.early_ack or false,
-        connection.former_1 or false, connection.former_2 or false, is_numbers = true,
+        connection.former_1 or false, connection.former_2 or false,
     }
 end
 
---- Puts numbers that numbers_of returned back into the record.
+--- Puts what numbers_of returned back into the record.
 local function restore_numbers(connection, kept)
-    local one, two = connection[1], connection[2]
-    one.next_sent, one.in_order, one.gap = kept[1], kept[2], kept[3] or nil
-    one.acknowledged, one.early_ack = kept[4] or nil, kept[5] or nil
-    two.next_sent, two.in_order, two.gap = kept[6], kept[7], kept[8] or nil
-    two.acknowledged, two.early_ack = kept[9] or nil, kept[10] or nil
-    connection.former_1, connection.former_2 = kept[11] or nil, kept[12] or nil
+    local one, two, recent, noted = connection[1], connection[2], connection.recent, -1 - kept[1]
+    one.next_sent, one.in_order, one.gap = kept[2], kept[3], kept[4] or nil
+    one.acknowledged, one.early_ack = kept[5] or nil, kept[6] or nil
+    two.next_sent, two.in_order, two.gap = kept[7], kept[8], kept[9] or nil
+    two.acknowledged, two.early_ack = kept[10] or nil, kept[11] or nil
+    connection.former_1, connection.former_2 = kept[12] or nil, kept[13] or nil
+    one.spoke, two.spoke = noted % 2 >= 1, noted % 4 >= 2
+    if noted % 8 >= 4 then
+        recent[1] = nil
+    end
+    if noted >= 8 then
+        recent[2] = nil
+    end
 end
 
 --- Returns the index of the last key that is not above a given one, by binary search; 0 if there is none.
@@ -2097,7 +2133,9 @@ end
 
 return {
     expected_anomaly = expected_anomaly, situation_of = situation_of, quiet_annotation = quiet_annotation,
-    annotation_of = annotation_of, note_quiet = note_quiet, marks_of = marks_of, numbers_of = numbers_of,
+    annotation_of = annotation_of, note_quiet = note_quiet,
+    note_quiet_segment = note_quiet_segment, NOTED_ACK = NOTED_ACK, NOTED_PAYLOAD = NOTED_PAYLOAD,
+    marks_of = marks_of, numbers_of = numbers_of,
     restore_numbers = restore_numbers, last_up_to = last_up_to,
 }
 
@@ -2130,6 +2168,8 @@ local summary_of = connection_row.summary_of
 local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
 local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
 local annotation_of, note_quiet = annotations.annotation_of, annotations.note_quiet
+local note_quiet_segment = annotations.note_quiet_segment
+local NOTED_ACK, NOTED_PAYLOAD = annotations.NOTED_ACK, annotations.NOTED_PAYLOAD
 local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
@@ -2141,7 +2181,9 @@ local last_up_to = annotations.last_up_to
 --                   flags, seq, ack, length, offer, identity)   -> annotation
 --   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
 --   tracker:follow(stream, source_port, destination_port, seq, ack, length)
---                                                     -> true if a plain segment was quiet: it needs no more than this
+--                                                     -> index of its sender if a plain segment was quiet: it needs no
+--                                                     more than this
+--   tracker:followed(stream, sender, length)          -> annotation of the segment just followed, and connection
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
 --   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
@@ -2371,13 +2413,13 @@ end
 local function log_quiet(tracker, connection, entry, kind)
     local log, sender, before = connection.log, entry[SENDER], connection.is_ahead and numbers_of(connection)
     local was_mixed = connection.is_mixed
-    local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o = marks_of(connection, sender)
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = marks_of(connection, sender)
     local segment = tracker:judge(connection, entry, false)
     if #log > 0 and not segment.role and connection.is_mixed == was_mixed
         and segment.anomaly == expected_anomaly(connection, sender, kind, entry[LENGTH]) then
-        local p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd = marks_of(connection, sender)
-        if a == p and b == q and c == r and d == s and e == t and f == u and g == v and h == w and i == x and j == y
-            and k == z and l == aa and m == bb and n == cc and o == dd then
+        local o, p, q, r, s, t, u, v, w, x, y, z, aa, bb = marks_of(connection, sender)
+        if a == o and b == p and c == q and d == r and e == s and f == t and g == u and h == v and i == w and j == x
+            and k == y and l == z and m == aa and n == bb then
             connection.is_ahead = true
             return segment
         end
@@ -2458,7 +2500,8 @@ end
 --- Judges a connection again from its log, to get its annotations.
 -- @tparam table connection
 function Tracker:review(connection)
-    local log, anomalies, former = connection.log, connection.anomalies, connection.former_numbers
+    local log, former = connection.log, connection.former_numbers
+    local anomalies, history_letters = connection.anomalies, connection.history_letters
     local ahead = connection.is_ahead and numbers_of(connection)
     local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
         connection.ports)
@@ -2476,7 +2519,7 @@ function Tracker:review(connection)
         local entry = log[index]
         if type(entry) ~= "table" then -- the frame of a network error
             close_by_error(connection, entry)
-        elseif entry.is_numbers then
+        elseif entry[1] < 0 then -- numbers_of
             restore_numbers(connection, entry)
         else
             self:annotate(connection, entry)
@@ -2486,7 +2529,8 @@ function Tracker:review(connection)
         restore_numbers(connection, ahead)
     end
     note_quiet(connection)
-    connection.anomalies = anomalies -- the log lacks segments whose anomaly follows from the situation
+    -- The log lacks segments whose anomaly follows from the situation, and such as are only followed.
+    connection.anomalies, connection.history_letters = anomalies, history_letters
 end
 
 --- Judges the next segment of the capture, where no annotation of it is needed.
@@ -2516,6 +2560,18 @@ function Tracker:take(stream, frame, time, source, source_port, destination, des
     return annotation
 end
 
+--- Returns whether a plain segment can be the copy of a recent one of its sender (G8), by its numbers.
+-- @param recent the list of those
+local function resembles_recent(recent, seq, ack, length)
+    for index = 1, #recent do
+        local other = recent[index]
+        if other[SEQ] == seq and other[ACK] == ack and other[LENGTH] == length then
+            return true
+        end
+    end
+    return false
+end
+
 --- Follows a plain segment, the only one of its frame, if it is quiet: then nothing else is to be done with it.
 -- @tparam number stream
 -- @tparam number source_port
@@ -2523,24 +2579,49 @@ end
 -- @tparam number seq
 -- @tparam number ack
 -- @tparam number length of its payload
--- @treturn boolean whether it was quiet
+-- @treturn ?number the index of the end that sent it if it was quiet, else nil
 function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
     local connection = self.connections[stream]
     if not (connection and connection.is_quiet) then
-        return false
+        return nil
     end
-    local ports, sender, peer = connection.ports, connection[1], connection[2]
+    local ports, index = connection.ports, 1
     local one, two = ports[1], ports[2]
     if source_port == two and destination_port == one and one ~= two then
-        sender, peer = peer, sender
+        index = 2
     elseif source_port ~= one or destination_port ~= two or one == two then
-        return false
+        return nil
     end
-    if sender[length > 0 and "quiet_payload" or "quiet_ack"] and follow_quiet(sender, peer, seq, ack, length) then
-        connection.is_ahead = true
-        return true
+    local sender, noted = connection[index], length > 0 and NOTED_PAYLOAD or NOTED_ACK
+    local is_first = not sender[noted]
+    if is_first then
+        local recent = connection.recent[index]
+        if not sender.is_known or recent and resembles_recent(recent, seq, ack, length) then
+            return nil
+        end
     end
-    return false
+    if not follow_quiet(sender, connection[3 - index], seq, ack, length) then
+        return nil
+    end
+    if is_first then
+        note_quiet_segment(connection, index, noted)
+    end
+    connection.is_ahead = true
+    return index
+end
+
+--- Returns the annotation of a segment that Tracker:follow has just followed.
+-- @tparam number stream
+-- @tparam number sender the index of the end that sent it
+-- @tparam number length of its payload
+-- @treturn table the annotation
+-- @treturn table the record of the connection
+function Tracker:followed(stream, sender, length)
+    local connection = self.connections[stream]
+    if connection.log then
+        self:review(connection)
+    end
+    return quiet_annotation(connection.situation, sender, PLAIN, length), connection
 end
 
 --- Annotates the next segment of the capture. Parameters as of Tracker:take.
@@ -2873,15 +2954,38 @@ local function number_in(bytes)
     return number
 end
 
--- Tvb.raw and Tvb.len. Looking a method up in an object of Wireshark costs a third of calling it.
-local raw, len
+--- Returns the function by which Wireshark gets an attribute of a class of its own. To call it costs half as much as to
+-- read the attribute, which looks it up by its name first.
+-- @param object of the class
+-- @param name of the attribute
+local function getter(object, name)
+    local class = getmetatable(object)
+    local getters = type(class) == "table" and rawget(class, "__getters")
+    return type(getters) == "table" and getters[name] or function(any)
+        return any[name]
+    end
+end
+
+-- Tvb.raw and Tvb.len, and what gets FieldInfo.source and FieldInfo.offset: to look them up costs as much as to call
+-- them.
+local raw, len, source_of, offset_of
+
+--- Prepares the reading of bytes.
+-- @param info an occurrence of a field
+local function prepare(info)
+    source_of, offset_of = getter(info, "source"), getter(info, "offset")
+    local source = source_of(info)
+    raw, len = source.raw, source.len
+end
 
 --- Returns the bytes of a TCP header with its options, as far as they were captured. One read gets all that the rules
 -- need of them.
 -- @param info an occurrence of a field that stands at the beginning of the header: tcp.srcport, tcp.stream or tcp.len
 local function read_header(info)
-    local source, offset = info.source, info.offset
-    raw, len = raw or source.raw, len or source.len
+    if not raw then
+        prepare(info)
+    end
+    local source, offset = source_of(info), offset_of(info)
     return raw(source, offset, min(60, len(source) - offset))
 end
 
@@ -2892,9 +2996,10 @@ end
 -- @param info the occurrence of tcp.stream of the header
 -- @return nothing if the frame is too short
 local function read_numbers(tvb, info)
-    local offset = info.offset
-    raw = raw or tvb.raw
-    local is_there, bytes = pcall(raw, tvb, offset, 14) -- to ask for the length first costs more
+    if not raw then
+        prepare(info)
+    end
+    local is_there, bytes = pcall(raw, tvb, offset_of(info), 14) -- to ask for the length first costs more
     if not is_there then
         return nil
     end
@@ -2941,7 +3046,7 @@ local function read_identification()
     if not info then
         return 0
     end
-    local high, low = byte(raw(info.source, info.offset - 8, 2), 1, 2)
+    local high, low = byte(raw(source_of(info), offset_of(info) - 8, 2), 1, 2)
     return high * 256 + low
 end
 
@@ -3010,23 +3115,24 @@ local single = { ordinal = 0 }
 
 --- Returns the segment of a frame with one header.
 -- @param tracker which tells whether the addresses matter
--- @param stream the occurrence of the header's tcp.stream, or nil
+-- @param info the occurrence of the header's tcp.stream, or nil
+-- @param stream its value
 -- @return a table with stream, source_port, destination_port, flags, seq, ack, length, ordinal and header, and source
 --   and destination if they matter; it holds until the next one is read. Or nil if the header is no segment (G1)
-local function read_segment(tracker, stream, pinfo)
-    local length = stream and get_length()
+local function read_segment(tracker, info, stream, pinfo)
+    local length = info and get_length()
     if not length then
         return nil
     end
-    local header = read_header(stream)
+    local header = read_header(info)
     local a, b, c, d, e, f, g, h, i, j, k, l, m, n = byte(header, 1, 14)
     if not n or m < 80 then -- G1: a data offset of less than 20 bytes; Wireshark gives such a header no tcp.flags
         return nil
     end
-    single.stream, single.source_port, single.destination_port = stream(), a * 256 + b, c * 256 + d
+    single.stream, single.source_port, single.destination_port = stream, a * 256 + b, c * 256 + d
     single.seq, single.ack = ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l
     single.flags, single.length, single.header = m % 16 * 256 + n, length(), header
-    if tracker:needs_addresses(single.stream) then
+    if tracker:needs_addresses(stream) then
         single.source, single.destination = pinfo.src, pinfo.dst
     else
         single.source, single.destination = nil, nil
@@ -3085,7 +3191,7 @@ local function read_segments(pinfo)
 end
 
 return {
-    get_port = get_port, get_stream = get_stream, get_length = get_length, get_time = get_time,
+    getter = getter, get_port = get_port, get_stream = get_stream, get_length = get_length, get_time = get_time,
     value_of = value_of, last_value = last_value, read_number = read_number, read_numbers = read_numbers,
     read_offer_and_identity = read_offer_and_identity, network_error = network_error, read_segment = read_segment,
     read_segments = read_segments,
@@ -3161,25 +3267,72 @@ local function info_note(annotation)
     return note
 end
 
+-- In tshark all new frames are printed with the same columns: is the Info column one of them? nil if that is not known
+-- yet. In Wireshark the columns of a frame are filled when it is displayed.
+local has_info
+
 --- Puts the notes of a frame before the rest of the Info column. Wireshark would cut them off at its end.
-local function show_notes(notes, pinfo)
-    if proto.prefs.info_notes then
-        pinfo.cols.info:prepend(notes)
+-- @param is_new true if the frame was not processed before
+local function show_notes(notes, pinfo, is_new)
+    local is_constant = is_new and not gui_enabled()
+    if not proto.prefs.info_notes or is_constant and has_info == false then
+        return
+    end
+    pinfo.cols.info:prepend(notes)
+    if is_constant and has_info == nil then
+        has_info = tostring(pinfo.cols.info):sub(1, #notes) == notes
     end
 end
 
---- Adds a field to an item if it has a value.
+-- TreeItem's methods add, set_generated and referenced: to look them up costs as much as to call them.
+local add_item, set_generated, referenced
+-- Does Wireshark display the tree? Then it needs all fields, else those that a filter, a column or a tap refers to.
+local is_visible
+-- Which fields does Wireshark need for this frame, by their names? It is asked for each field once. In tshark the
+-- answers hold for all new frames: columns, filters and taps are set before the first one.
+local needed, needed_for_new = {}, {}
+
+--- Prepares for a tree.
+-- @param is_new true if the frame was not processed before
+local function prepare(tree, is_new)
+    is_visible = tree.visible
+    needed = is_new and not gui_enabled() and needed_for_new or {}
+end
+
+--- Returns whether Wireshark needs a field in this tree.
+local function is_needed(item, name)
+    if is_visible then
+        return true
+    end
+    local answer = needed[name]
+    if answer == nil then
+        answer = referenced(item, fields[name])
+        needed[name] = answer
+    end
+    return answer
+end
+
+--- Adds an item, and says that it stands for nothing in the frame itself; that matters only where it is displayed.
+local function add_generated(item, field, value)
+    local added = add_item(item, field, value)
+    if is_visible then
+        set_generated(added)
+    end
+    return added
+end
+
+--- Adds a field to an item if it has a value and Wireshark needs it.
 local function add(item, name, value)
-    if value ~= nil then
-        item:add(fields[name], value):set_generated()
+    if value ~= nil and is_needed(item, name) then
+        add_generated(item, fields[name], value)
     end
 end
 
 --- Adds a field once for each part of a string that is joined with "+" (T9).
 local function add_each(item, name, joined)
-    if joined then
+    if joined and is_needed(item, name) then
         for part in joined:gmatch("[^+]+") do
-            add(item, name, tonumber(part) or part)
+            add_generated(item, fields[name], tonumber(part) or part)
         end
     end
 end
@@ -3201,19 +3354,32 @@ local function show_event(item, annotation)
     add_each(item, "anomaly", annotation.anomaly)
 end
 
---- Adds the subtree of the connection (C17).
+--- Returns whether Wireshark needs a field whose value summary_of works out.
+local function needs_summary(item)
+    return is_needed(item, "establishment") or is_needed(item, "termination") or is_needed(item, "closed_by")
+        or is_needed(item, "reset_by") or is_needed(item, "conn_state") or is_needed(item, "history")
+end
+
+--- Adds the subtree of the connection (C17). Where the tree is not displayed, its fields need none.
 -- @param connection the tracker's record, which holds the values for the capture so far
 local function show_connection(item, annotation, connection)
-    local summary = summary_of(connection)
-    local subtree = item:add(connection_text(summary))
-    subtree:set_generated()
+    local summary, subtree = nil, item
+    if needs_summary(item) then
+        summary = summary_of(connection)
+    end
+    if is_visible then
+        subtree = item:add(connection_text(summary))
+        subtree:set_generated()
+    end
     add(subtree, "stream", annotation.stream)
-    add(subtree, "establishment", summary.establishment)
-    add(subtree, "termination", summary.termination)
-    add(subtree, "closed_by", summary.closed_by)
-    add(subtree, "reset_by", summary.reset_by)
-    add(subtree, "conn_state", summary.conn_state)
-    add(subtree, "history", summary.history)
+    if summary then
+        add(subtree, "establishment", summary.establishment)
+        add(subtree, "termination", summary.termination)
+        add(subtree, "closed_by", summary.closed_by)
+        add(subtree, "reset_by", summary.reset_by)
+        add(subtree, "conn_state", summary.conn_state)
+        add(subtree, "history", summary.history)
+    end
     add(subtree, "sack_permitted", annotation.sack_permitted)
     add(subtree, "timestamps", annotation.timestamps)
     add(subtree, "ecn", annotation.ecn)
@@ -3235,13 +3401,16 @@ local function show_experts(item, annotation)
     end
 end
 
--- Our dissector and TreeItem.referenced: each frame needs them, and to look them up costs as much as to call them.
-local own_dissector, referenced
+-- Our dissector.
+local own_dissector
 
---- Returns whether Wireshark needs our fields in this tree: it displays the tree, or a filter, column or tap uses them.
+--- Returns whether Wireshark needs any of our fields in this tree: it displays the tree, or a filter, a column or a tap
+-- uses them.
 local function is_referenced(tree)
-    own_dissector = own_dissector or Dissector.get("tcp_handshake")
-    referenced = referenced or tree.referenced
+    if not own_dissector then
+        own_dissector = Dissector.get("tcp_handshake")
+        add_item, set_generated, referenced = tree.add, tree.set_generated, tree.referenced
+    end
     return referenced(tree, own_dissector)
 end
 
@@ -3249,13 +3418,19 @@ end
 -- @param annotation of it; if the tree is not referenced, the notes of Tracker:take do
 -- @param connection the tracker's record
 -- @param needs_fields what is_referenced returned
-local function show(annotation, connection, tree, needs_fields)
+-- @param is_new true if the frame was not processed before
+local function show(annotation, connection, tree, needs_fields, is_new)
     if not needs_fields then
         show_experts(tree, annotation) -- taps read expert information also where no field is needed
         return
     end
-    local item = tree:add(proto, summary_text(annotation))
-    item:set_generated()
+    prepare(tree, is_new)
+    local text = annotation.text
+    if not text then
+        text = summary_text(annotation)
+        annotation.text = not annotation.role and text or nil -- many segments share one without a role
+    end
+    local item = add_generated(tree, proto, text)
     if annotation.role or annotation.anomaly or annotation.explanation then
         show_event(item, annotation)
     end
@@ -3291,6 +3466,7 @@ local get_length, get_time = reader.get_length, reader.get_time
 local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
 local read_numbers, read_offer_and_identity = reader.read_numbers, reader.read_offer_and_identity
 local network_error, read_segment, read_segments = reader.network_error, reader.read_segment, reader.read_segments
+local getter = reader.getter
 local is_referenced, show, info_note, show_notes = items.is_referenced, items.show, items.info_note, items.show_notes
 
 local tracker
@@ -3338,29 +3514,39 @@ local function process(segment, number, is_new, tree, needs_fields)
             segment.seq, segment.length)
     end
     if annotation then
-        show(annotation, connection, tree, needs_fields)
+        show(annotation, connection, tree, needs_fields, is_new)
     end
     return annotation
 end
 
---- Returns whether the only segment of a new frame is quiet, as most segments of most captures are: then its numbers
--- are followed, and nothing else is to be done.
+--- Follows the only segment of a new frame if it is quiet, as most segments of most captures are. Then nothing else is
+-- to be done but to show it where that is needed.
 -- @param tvb the bytes of the frame
 -- @param info the occurrence of its tcp.stream
-local function is_quiet(tvb, info)
-    local stream = info()
+-- @param stream its value
+-- @return whether it was quiet
+local function follow_quiet(tvb, info, stream, tree, needs_fields)
     local connection = tracker.connections[stream]
     if not (connection and connection.is_quiet) then
         return false
     end
-    local length, another = get_length()
-    if not length or another then
+    local length_info, another = get_length()
+    if not length_info or another then
         return false
     end
     local source_port, destination_port, seq, ack, data_offset, flags = read_numbers(tvb, info)
     -- G7: ACK, but neither FIN nor SYN nor RST. G1: a header shorter than 20 bytes is no segment.
-    return source_port and flags % 8 == 0 and flags % 32 >= 16 and data_offset >= 80
-        and tracker:follow(stream, source_port, destination_port, seq, ack, length())
+    if not source_port or flags % 8 ~= 0 or flags % 32 < 16 or data_offset < 80 then
+        return false
+    end
+    local length = length_info()
+    local sender = tracker:follow(stream, source_port, destination_port, seq, ack, length)
+    if sender and needs_fields then
+        local annotation
+        annotation, connection = tracker:followed(stream, sender, length)
+        show(annotation, connection, tree, true, true)
+    end
+    return sender ~= nil
 end
 
 --- Judges or recalls the network error of a frame without segments, if it holds one (N1), and shows it.
@@ -3376,8 +3562,8 @@ local function dissect_error(number, is_new, pinfo, tree)
         end
     end
     if annotation then
-        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree))
-        show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo)
+        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree), is_new)
+        show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo, is_new)
     end
 end
 
@@ -3394,13 +3580,17 @@ local function take_over(number)
     tracker.errors[number] = nil
 end
 
+local number_of -- gets pinfo.number
+
 --- Dissects a frame. Wireshark calls this after all other dissectors.
 function proto.dissector(tvb, pinfo, tree)
-    local stream, another_stream = get_stream()
-    if not stream and not get_port() then
+    local info, another_stream = get_stream()
+    if not info and not get_port() then
         return
     end
-    local number, needs_fields = pinfo.number, is_referenced(tree)
+    local stream, needs_fields = info and info(), is_referenced(tree)
+    number_of = number_of or getter(pinfo, "number")
+    local number = number_of(pinfo)
     local is_new = number > last_frame
     if number == last_frame and not pinfo.visited then
         is_new = true
@@ -3408,7 +3598,7 @@ function proto.dissector(tvb, pinfo, tree)
     end
     if is_new then
         last_frame = number
-        if not needs_fields and stream and not another_stream and is_quiet(tvb, stream) then
+        if stream and not another_stream and follow_quiet(tvb, info, stream, tree, needs_fields) then
             return
         end
     end
@@ -3424,7 +3614,7 @@ function proto.dissector(tvb, pinfo, tree)
             notes = notes .. (annotation and info_note(annotation) or "")
         end
     else
-        local segment = read_segment(tracker, stream, pinfo)
+        local segment = read_segment(tracker, info, stream, pinfo)
         if segment then
             is_segment = true
             local annotation = process(segment, number, is_new, tree, needs_fields)
@@ -3432,7 +3622,7 @@ function proto.dissector(tvb, pinfo, tree)
         end
     end
     if notes ~= "" then
-        show_notes(notes, pinfo)
+        show_notes(notes, pinfo, is_new)
     end
     if not (is_segment or is_unclear) then -- N1
         dissect_error(number, is_new, pinfo, tree)

@@ -30,10 +30,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from tools import instructions
+
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "plugin" / "tcp_handshake.lua"
 SNAP = 128  # enough for all headers; memory does not depend on payload
 PYSHARK_SHARE = 50  # pyshark reads a slice that is smaller by this factor
+INSTRUCTION_FRAMES = 20_000  # counting is slow, and exact with few frames
 NOBODY = 65534
 KB, MB = 1024, 1024 * 1024
 FAILURES = (click.ClickException, subprocess.CalledProcessError, OSError)
@@ -316,6 +319,16 @@ class Bench:
                 work = f"tshark {version} with the plugin / without, {kind} preferences"
                 self.results.ratio(work, with_it, without_it, by="cpu", goal=goal if version.startswith("4.0.") else None)
 
+    def plugin_instructions(self) -> None:
+        """Count the instructions of tshark with the plugin and without it, which do not depend on what else the machine does."""
+        if not shutil.which("valgrind"):
+            self.results.row("instructions with the plugin / without", None, note="needs valgrind")
+            return
+        frames = min(self.frames, INSTRUCTION_FRAMES)
+        for setting, (above, below) in instructions.measure(self.capture, frames, list(instructions.SETTINGS)).items():
+            note = f"{above:,.0f} to {below:,.0f} for a frame"
+            self.results.row(f"instructions with the plugin / without, {setting}", above / below, note=note)
+
     def plugin_memory(self) -> None:
         """Measure the plugin's memory for long transfers: by how much more tshark grows with the plugin than without."""
         extra, connections = [], []
@@ -513,6 +526,7 @@ def main(
             ("commands", partial(bench.commands, nfstream)),
             ("readers", partial(bench.readers, real)),
             *(("plugin", partial(bench.plugin, root and root.resolve())) for root in (None, *roots)),
+            ("plugin_instructions", bench.plugin_instructions),
             ("plugin_memory", bench.plugin_memory),
             ("memory", partial(bench.memory, *sizes)),
         ]

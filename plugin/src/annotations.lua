@@ -12,7 +12,7 @@
 local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
 local closing, connection_row = require("closing"), require("connection_row")
 
-local floor, concat = math.floor, table.concat
+local floor, concat, find = math.floor, table.concat, string.find
 local ESTABLISHED, INVALID, PLAIN = vocabulary.ESTABLISHED, vocabulary.INVALID, vocabulary.PLAIN
 local SYN, SYN_ACK, IS_RETRANSMISSION = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.IS_RETRANSMISSION
 local is_half_closed, is_simultaneous = closing.is_half_closed, state.is_simultaneous
@@ -107,66 +107,86 @@ local function annotation_of(connection, segment, situation)
     return annotation
 end
 
---- Returns whether an end is quiet: nothing but its numbers moves.
+--- Returns whether nothing but the numbers of an end moves.
 local function is_still(this_end)
-    return this_end.state == ESTABLISHED and this_end.phase == ESTABLISHED and not this_end.fin_seq
-        and not this_end.awaiting and not this_end.challenged and not this_end.gap and not this_end.early_ack
+    return this_end.phase == ESTABLISHED and not this_end.fin_seq and not this_end.awaiting
+        and not this_end.challenged and not this_end.gap and not this_end.early_ack
         and this_end.next_sent ~= nil and this_end.in_order == this_end.next_sent
 end
 
---- Notes of which ends of a connection plain segments with and without payload are quiet: they can neither change
--- anything but numbers, nor say anything, nor add to the history (Z1). Such segments are only followed (follow_quiet).
+--- Notes whether a connection is quiet: plain segments can neither say anything nor change anything but numbers, and
+-- what note_quiet_segment notes. Such segments are only followed (follow_quiet), those of an end that is known by its
+-- own segments.
 local function note_quiet(connection)
     local one, two = connection[1], connection[2]
-    if one.state ~= ESTABLISHED or two.state ~= ESTABLISHED then -- so it is with most segments that are judged
-        connection.is_quiet = false
-        return
+    local is_quiet = one.state == ESTABLISHED and two.state == ESTABLISHED and connection.attempt.opened
+        and not connection.closed_by_error and is_still(one) and is_still(two)
+    connection.is_quiet = is_quiet
+    if is_quiet then
+        one.is_known = not one.heard and one.acknowledged ~= nil
+        two.is_known = not two.heard and two.acknowledged ~= nil
+        one.noted_ack, one.noted_payload, two.noted_ack, two.noted_payload = false, false, false, false
     end
-    local quiet = is_still(one) and is_still(two) and connection.attempt.opened and not connection.closed_by_error
-    connection.is_quiet = quiet
-    if quiet then
-        local letters = connection.history_letters
-        if one.spoke and not one.heard and one.acknowledged and not connection.recent[1] then
-            one.quiet_payload, one.quiet_ack = letters:find("D", 1, true) ~= nil, letters:find("A", 1, true) ~= nil
-        else
-            one.quiet_payload, one.quiet_ack = false, false
-        end
-        if two.spoke and not two.heard and two.acknowledged and not connection.recent[2] then
-            two.quiet_payload, two.quiet_ack = letters:find("d", 1, true) ~= nil, letters:find("a", 1, true) ~= nil
-        else
-            two.quiet_payload, two.quiet_ack = false, false
-        end
+end
+
+-- The names in the record by which an end remembers that note_quiet_segment was called for a segment without or with
+-- payload since the connection became quiet; Z1: the letters of these, by the end that sends them.
+local NOTED_ACK, NOTED_PAYLOAD = "noted_ack", "noted_payload"
+local LETTERS = { [NOTED_ACK] = { "A", "a" }, [NOTED_PAYLOAD] = { "D", "d" } }
+
+--- Notes what a quiet segment changes beside numbers: its sender spoke, and has no recent segments any more (G8); the
+-- history has its letter (Z1).
+-- @param index of the end that sends it
+-- @param noted NOTED_PAYLOAD if it carries payload, else NOTED_ACK
+local function note_quiet_segment(connection, index, noted)
+    local sender = connection[index]
+    sender.spoke, sender[noted] = true, true
+    connection.recent[index] = nil
+    local letters, letter = connection.history_letters, LETTERS[noted][index]
+    if not find(letters, letter, 1, true) then
+        connection.history_letters = letters .. letter
     end
 end
 
 --- Returns everything that a plain or invalid segment without a role and an anomaly of its own can change, but for
--- numbers, unless it is the first of its connection (X, G8, Z1).
+-- numbers and the history, unless it is the first of its connection (X, G8).
 -- @param index of the end that sends it
 local function marks_of(connection, index)
     local sender, peer = connection[index], connection[3 - index]
     return sender.state, peer.state, sender.phase, peer.phase, sender.spoke, sender.heard, peer.heard, peer.awaiting,
         sender.fin_seq, sender.challenged, sender.gone, sender.was_reset, connection.attempt.reset_by,
-        connection.recent[index], connection.history_letters
+        connection.recent[index]
 end
 
---- Returns the numbers of both ends (F) and of the former connection (X7), as the log keeps them between two segments.
+--- Returns what segments that are not in the log can have changed, as the log keeps it between two others: the numbers
+-- of both ends (F) and of the former connection (X7), and what note_quiet_segment has noted.
+-- @return a list that begins with a negative number, unlike an entry. What is -1 less that number is a sum: 1 and 2 if
+--   the first and the second end spoke, 4 and 8 if they have no recent segments.
 local function numbers_of(connection)
-    local one, two = connection[1], connection[2]
+    local one, two, recent = connection[1], connection[2], connection.recent
+    local noted = (one.spoke and 1 or 0) + (two.spoke and 2 or 0) + (recent[1] and 0 or 4) + (recent[2] and 0 or 8)
     return {
-        one.next_sent, one.in_order, one.gap or false, one.acknowledged or false, one.early_ack or false,
+        -1 - noted, one.next_sent, one.in_order, one.gap or false, one.acknowledged or false, one.early_ack or false,
         two.next_sent, two.in_order, two.gap or false, two.acknowledged or false, two.early_ack or false,
-        connection.former_1 or false, connection.former_2 or false, is_numbers = true,
+        connection.former_1 or false, connection.former_2 or false,
     }
 end
 
---- Puts numbers that numbers_of returned back into the record.
+--- Puts what numbers_of returned back into the record.
 local function restore_numbers(connection, kept)
-    local one, two = connection[1], connection[2]
-    one.next_sent, one.in_order, one.gap = kept[1], kept[2], kept[3] or nil
-    one.acknowledged, one.early_ack = kept[4] or nil, kept[5] or nil
-    two.next_sent, two.in_order, two.gap = kept[6], kept[7], kept[8] or nil
-    two.acknowledged, two.early_ack = kept[9] or nil, kept[10] or nil
-    connection.former_1, connection.former_2 = kept[11] or nil, kept[12] or nil
+    local one, two, recent, noted = connection[1], connection[2], connection.recent, -1 - kept[1]
+    one.next_sent, one.in_order, one.gap = kept[2], kept[3], kept[4] or nil
+    one.acknowledged, one.early_ack = kept[5] or nil, kept[6] or nil
+    two.next_sent, two.in_order, two.gap = kept[7], kept[8], kept[9] or nil
+    two.acknowledged, two.early_ack = kept[10] or nil, kept[11] or nil
+    connection.former_1, connection.former_2 = kept[12] or nil, kept[13] or nil
+    one.spoke, two.spoke = noted % 2 >= 1, noted % 4 >= 2
+    if noted % 8 >= 4 then
+        recent[1] = nil
+    end
+    if noted >= 8 then
+        recent[2] = nil
+    end
 end
 
 --- Returns the index of the last key that is not above a given one, by binary search; 0 if there is none.
@@ -186,6 +206,8 @@ end
 
 return {
     expected_anomaly = expected_anomaly, situation_of = situation_of, quiet_annotation = quiet_annotation,
-    annotation_of = annotation_of, note_quiet = note_quiet, marks_of = marks_of, numbers_of = numbers_of,
+    annotation_of = annotation_of, note_quiet = note_quiet,
+    note_quiet_segment = note_quiet_segment, NOTED_ACK = NOTED_ACK, NOTED_PAYLOAD = NOTED_PAYLOAD,
+    marks_of = marks_of, numbers_of = numbers_of,
     restore_numbers = restore_numbers, last_up_to = last_up_to,
 }

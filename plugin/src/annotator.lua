@@ -22,6 +22,8 @@ local summary_of = connection_row.summary_of
 local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
 local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
 local annotation_of, note_quiet = annotations.annotation_of, annotations.note_quiet
+local note_quiet_segment = annotations.note_quiet_segment
+local NOTED_ACK, NOTED_PAYLOAD = annotations.NOTED_ACK, annotations.NOTED_PAYLOAD
 local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
@@ -33,7 +35,9 @@ local last_up_to = annotations.last_up_to
 --                   flags, seq, ack, length, offer, identity)   -> annotation
 --   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
 --   tracker:follow(stream, source_port, destination_port, seq, ack, length)
---                                                     -> true if a plain segment was quiet: it needs no more than this
+--                                                     -> index of its sender if a plain segment was quiet: it needs no
+--                                                     more than this
+--   tracker:followed(stream, sender, length)          -> annotation of the segment just followed, and connection
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
 --   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
@@ -263,13 +267,13 @@ end
 local function log_quiet(tracker, connection, entry, kind)
     local log, sender, before = connection.log, entry[SENDER], connection.is_ahead and numbers_of(connection)
     local was_mixed = connection.is_mixed
-    local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o = marks_of(connection, sender)
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = marks_of(connection, sender)
     local segment = tracker:judge(connection, entry, false)
     if #log > 0 and not segment.role and connection.is_mixed == was_mixed
         and segment.anomaly == expected_anomaly(connection, sender, kind, entry[LENGTH]) then
-        local p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd = marks_of(connection, sender)
-        if a == p and b == q and c == r and d == s and e == t and f == u and g == v and h == w and i == x and j == y
-            and k == z and l == aa and m == bb and n == cc and o == dd then
+        local o, p, q, r, s, t, u, v, w, x, y, z, aa, bb = marks_of(connection, sender)
+        if a == o and b == p and c == q and d == r and e == s and f == t and g == u and h == v and i == w and j == x
+            and k == y and l == z and m == aa and n == bb then
             connection.is_ahead = true
             return segment
         end
@@ -350,7 +354,8 @@ end
 --- Judges a connection again from its log, to get its annotations.
 -- @tparam table connection
 function Tracker:review(connection)
-    local log, anomalies, former = connection.log, connection.anomalies, connection.former_numbers
+    local log, former = connection.log, connection.former_numbers
+    local anomalies, history_letters = connection.anomalies, connection.history_letters
     local ahead = connection.is_ahead and numbers_of(connection)
     local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
         connection.ports)
@@ -368,7 +373,7 @@ function Tracker:review(connection)
         local entry = log[index]
         if type(entry) ~= "table" then -- the frame of a network error
             close_by_error(connection, entry)
-        elseif entry.is_numbers then
+        elseif entry[1] < 0 then -- numbers_of
             restore_numbers(connection, entry)
         else
             self:annotate(connection, entry)
@@ -378,7 +383,8 @@ function Tracker:review(connection)
         restore_numbers(connection, ahead)
     end
     note_quiet(connection)
-    connection.anomalies = anomalies -- the log lacks segments whose anomaly follows from the situation
+    -- The log lacks segments whose anomaly follows from the situation, and such as are only followed.
+    connection.anomalies, connection.history_letters = anomalies, history_letters
 end
 
 --- Judges the next segment of the capture, where no annotation of it is needed.
@@ -408,6 +414,18 @@ function Tracker:take(stream, frame, time, source, source_port, destination, des
     return annotation
 end
 
+--- Returns whether a plain segment can be the copy of a recent one of its sender (G8), by its numbers.
+-- @param recent the list of those
+local function resembles_recent(recent, seq, ack, length)
+    for index = 1, #recent do
+        local other = recent[index]
+        if other[SEQ] == seq and other[ACK] == ack and other[LENGTH] == length then
+            return true
+        end
+    end
+    return false
+end
+
 --- Follows a plain segment, the only one of its frame, if it is quiet: then nothing else is to be done with it.
 -- @tparam number stream
 -- @tparam number source_port
@@ -415,24 +433,49 @@ end
 -- @tparam number seq
 -- @tparam number ack
 -- @tparam number length of its payload
--- @treturn boolean whether it was quiet
+-- @treturn ?number the index of the end that sent it if it was quiet, else nil
 function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
     local connection = self.connections[stream]
     if not (connection and connection.is_quiet) then
-        return false
+        return nil
     end
-    local ports, sender, peer = connection.ports, connection[1], connection[2]
+    local ports, index = connection.ports, 1
     local one, two = ports[1], ports[2]
     if source_port == two and destination_port == one and one ~= two then
-        sender, peer = peer, sender
+        index = 2
     elseif source_port ~= one or destination_port ~= two or one == two then
-        return false
+        return nil
     end
-    if sender[length > 0 and "quiet_payload" or "quiet_ack"] and follow_quiet(sender, peer, seq, ack, length) then
-        connection.is_ahead = true
-        return true
+    local sender, noted = connection[index], length > 0 and NOTED_PAYLOAD or NOTED_ACK
+    local is_first = not sender[noted]
+    if is_first then
+        local recent = connection.recent[index]
+        if not sender.is_known or recent and resembles_recent(recent, seq, ack, length) then
+            return nil
+        end
     end
-    return false
+    if not follow_quiet(sender, connection[3 - index], seq, ack, length) then
+        return nil
+    end
+    if is_first then
+        note_quiet_segment(connection, index, noted)
+    end
+    connection.is_ahead = true
+    return index
+end
+
+--- Returns the annotation of a segment that Tracker:follow has just followed.
+-- @tparam number stream
+-- @tparam number sender the index of the end that sent it
+-- @tparam number length of its payload
+-- @treturn table the annotation
+-- @treturn table the record of the connection
+function Tracker:followed(stream, sender, length)
+    local connection = self.connections[stream]
+    if connection.log then
+        self:review(connection)
+    end
+    return quiet_annotation(connection.situation, sender, PLAIN, length), connection
 end
 
 --- Annotates the next segment of the capture. Parameters as of Tracker:take.

@@ -6,7 +6,7 @@
 
 local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
 
-local floor = math.floor
+local floor, find = math.floor, string.find
 local SYN, PLAIN, KINDS = vocabulary.SYN, vocabulary.PLAIN, vocabulary.KINDS
 local end_name, fin_counts, is_passive = state.end_name, state.fin_counts, state.is_passive
 local is_beyond, is_simultaneous, join_anomalies = state.is_beyond, state.is_simultaneous, notes.join_anomalies
@@ -118,9 +118,12 @@ end
 --- Adds the letters of a segment to the history (Z1), which is kept as if the first end were the client.
 local function note_history(connection, segment)
     local letters = LETTERS[segment.sender][segment.flags % 32 + (segment.length > 0 and 32 or 0)]
+    if find(connection.history_letters, letters, 1, true) then
+        return
+    end
     for index = 1, #letters do
         local letter = letters:sub(index, index)
-        if not connection.history_letters:find(letter, 1, true) then
+        if not find(connection.history_letters, letter, 1, true) then
             connection.history_letters = connection.history_letters .. letter
         end
     end

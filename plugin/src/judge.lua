@@ -162,7 +162,10 @@ local function judge(connection, segment)
         return
     end
     settle_client(connection, segment)
-    segment.sender_name, segment.peer_name = end_name(connection, segment.sender), end_name(connection, segment.peer)
+    if segment.explanations then
+        segment.sender_name = end_name(connection, segment.sender)
+        segment.peer_name = end_name(connection, segment.peer)
+    end
     if connection.former_1 and kind ~= SYN and kind ~= SYN_ACK and judge_old_connection(connection, segment) then
         return
     end

@@ -43,6 +43,14 @@ end
 --- Follows the numbers that a segment occupies (F1), and counts an early acknowledgement of them (F4).
 -- @return whether the segment is new
 local function follow_sent(sender, peer, seq, stop)
+    if seq == sender.next_sent and seq == sender.in_order and not sender.gap and not peer.early_ack then
+        sender.heard = false -- the usual case, with the result of what follows: nothing is missing, nothing repeated
+        local has_more = is_beyond(stop, seq)
+        if has_more then
+            sender.next_sent, sender.in_order = stop, stop
+        end
+        return has_more
+    end
     local new = is_new(sender, seq, stop)
     if not sender.next_sent then
         sender.first_seq, sender.next_sent, sender.in_order = seq, stop, stop

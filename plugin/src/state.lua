@@ -49,7 +49,7 @@ local function new_end(phase)
     return {
         phase = phase, state = phase, spoke = false, awaiting = false, heard = false, challenged = false,
         gone = false, was_reset = false, syn_seen = false, syn_ack_seen = false, syn_length = 0,
-        quiet_payload = false, quiet_ack = false, -- note_quiet (annotations)
+        is_known = false, noted_ack = false, noted_payload = false, -- note_quiet (annotations)
         isn = nil, first_seq = nil, next_sent = nil, in_order = nil, gap = nil, acknowledged = nil, early_ack = nil,
         syn_time = nil, syn_frame = nil, syn_frame_time = nil,
         syn_ack_number = nil, syn_ack_frame = nil, syn_ack_frame_time = nil,
@@ -117,6 +117,8 @@ local function state_of(this_end, peer, attempt)
         end
         return CLOSED
     elseif phase == CLOSED or phase == LISTEN or phase == SYN_SENT then
+        return phase
+    elseif not this_end.fin_seq and not peer.fin_seq then -- neither FIN can count or arrive
         return phase
     elseif not fin_counts(this_end, peer) then
         return fin_arrived(peer, this_end) and CLOSE_WAIT or phase

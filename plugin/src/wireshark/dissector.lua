@@ -11,6 +11,7 @@ local get_length, get_time = reader.get_length, reader.get_time
 local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
 local read_numbers, read_offer_and_identity = reader.read_numbers, reader.read_offer_and_identity
 local network_error, read_segment, read_segments = reader.network_error, reader.read_segment, reader.read_segments
+local getter = reader.getter
 local is_referenced, show, info_note, show_notes = items.is_referenced, items.show, items.info_note, items.show_notes
 
 local tracker
@@ -58,29 +59,39 @@ local function process(segment, number, is_new, tree, needs_fields)
             segment.seq, segment.length)
     end
     if annotation then
-        show(annotation, connection, tree, needs_fields)
+        show(annotation, connection, tree, needs_fields, is_new)
     end
     return annotation
 end
 
---- Returns whether the only segment of a new frame is quiet, as most segments of most captures are: then its numbers
--- are followed, and nothing else is to be done.
+--- Follows the only segment of a new frame if it is quiet, as most segments of most captures are. Then nothing else is
+-- to be done but to show it where that is needed.
 -- @param tvb the bytes of the frame
 -- @param info the occurrence of its tcp.stream
-local function is_quiet(tvb, info)
-    local stream = info()
+-- @param stream its value
+-- @return whether it was quiet
+local function follow_quiet(tvb, info, stream, tree, needs_fields)
     local connection = tracker.connections[stream]
     if not (connection and connection.is_quiet) then
         return false
     end
-    local length, another = get_length()
-    if not length or another then
+    local length_info, another = get_length()
+    if not length_info or another then
         return false
     end
     local source_port, destination_port, seq, ack, data_offset, flags = read_numbers(tvb, info)
     -- G7: ACK, but neither FIN nor SYN nor RST. G1: a header shorter than 20 bytes is no segment.
-    return source_port and flags % 8 == 0 and flags % 32 >= 16 and data_offset >= 80
-        and tracker:follow(stream, source_port, destination_port, seq, ack, length())
+    if not source_port or flags % 8 ~= 0 or flags % 32 < 16 or data_offset < 80 then
+        return false
+    end
+    local length = length_info()
+    local sender = tracker:follow(stream, source_port, destination_port, seq, ack, length)
+    if sender and needs_fields then
+        local annotation
+        annotation, connection = tracker:followed(stream, sender, length)
+        show(annotation, connection, tree, true, true)
+    end
+    return sender ~= nil
 end
 
 --- Judges or recalls the network error of a frame without segments, if it holds one (N1), and shows it.
@@ -96,8 +107,8 @@ local function dissect_error(number, is_new, pinfo, tree)
         end
     end
     if annotation then
-        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree))
-        show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo)
+        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree), is_new)
+        show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo, is_new)
     end
 end
 
@@ -114,13 +125,17 @@ local function take_over(number)
     tracker.errors[number] = nil
 end
 
+local number_of -- gets pinfo.number
+
 --- Dissects a frame. Wireshark calls this after all other dissectors.
 function proto.dissector(tvb, pinfo, tree)
-    local stream, another_stream = get_stream()
-    if not stream and not get_port() then
+    local info, another_stream = get_stream()
+    if not info and not get_port() then
         return
     end
-    local number, needs_fields = pinfo.number, is_referenced(tree)
+    local stream, needs_fields = info and info(), is_referenced(tree)
+    number_of = number_of or getter(pinfo, "number")
+    local number = number_of(pinfo)
     local is_new = number > last_frame
     if number == last_frame and not pinfo.visited then
         is_new = true
@@ -128,7 +143,7 @@ function proto.dissector(tvb, pinfo, tree)
     end
     if is_new then
         last_frame = number
-        if not needs_fields and stream and not another_stream and is_quiet(tvb, stream) then
+        if stream and not another_stream and follow_quiet(tvb, info, stream, tree, needs_fields) then
             return
         end
     end
@@ -144,7 +159,7 @@ function proto.dissector(tvb, pinfo, tree)
             notes = notes .. (annotation and info_note(annotation) or "")
         end
     else
-        local segment = read_segment(tracker, stream, pinfo)
+        local segment = read_segment(tracker, info, stream, pinfo)
         if segment then
             is_segment = true
             local annotation = process(segment, number, is_new, tree, needs_fields)
@@ -152,7 +167,7 @@ function proto.dissector(tvb, pinfo, tree)
         end
     end
     if notes ~= "" then
-        show_notes(notes, pinfo)
+        show_notes(notes, pinfo, is_new)
     end
     if not (is_segment or is_unclear) then -- N1
         dissect_error(number, is_new, pinfo, tree)

@@ -63,25 +63,72 @@ local function info_note(annotation)
     return note
 end
 
+-- In tshark all new frames are printed with the same columns: is the Info column one of them? nil if that is not known
+-- yet. In Wireshark the columns of a frame are filled when it is displayed.
+local has_info
+
 --- Puts the notes of a frame before the rest of the Info column. Wireshark would cut them off at its end.
-local function show_notes(notes, pinfo)
-    if proto.prefs.info_notes then
-        pinfo.cols.info:prepend(notes)
+-- @param is_new true if the frame was not processed before
+local function show_notes(notes, pinfo, is_new)
+    local is_constant = is_new and not gui_enabled()
+    if not proto.prefs.info_notes or is_constant and has_info == false then
+        return
+    end
+    pinfo.cols.info:prepend(notes)
+    if is_constant and has_info == nil then
+        has_info = tostring(pinfo.cols.info):sub(1, #notes) == notes
     end
 end
 
---- Adds a field to an item if it has a value.
+-- TreeItem's methods add, set_generated and referenced: to look them up costs as much as to call them.
+local add_item, set_generated, referenced
+-- Does Wireshark display the tree? Then it needs all fields, else those that a filter, a column or a tap refers to.
+local is_visible
+-- Which fields does Wireshark need for this frame, by their names? It is asked for each field once. In tshark the
+-- answers hold for all new frames: columns, filters and taps are set before the first one.
+local needed, needed_for_new = {}, {}
+
+--- Prepares for a tree.
+-- @param is_new true if the frame was not processed before
+local function prepare(tree, is_new)
+    is_visible = tree.visible
+    needed = is_new and not gui_enabled() and needed_for_new or {}
+end
+
+--- Returns whether Wireshark needs a field in this tree.
+local function is_needed(item, name)
+    if is_visible then
+        return true
+    end
+    local answer = needed[name]
+    if answer == nil then
+        answer = referenced(item, fields[name])
+        needed[name] = answer
+    end
+    return answer
+end
+
+--- Adds an item, and says that it stands for nothing in the frame itself; that matters only where it is displayed.
+local function add_generated(item, field, value)
+    local added = add_item(item, field, value)
+    if is_visible then
+        set_generated(added)
+    end
+    return added
+end
+
+--- Adds a field to an item if it has a value and Wireshark needs it.
 local function add(item, name, value)
-    if value ~= nil then
-        item:add(fields[name], value):set_generated()
+    if value ~= nil and is_needed(item, name) then
+        add_generated(item, fields[name], value)
     end
 end
 
 --- Adds a field once for each part of a string that is joined with "+" (T9).
 local function add_each(item, name, joined)
-    if joined then
+    if joined and is_needed(item, name) then
         for part in joined:gmatch("[^+]+") do
-            add(item, name, tonumber(part) or part)
+            add_generated(item, fields[name], tonumber(part) or part)
         end
     end
 end
@@ -103,19 +150,32 @@ local function show_event(item, annotation)
     add_each(item, "anomaly", annotation.anomaly)
 end
 
---- Adds the subtree of the connection (C17).
+--- Returns whether Wireshark needs a field whose value summary_of works out.
+local function needs_summary(item)
+    return is_needed(item, "establishment") or is_needed(item, "termination") or is_needed(item, "closed_by")
+        or is_needed(item, "reset_by") or is_needed(item, "conn_state") or is_needed(item, "history")
+end
+
+--- Adds the subtree of the connection (C17). Where the tree is not displayed, its fields need none.
 -- @param connection the tracker's record, which holds the values for the capture so far
 local function show_connection(item, annotation, connection)
-    local summary = summary_of(connection)
-    local subtree = item:add(connection_text(summary))
-    subtree:set_generated()
+    local summary, subtree = nil, item
+    if needs_summary(item) then
+        summary = summary_of(connection)
+    end
+    if is_visible then
+        subtree = item:add(connection_text(summary))
+        subtree:set_generated()
+    end
     add(subtree, "stream", annotation.stream)
-    add(subtree, "establishment", summary.establishment)
-    add(subtree, "termination", summary.termination)
-    add(subtree, "closed_by", summary.closed_by)
-    add(subtree, "reset_by", summary.reset_by)
-    add(subtree, "conn_state", summary.conn_state)
-    add(subtree, "history", summary.history)
+    if summary then
+        add(subtree, "establishment", summary.establishment)
+        add(subtree, "termination", summary.termination)
+        add(subtree, "closed_by", summary.closed_by)
+        add(subtree, "reset_by", summary.reset_by)
+        add(subtree, "conn_state", summary.conn_state)
+        add(subtree, "history", summary.history)
+    end
     add(subtree, "sack_permitted", annotation.sack_permitted)
     add(subtree, "timestamps", annotation.timestamps)
     add(subtree, "ecn", annotation.ecn)
@@ -137,13 +197,16 @@ local function show_experts(item, annotation)
     end
 end
 
--- Our dissector and TreeItem.referenced: each frame needs them, and to look them up costs as much as to call them.
-local own_dissector, referenced
+-- Our dissector.
+local own_dissector
 
---- Returns whether Wireshark needs our fields in this tree: it displays the tree, or a filter, column or tap uses them.
+--- Returns whether Wireshark needs any of our fields in this tree: it displays the tree, or a filter, a column or a tap
+-- uses them.
 local function is_referenced(tree)
-    own_dissector = own_dissector or Dissector.get("tcp_handshake")
-    referenced = referenced or tree.referenced
+    if not own_dissector then
+        own_dissector = Dissector.get("tcp_handshake")
+        add_item, set_generated, referenced = tree.add, tree.set_generated, tree.referenced
+    end
     return referenced(tree, own_dissector)
 end
 
@@ -151,13 +214,19 @@ end
 -- @param annotation of it; if the tree is not referenced, the notes of Tracker:take do
 -- @param connection the tracker's record
 -- @param needs_fields what is_referenced returned
-local function show(annotation, connection, tree, needs_fields)
+-- @param is_new true if the frame was not processed before
+local function show(annotation, connection, tree, needs_fields, is_new)
     if not needs_fields then
         show_experts(tree, annotation) -- taps read expert information also where no field is needed
         return
     end
-    local item = tree:add(proto, summary_text(annotation))
-    item:set_generated()
+    prepare(tree, is_new)
+    local text = annotation.text
+    if not text then
+        text = summary_text(annotation)
+        annotation.text = not annotation.role and text or nil -- many segments share one without a role
+    end
+    local item = add_generated(tree, proto, text)
     if annotation.role or annotation.anomaly or annotation.explanation then
         show_event(item, annotation)
     end
