@@ -55,6 +55,7 @@ SYN_TWICE = "the SYN was captured twice: Wireshark counts from the second copy"
 QUOTED_SYN = "Wireshark counts from a SYN that is no segment: quoted by an ICMP error, or truncated (G1)"
 OTHER_SYN = "the other end sent a SYN, too: Wireshark counts from the latest of both"
 RESET = "Wireshark's third step is an RST"
+SIMULTANEOUS = "simultaneous open: the end that Wireshark takes the third step from has sent a SYN-ACK, and sends none"
 OTHER_END = "Wireshark's third step is the answering end's"
 MISMATCH = "Wireshark's third step has a number that the other end cannot accept"
 SAME_TIME = "SYN and third step have the same time: Wireshark ignores it, and takes a later segment for the third step"
@@ -89,6 +90,11 @@ class Header(NamedTuple):
     def is_syn(self) -> bool:
         """Whether the header has SYN and no ACK."""
         return self.flags is not None and self.flags & (SYN | ACK) == SYN
+
+    @property
+    def is_syn_ack(self) -> bool:
+        """Whether the header has SYN and ACK."""
+        return self.flags is not None and self.flags & (SYN | ACK) == SYN | ACK
 
     @property
     def is_ack(self) -> bool:
@@ -266,6 +272,9 @@ def initial_rtt_reason(connection: Connection, handshake_time: int | None) -> st
             if syn.end != started.end:
                 return OTHER_SYN
             return SYN_TWICE if syn.has("duplicate") else SYN_AGAIN
+    own_answer = (header for header in connection.first if header.end == syn.end and header.is_syn_ack)
+    if step is None and ack.end == syn.end and next(own_answer, None):
+        return SIMULTANEOUS
     return _other_step(syn, ack, step)
 
 

@@ -114,6 +114,7 @@ PHRASES: dict[str, str] = {
     "refused": "被拒绝",
     "unreachable": "不可达",
     "unanswered": "无应答",
+    "still-waiting": "仍在等待",
     "invalid-answer": "应答无效",
     "aborted": "被中断",
     "half-open": "半开",
