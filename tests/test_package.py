@@ -79,7 +79,7 @@ def test_plugin_and_package_have_the_same_version() -> None:
 def test_pybridge_does_without_dask() -> None:
     script = "import sys; sys.modules['dask'] = None; import pybridge.cli, pybridge.capture, pybridge.distributed"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert "ImportError: pybridge.distributed needs Dask: pip install 'pybridge-tcp[distributed]'." in done.stderr
+    assert "ImportError: pybridge.distributed needs Dask: pip install 'dask[dataframe,distributed]>=2026.1'." in done.stderr
 
 
 def cited(text: str) -> set[str]:

@@ -333,7 +333,7 @@ def notebook_command(out: Path) -> None:
     with atomic_file.replacing(out) as temporary:
         temporary.write_bytes(examples.notebook().read_bytes())
     click.echo(out)
-    say("open it with: jupyter lab " + str(out) + " (pip install 'pybridge-tcp[notebook]')")
+    say("open it with: jupyter lab " + str(out) + " (pip install jupyterlab ipywidgets)")
 
 
 @cli.group("plugin")

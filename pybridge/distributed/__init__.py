@@ -24,7 +24,7 @@ try:
     import distributed
     from dask.delayed import delayed
 except ImportError:
-    raise ImportError("pybridge.distributed needs Dask: pip install 'pybridge-tcp[distributed]'.") from None
+    raise ImportError("pybridge.distributed needs Dask: pip install 'dask[dataframe,distributed]>=2026.1'.") from None
 
 from pybridge.distributed import rows
 from pybridge.distributed.streams import StreamNumbering
