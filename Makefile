@@ -24,7 +24,7 @@ setup: $(READY) tshark ## create .venv with the package, and install tshark wher
 $(READY): pyproject.toml .ci/system
 	@sh .ci/system venv
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "setting up $(VENV) (once) ..." >&2
+	@echo "setting up $(VENV) (once, about a minute) ..." >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 

@@ -200,7 +200,7 @@ def verify_command(sources: tuple[str, ...]) -> int:
 @LANGUAGE
 @click.pass_obj
 def report_command(diagnostics: Diagnostics, sources: tuple[str, ...], out: Path, engine: EngineName, language: Language) -> int:
-    """Print a summary, and write a page with every connection and its sequence diagram."""
+    """Print a summary, and write a page with the connections and sequence diagrams, failed and unusual ones first."""
     from pybridge import capture
 
     many = _is_many(sources)

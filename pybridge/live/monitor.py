@@ -283,7 +283,8 @@ class Monitor:
 def _news(connection: Connection, tracked: _Tracked, time: int) -> Iterator[Event]:
     """Yield the events of a connection that were not reported yet; an outcome is reported once per attempt."""
     establishment = establishment_of(connection)
-    if establishment in WAITING and tracked.opened:  # another attempt
+    revived = establishment == "half-open" and tracked.ended == ("failed", "unreachable")  # N3
+    if revived or (establishment in WAITING and tracked.opened):  # else another attempt
         tracked.opened, tracked.ended = False, None
     if establishment in OPENED and not tracked.opened:
         tracked.opened, tracked.ended = True, None
