@@ -92,6 +92,8 @@ def is_next(event: Segment, said: Said, following: dict[tuple[int, str | None], 
     after = event.seq + event.length + bool(event.flags & SYN) + bool(event.flags & FIN)
     expected = following.get(own, event.seq), following.get(other, event.ack)
     following[own] = after % (1 << 32)
+    if event.flags & ACK:
+        following.setdefault(other, event.ack)  # what an end was heard to have sent, before anything of it was captured
     acknowledges = event.ack if event.flags & ACK else expected[1]
     return said["anomaly"] in ORDERLY and (event.seq, acknowledges) == expected
 
