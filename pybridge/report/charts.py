@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pybridge.report.explanations import TERMINATION
 from pybridge.report.language import Translate
-from pybridge.report.summary import since_first
+from pybridge.report.summary import WERE_OPEN, since_first
 from pybridge.tcp.vocabulary import CLOSERS, FAILED, OPENED, STILL_WAITING
 from pybridge.text import amount, duration_text
 
@@ -56,7 +56,6 @@ HATCHES = {
     "reset": "////",
 }
 NOT_RESET = [value for value in TERMINATION if value != "reset"]
-WERE_OPEN = (*OPENED, "not-captured")
 
 Pick = Mapping[str, Sequence[Any]]
 """Which connections a bar stands for: by column the values; by `start`, `end` and `handshake` the limits in seconds."""
@@ -96,7 +95,7 @@ def charts(connections: pd.DataFrame, translate: Translate = str) -> Iterator[Ch
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has the glyphs
         yield _openings(rows, translate)
-        closed = rows[rows["closed_by"].notna() & ~rows["establishment"].isin((*FAILED, STILL_WAITING))]
+        closed = rows[rows["closed_by"].notna() & rows["establishment"].isin(WERE_OPEN)]
         if len(closed):
             yield _closers(closed, translate)
             yield _closings(closed, translate)

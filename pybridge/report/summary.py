@@ -16,6 +16,9 @@ from pybridge.tables import frames
 from pybridge.tcp.vocabulary import BENIGN_ANOMALIES, FAILED, OPENED, STILL_WAITING
 from pybridge.text import amount, endpoint
 
+WERE_OPEN = (*OPENED, "not-captured")
+"""Values of `establishment` of connections that were open at some time."""
+
 SLOWEST_SHOWN = 10
 """Slowest handshakes that are listed."""
 
@@ -242,7 +245,7 @@ def _quantile(durations: pd.Series[Any], share: float) -> pd.Timedelta | None:
 
 
 def _was_open(connections: pd.DataFrame) -> pd.DataFrame:
-    return connections if connections.empty else connections[~connections["establishment"].isin((*FAILED, STILL_WAITING))]
+    return connections if connections.empty else connections[connections["establishment"].isin(WERE_OPEN)]
 
 
 def since_first(connections: pd.DataFrame) -> pd.Series[Any]:

@@ -926,6 +926,17 @@ def reset_with_old_number(lab: Lab) -> None:
 # challenge ACKs
 
 
+def try_fin(lab: Lab, name: str, *, own: int, other: int) -> None:
+    """Send a FIN (by hand) whose numbers are so far from the client's next ones, between two questions and answers."""
+    client, server = lab.open()
+    talk(client, server)
+    lab.moment("question and answer")
+    lab.forge(F_FIN | F_ACK, lab.next_number() + own, lab.next_number("server") + other)
+    lab.moment(name)
+    talk(client, server)
+    lab.moment("question and answer again")
+
+
 @scenario(4)
 def stray_syn(lab: Lab) -> None:
     """A SYN (by hand) with another number on an established connection is answered by a challenge ACK."""
@@ -1022,61 +1033,31 @@ def wrong_acknowledgements(lab: Lab) -> None:
 @scenario(4, 6)
 def fin_acknowledges_too_much(lab: Lab) -> None:
     """A FIN (by hand) that acknowledges what was never sent is not accepted."""
-    client, server = lab.open()
-    talk(client, server)
-    lab.moment("question and answer")
-    lab.forge(F_FIN | F_ACK, lab.next_number(), lab.next_number("server") + 1000)
-    lab.moment("a FIN that acknowledges what was never sent")
-    talk(client, server)
-    lab.moment("question and answer again")
+    try_fin(lab, "a FIN that acknowledges what was never sent", own=0, other=1000)
 
 
 @scenario(4, 6)
 def fin_acknowledges_too_little(lab: Lab) -> None:
     """A FIN (by hand) whose acknowledgement number is long past is answered by a challenge ACK, and not accepted (RFC 5961)."""
-    client, server = lab.open()
-    talk(client, server)
-    lab.moment("question and answer")
-    lab.forge(F_FIN | F_ACK, lab.next_number(), lab.next_number("server") - 1000000)
-    lab.moment("a FIN with a very old acknowledgement number")
-    talk(client, server)
-    lab.moment("question and answer again")
+    try_fin(lab, "a FIN with a very old acknowledgement number", own=0, other=-1000000)
 
 
 @scenario(4)
 def fin_before_window(lab: Lab) -> None:
     """A FIN (by hand) before the window is answered by an acknowledgement, and not accepted."""
-    client, server = lab.open()
-    talk(client, server)
-    lab.moment("question and answer")
-    lab.forge(F_FIN | F_ACK, lab.next_number() - 1000, lab.next_number("server"))
-    lab.moment("a FIN before the window")
-    talk(client, server)
-    lab.moment("question and answer again")
+    try_fin(lab, "a FIN before the window", own=-1000, other=0)
 
 
 @scenario(4)
 def fin_at_old_data(lab: Lab) -> None:
     """A FIN (by hand) at the number of data that has arrived is answered by an acknowledgement, and not accepted."""
-    client, server = lab.open()
-    talk(client, server)
-    lab.moment("question and answer")
-    lab.forge(F_FIN | F_ACK, lab.next_number() - 4, lab.next_number("server"))
-    lab.moment("a FIN in the middle of the question")
-    talk(client, server)
-    lab.moment("question and answer again")
+    try_fin(lab, "a FIN in the middle of the question", own=-4, other=0)
 
 
 @scenario(4)
 def fin_beyond_window(lab: Lab) -> None:
     """A FIN (by hand) beyond the window is answered by an acknowledgement, and not accepted."""
-    client, server = lab.open()
-    talk(client, server)
-    lab.moment("question and answer")
-    lab.forge(F_FIN | F_ACK, lab.next_number() + FAR, lab.next_number("server"))
-    lab.moment("a FIN beyond the window")
-    talk(client, server)
-    lab.moment("question and answer again")
+    try_fin(lab, "a FIN beyond the window", own=FAR, other=0)
 
 
 # flags that do not belong together
