@@ -14,7 +14,7 @@ FAST := not (tshark or browser or gui or cluster)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup report verify notebook install-plugin uninstall-plugin check lint test test-tools test-versions test-splits \
-	test-wireshark-fields fuzz bench instructions check-instructions plugin goldens lab screenshots release tshark clean
+	test-wireshark-fields fuzz bench diagnosis instructions check-instructions plugin goldens lab screenshots release tshark clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -100,6 +100,9 @@ instructions: $(READY) tshark ## [CAPTURES="x.pcapng ..."]: what the plugin cost
 check-instructions: $(READY) tshark ## the plugin's instructions for a frame are at most 5 % over tools/instructions.json
 	@sh .ci/system valgrind
 	@$(BIN)/python -m tools.instructions --check
+
+diagnosis: $(READY) tshark ## [CORPUS=folder]: compare the diagnoses with 200 connections that were judged by hand
+	@$(BIN)/python -m tools.diagnosis $(CORPUS)
 
 lab: $(READY) tshark ## [SCENARIOS="fast-open ..."]: make the kernel captures of pcaps/real anew, in network namespaces (as root)
 	@$(BIN)/python -m tools.lab.scenarios $(SCENARIOS)

@@ -11,15 +11,28 @@ from rich.table import Table
 from rich.text import Text
 
 from pybridge.cli.console import console_for
-from pybridge.report.summary import Summary
+from pybridge.report.explanations import BENIGN_MARK, PROBLEM_MARK
+from pybridge.report.summary import Summary, represented
 from pybridge.tcp.vocabulary import FAILED, OPENED
 from pybridge.text import amount, duration_text, printable
 
 ROWS = 10
 """Rows of each list that are printed."""
 
-NUMBERS = ("connections", "first stream", "slowest handshake", "stream", "SYNs repeated", "count")
+NUMBERS = (
+    *("connections", "first stream", "slowest handshake", "stream", "waiting", "count", "opened", "handshake (median)"),
+    *("(95 %)", "waited"),
+)
 """Columns that are aligned to the right."""
+
+
+MARKS = {"alarm": PROBLEM_MARK, "note": BENIGN_MARK, "fine": "\u00b7"}
+HARMS = {"alarm": "bold red", "note": "bold", "fine": "dim"}
+RESET_TEXTS = {
+    "mid-connection": "in mid-connection",
+    "while-closing": "while closing",
+    "after-close": "after the close (harmless)",
+}
 
 
 def print_summary(summary: Summary, source: str) -> None:
@@ -28,21 +41,40 @@ def print_summary(summary: Summary, source: str) -> None:
     console.print(Text(f"{printable(source)}: {summary.size}", "bold"))
     before, failures, after = summary.verdict()
     console.print(Text.assemble(before, (failures, "bold red"), after))
+    for finding in summary.findings:
+        console.print(Text.assemble((f"{MARKS[finding.harm]} ", HARMS[finding.harm]), finding.text()))
+        if finding.display_filter:
+            console.print(Text(f"  {finding.display_filter}", "dim"), soft_wrap=True)
     _print_counts(console, "opened", {name: summary.establishment.get(name, 0) for name in OPENED})
     _print_counts(console, "failed", {name: summary.establishment.get(name, 0) for name in FAILED})
     _print_counts(console, "waiting", {"at the end of the capture": summary.still_waiting})
     _print_counts(console, "closed", summary.open_termination, f" (of the {amount(summary.were_open)} that were open)")
     _print_counts(console, "closed by", summary.open_closed_by)
+    _print_counts(console, "reset", {RESET_TEXTS[name]: count for name, count in summary.resets.items()})
+    _print_counts(console, "why", summary.diagnoses)
     if summary.failures:
         table = _section("failed", "connections", "server", "client", "first stream")
-        for group in summary.failures[:ROWS]:
+        for group in represented(summary.failures, ROWS):
             clients = group.client or amount(group.clients, "client")
             _add(table, group.establishment, group.connections, group.server, clients, group.first_stream)
         console.print(table)
+        _print_more(console, len(summary.failures), "group")
+    for head, peers in (("server", summary.servers), ("client", summary.clients)):
+        if len(peers) > 1:
+            table = _section(head, "connections", "opened", "failed", "handshake (median)", "(95 %)", "waited", "resets")
+            for peer in peers[:ROWS]:
+                _add(
+                    table, peer.name, amount(peer.connections), amount(peer.opened), _counts(peer.failures),
+                    duration_text(peer.handshake_median), duration_text(peer.handshake_p95),
+                    duration_text(peer.waited) if peer.waited else "", _counts(peer.resets),
+                )  # fmt: skip
+            console.print(table)
+            _print_more(console, len(peers), head)
     if summary.slowest:
-        table = _section("slowest handshake", "stream", "client", "server", "SYNs repeated")
+        table = _section("slowest handshake", "stream", "client", "server", "waiting")
         for slow in summary.slowest[:ROWS]:
-            _add(table, duration_text(slow.handshake_time), slow.stream, slow.client, slow.server, slow.syn_retransmissions or "")
+            waited = duration_text(slow.retransmission_delay) if slow.retransmission_delay else ""
+            _add(table, duration_text(slow.handshake_time), slow.stream, slow.client, slow.server, waited)
         console.print(table)
     if summary.anomalies:
         table = _section("anomaly", "count", "frames", "display filter")
@@ -55,6 +87,15 @@ def _print_counts(console: Console, label: str, counts: dict[str, int], remark: 
     text = ", ".join(f"{amount(count)} {name}" for name, count in counts.items() if count)
     if text:
         console.print(Text(f"{label:>10}  {text}{remark}"))
+
+
+def _print_more(console: Console, number: int, noun: str) -> None:
+    if number > ROWS:
+        console.print(Text(f"and {amount(number - ROWS, f'more {noun}')}"))
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{amount(count)} {name}" for name, count in counts.items())
 
 
 def _section(*heads: str) -> Table:

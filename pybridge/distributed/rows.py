@@ -21,16 +21,16 @@ SCHEMA = pa.schema(
         "frame": pa.int64(), "time": pa.int64(), "stream": pa.int64(),
         "source": pa.string(), "source_port": pa.int32(), "destination": pa.string(), "destination_port": pa.int32(),
         "flags": pa.int32(), "seq": pa.int64(), "ack": pa.int64(), "length": pa.int64(),
-        "offer": pa.string(), "identity": pa.int64(),
+        "offer": pa.string(), "identity": pa.int64(), "hop_limit": pa.int32(),
     }
 )  # fmt: skip
-"""The columns of a `Row`, with its event as columns, too. A network error has no flags; an offer is JSON."""
+"""The columns of a `Row`, with its event as columns, too. A network error has no flags. `offer` is JSON."""
 
 ORDER = [(name, "ascending") for name in ("order", "file", "frame", "place")]
 FLAGS = Segment._fields.index("flags")
 """Position of the flags; the fields before it are those of a network error, too."""
 
-PADDING = (None,) * (len(Segment._fields) - FLAGS)
+PADDING = (None,) * (Segment._fields.index("offer") - FLAGS)
 
 
 class Row(NamedTuple):
@@ -113,8 +113,8 @@ def _flow(event: Segment | NetworkError) -> int:
 
 def _values(event: Segment | NetworkError) -> tuple[Any, ...]:
     if isinstance(event, NetworkError):
-        return (*event, *PADDING)
-    return (*event[:-2], event.offer and json.dumps(event.offer), event.identity)
+        return (*event[:FLAGS], *PADDING, json.dumps((event.message, event.reporter)), None, None)
+    return (*event[:-3], event.offer and json.dumps(event.offer), event.identity, event.hop_limit)
 
 
 def in_order(table: pa.Table) -> Iterator[list[Row]]:
@@ -125,7 +125,8 @@ def in_order(table: pa.Table) -> Iterator[list[Row]]:
 
 
 def _event(*values: Any) -> Segment | NetworkError:
-    *header, offer, identity = values
+    *header, offer, identity, hop_limit = values
     if header[FLAGS] is None:
-        return NetworkError._make(header[:FLAGS])
-    return Segment._make((*header, Offer(*json.loads(offer)) if offer else None, identity))
+        message, reporter = json.loads(offer)
+        return NetworkError._make((*header[:FLAGS], tuple(message), reporter))
+    return Segment._make((*header, Offer(*json.loads(offer)) if offer else None, identity, hop_limit))

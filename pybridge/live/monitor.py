@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from pybridge.tcp.annotator import Annotator
 from pybridge.tcp.connection_row import (
-    ANSWER_TIMEOUT,
     closed_by_of,
     establishment_of,
     is_still_waiting,
@@ -23,7 +22,7 @@ from pybridge.tcp.connection_row import (
     termination_of,
 )
 from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
-from pybridge.tcp.state import Connection
+from pybridge.tcp.state import LONG, Connection
 from pybridge.tcp.vocabulary import ACK, OPENED, SYN
 
 SECOND = 1_000_000_000
@@ -94,7 +93,7 @@ class Limits:
         Number of servers to count one by one; all further servers are counted together.
     """
 
-    answer_timeout: float = ANSWER_TIMEOUT / SECOND
+    answer_timeout: float = LONG / SECOND
     close_timeout: float = 120.0
     idle_timeout: float = 3600.0
     max_connections: int = 100_000

@@ -22,7 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pybridge.report.charts import charts
-from pybridge.report.explanations import BENIGN_MARK, ESTABLISHMENT, PROBLEM_MARK, TERMINATION
+from pybridge.report.explanations import BENIGN_MARK, DIAGNOSIS, ESTABLISHMENT, PROBLEM_MARK, TERMINATION
 from pybridge.report.ladder import svg
 from pybridge.report.language import TAGS, Language, Translate, translator
 from pybridge.report.summary import (
@@ -36,7 +36,7 @@ from pybridge.report.summary import (
     summary,
 )
 from pybridge.tables import frames
-from pybridge.tcp.vocabulary import FAILED
+from pybridge.tcp.vocabulary import FAILED, HARMLESS
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
 GROUPS_PER_FAILURE = 50
@@ -59,6 +59,9 @@ PRINTED_PAGE = 1300
 
 OPEN_LADDERS = 3
 """Ladders up to which all are open from the start."""
+
+PEERS_SHOWN = 20
+"""Servers, and clients, that are listed."""
 
 EXCERPT_CHARTS = 4
 """Charts that an excerpt shows."""
@@ -124,6 +127,8 @@ def render(
         numbers_in_filter=NUMBERS_IN_FILTER,
         establishment=ESTABLISHMENT,
         termination=TERMINATION,
+        diagnosis=DIAGNOSIS,
+        peers_shown=PEERS_SHOWN,
         failed_values=FAILED,
         **_table(connections, frozenset(drawn), translate),
         **_styles_and_script(),
@@ -158,8 +163,8 @@ def _choose(connections: pd.DataFrame, limit: int) -> list[int]:
         return []
     failed = connections["establishment"].isin(FAILED)
     anomalies = connections["anomalies"].astype(object).where(connections["anomalies"].notna(), "").astype(str)
-    dull = ~failed & (anomalies == "")
-    kind = connections["establishment"].astype(str) + " " + anomalies
+    dull = ~failed & (anomalies == "") & connections["diagnosis"].isin(HARMLESS)
+    kind = connections["establishment"].astype(str) + " " + connections["diagnosis"].astype(str) + " " + anomalies
     repeated = kind.groupby(kind).cumcount() >= LADDERS_OF_A_KIND
     order = np.lexsort((np.arange(len(connections)), repeated & ~dull, dull))[:limit]
     chosen = order[np.lexsort((order, dull.to_numpy()[order]))]
@@ -189,6 +194,7 @@ def _ladder(
         "server": endpoint(str(connection["server"]), int(connection["server_port"])),
         "establishment": str(connection["establishment"]),
         "termination": str(connection["termination"]),
+        "diagnosis": str(connection["diagnosis"]),
         "anomalies": _as_cell(connection["anomalies"]).replace("+", ", "),
         "details": _details(connection, translate),
         "rows": rows,
@@ -223,11 +229,14 @@ def _height(svg: str) -> int:
 def _details(connection: pd.Series[Any], translate: Translate) -> list[tuple[str, str]]:
     """Return the names and values that stand beside a ladder; missing values are left out."""
     details = [
+        ("Suspect", translate(str(connection["suspect"])) if pd.notna(connection["suspect"]) else MISSING),
+        ("Evidence in frame", _as_cell(connection["evidence"]).replace("+", ", ") or MISSING),
         ("Closed first by", translate(_as_cell(connection["closed_by"]) or "nobody")),
         ("Reset by", translate(str(connection["reset_by"])) if pd.notna(connection["reset_by"]) else MISSING),
         ("Handshake", duration_text(connection["handshake_time"])),
         ("Server\u2019s answer", duration_text(connection["server_response_time"])),
         ("Client\u2019s answer", duration_text(connection["client_response_time"])),
+        ("Waiting", duration_text(connection["retransmission_delay"]) if connection["retransmission_delay"] else MISSING),
         ("Teardown", duration_text(connection["teardown_time"])),
         ("MSS", _pair(connection, "mss")),
         ("Window scale", _pair(connection, "window_scale")),
@@ -290,6 +299,7 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
                 _as_cell(row.closed_by),
                 f"{amount(row.client_segments)} / {amount(row.server_segments)}",
                 f"{amount(row.client_bytes)} / {amount(row.server_bytes)}",
+                row.diagnosis,
                 printable(_as_cell(row.anomalies)).replace("+", ", "),
                 *([printable(f"{os.path.basename(row.capture)}: {row.tcp_stream}")] if several else []),
             ),

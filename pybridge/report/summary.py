@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from pybridge.report.explanations import ANOMALIES, ESTABLISHMENT, TERMINATION
+from pybridge.report.findings import Finding, findings
 from pybridge.report.language import Translate
 from pybridge.tables import frames
-from pybridge.tcp.vocabulary import BENIGN_ANOMALIES, FAILED, OPENED, STILL_WAITING
+from pybridge.tables.peers import RESETS, Side, by_peer, resets
+from pybridge.tcp.vocabulary import BENIGN_ANOMALIES, DIAGNOSES, FAILED, OPENED, STILL_WAITING
 from pybridge.text import amount, endpoint
 
 WERE_OPEN = (*OPENED, "not-captured")
@@ -39,7 +41,21 @@ class SlowHandshake:
     handshake_time: pd.Timedelta
     server_response_time: pd.Timedelta
     client_response_time: pd.Timedelta
-    syn_retransmissions: int
+    retransmission_delay: pd.Timedelta
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One server with its port, or one client: what its connections came to."""
+
+    name: str
+    connections: int
+    opened: int
+    failures: dict[str, int]
+    handshake_median: pd.Timedelta
+    handshake_p95: pd.Timedelta
+    waited: pd.Timedelta
+    resets: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -95,8 +111,18 @@ class Summary:
     open_termination, open_closed_by : dict of str to int
         The same over the connections that were open (`opened` and `not_captured`), so that a refused connection does
         not count as closed by a reset.
+    diagnoses : dict of str to int
+        Number of connections by `diagnosis`, the most harmful first.
+    resets : dict of str to int
+        Number of connections by the class of their reset (`peers.RESETS`).
     handshake_median, handshake_p95 : pandas.Timedelta or None
         Median and 95th percentile of the handshakes that were captured from SYN to third step.
+    waited : pandas.Timedelta
+        The time that openings lost by repeated SYNs and SYN-ACKs.
+    findings : list of Finding
+        What a colleague would say beside the counts, the most harmful first.
+    servers, clients : list of Peer
+        The most harmful first.
     slowest : list of SlowHandshake
     failures : list of FailedGroup
     anomalies : list of Anomaly
@@ -116,8 +142,14 @@ class Summary:
     establishment: dict[str, int]
     open_termination: dict[str, int]
     open_closed_by: dict[str, int]
+    diagnoses: dict[str, int]
+    resets: dict[str, int]
     handshake_median: pd.Timedelta | None
     handshake_p95: pd.Timedelta | None
+    waited: pd.Timedelta
+    findings: list[Finding]
+    servers: list[Peer]
+    clients: list[Peer]
     slowest: list[SlowHandshake]
     failures: list[FailedGroup]
     anomalies: list[Anomaly]
@@ -130,6 +162,12 @@ class Summary:
 
     def verdict(self, translate: Translate = str) -> tuple[str, str, str]:
         """Return the first sentence in three parts: before the failures, the failures if there are any, after them."""
+        before, failures, after = self._counted(translate)
+        if self.all_is_well:
+            before = translate("All is well: {verdict}").format(verdict=before[:1].lower() + before[1:])
+        return before, failures, after
+
+    def _counted(self, translate: Translate) -> tuple[str, str, str]:
         if self.connections == 0:
             return translate("There is no TCP connection in this capture."), "", ""
         if self.connections == 1 and self.failed:
@@ -153,6 +191,11 @@ class Summary:
         if self.failed:
             return before, translate("{failed} failed").format_map(counts), after
         return before + translate("none failed"), "", after
+
+    @property
+    def all_is_well(self) -> bool:
+        """Whether there is nothing to worry about, and nothing left open that could become a worry."""
+        return bool(self.were_open) and not self.still_waiting and all(finding.harm == "fine" for finding in self.findings)
 
     @property
     def were_open(self) -> int:
@@ -200,6 +243,12 @@ def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
         open_closed_by=_counts(was_open, "closed_by", ("client", "server", "both")),
         handshake_median=_quantile(handshakes, 0.5),
         handshake_p95=_quantile(handshakes, 0.95),
+        diagnoses=_counts(connections, "diagnosis", DIAGNOSES),
+        resets={} if connections.empty else _counts(pd.DataFrame({"class": resets(connections)}), "class", RESETS),
+        waited=pd.Timedelta(_column(connections, "retransmission_delay").sum()),
+        findings=findings(segments, connections),
+        servers=_peers(connections, "server"),
+        clients=_peers(connections, "client"),
         slowest=_slowest(connections),
         failures=_failures(connections),
         anomalies=_anomalies(segments, connections),
@@ -271,9 +320,28 @@ def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
             handshake_time=row.handshake_time,
             server_response_time=row.server_response_time,
             client_response_time=row.client_response_time,
-            syn_retransmissions=int(row.syn_retransmissions),
+            retransmission_delay=row.retransmission_delay,
         )
         for row in _tuples(slow)
+    ]
+
+
+def _peers(connections: pd.DataFrame, side: Side) -> list[Peer]:
+    if connections.empty:
+        return []
+    return [
+        Peer(
+            name=endpoint(*row.Index) if side == "server" else str(row.Index),
+            connections=row.connections,
+            opened=row.opened,
+            failures={name: count for name in FAILED if (count := int(counts[name]))},
+            handshake_median=row.handshake_median,
+            handshake_p95=row.handshake_p95,
+            waited=row.waited,
+            resets={name: count for name in RESETS if (count := int(counts[name]))},
+        )
+        for table in (by_peer(connections, side),)
+        for row, (_, counts) in zip(_tuples(table), table.iterrows(), strict=True)
     ]
 
 
@@ -313,6 +381,16 @@ def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
         )
         for row in _tuples(groups)
     ]
+
+
+def represented(failures: Sequence[FailedGroup], number: int) -> list[FailedGroup]:
+    """Return some of the failures, so that every kind is shown before any is shown again; in their order."""
+    places: dict[str, int] = {}
+    turns = []
+    for index, group in enumerate(failures):
+        places[group.establishment] = turn = places.get(group.establishment, -1) + 1
+        turns.append((turn, index))
+    return [failures[index] for _, index in sorted(sorted(turns)[:number], key=lambda turn: turn[1])]
 
 
 def _of_streams(streams: Sequence[int], server: str, port: int) -> str:

@@ -34,6 +34,8 @@ CATEGORIES: dict[str, Sequence[str]] = {
     "captured": vocabulary.CAPTURED,
     "client_from": vocabulary.CLIENT_FROM,
     "ecn": vocabulary.ECN,
+    "diagnosis": vocabulary.DIAGNOSES,
+    "suspect": vocabulary.SUSPECTS,
     "conn_state": vocabulary.CONN_STATES,
 }
 """Values of the columns that are categories, in the order in which pandas sorts them."""
@@ -107,8 +109,12 @@ CONNECTIONS = _schema(
     *_optional(DURATION, "idle_before_end"),
     *_optional(INTEGER, "client_unacknowledged", "server_unacknowledged"),
     *_required(BOOL, "still_waiting"),
+    *_required(CATEGORY, "diagnosis"),
+    *_optional(CATEGORY, "suspect"),
+    *_optional(TEXT, "evidence"),
     *_required(CATEGORY, "client_state", "server_state"),
-    *_optional(DURATION, "handshake_time", "server_response_time", "client_response_time", "teardown_time"),
+    *_optional(DURATION, "handshake_time", "server_response_time", "client_response_time"),
+    *_optional(DURATION, "retransmission_delay", "teardown_time"),
     *_optional(INTEGER, "client_isn", "server_isn", "client_mss", "server_mss", "client_window_scale", "server_window_scale"),
     *_optional(TEXT, "client_fast_open", "server_fast_open"),
     *_optional(BOOL, "sack_permitted", "timestamps"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pybridge.tcp.evidence import class_of_reset, note_invalid_answer, note_rst
 from pybridge.tcp.numbers import LARGEST_WINDOW, follow_acknowledged, follow_sent, is_new, settle_early_ack
 from pybridge.tcp.state import MOMENT, Judgement, distance, is_beyond
 from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, ESTABLISHED, FIN, LISTEN, SYN, SYN_RECEIVED, SYN_SENT
@@ -15,6 +16,7 @@ def judge_rst(segment: Judgement) -> None:
     if connection.fin_of(sender) or connection.fin_of(peer):
         segment.anomalies.add("rst-after-fin")
     connection.rst_time = segment.time
+    note_rst(segment)
     was_over = connection.over
     if connection.fresh:  # R1
         sender.phase = peer.phase = ESTABLISHED
@@ -45,6 +47,8 @@ def _note_reset(segment: Judgement) -> None:
     connection = segment.connection
     if connection.reset_by is None:
         connection.reset_by = segment.sender
+        connection.reset_frame = segment.frame
+        connection.reset_kind, connection.reset_suspect = class_of_reset(segment)
         if connection.idle_before_end is None:
             connection.idle_before_end = segment.silence
 
@@ -67,11 +71,11 @@ def _judge_answer_to_syn(segment: Judgement) -> None:
     sender.gone = True
     if not segment.kind & ACK:
         segment.anomalies.add("rst-ignored")
-        connection.invalid_answer = True
+        note_invalid_answer(segment)
         return
     if not peer.accepts(segment.ack, peer.syn_length):
         segment.anomalies.add("ack-mismatch")
-        connection.invalid_answer = True
+        note_invalid_answer(segment)
         return
     follow_acknowledged(sender, peer, segment.ack)
     peer.was_reset = True
@@ -96,10 +100,11 @@ def _judge_number(segment: Judgement) -> None:
         return
     segment.anomalies.add("rst-ignored")
     if sender.next_sent is not None and is_beyond(segment.seq, sender.next_sent):
+        sender.wild_rst = segment.frame
         if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW:
             peer.challenged = True
     elif sender.first_seq is not None and is_beyond(sender.first_seq, segment.seq):
-        return  # it never sent such a number
+        sender.wild_rst = segment.frame  # it never sent such a number
     else:
         sender.gone = True
         if is_beyond(segment.seq, expected):
@@ -141,7 +146,7 @@ def judge_life(segment: Judgement) -> bool:
         return False
     connection.update_states()
     if connection.reset_by is not None and not connection.over:
-        connection.reset_by = None
+        connection.forget_reset()
         if not (connection.fin_of(connection.a) or connection.fin_of(connection.b)):
             connection.idle_before_end = None
     return True

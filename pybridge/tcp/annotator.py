@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pybridge.tcp.connection_row import completeness_of, history_letters_of, note_zeek_end, row_of
+from pybridge.tcp.evidence import note_hop_limit, note_network_error, retransmission_delay_of
 from pybridge.tcp.judge import judge
 from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Offer, Segment
 from pybridge.tcp.packed_connections import LIVE_OBJECTS, ConnectionStore
-from pybridge.tcp.state import HALF, MODULO, MOMENT, NOT_QUIET, Connection, End, Judgement, interned, joined
+from pybridge.tcp.state import HALF, LONG, MODULO, MOMENT, NOT_QUIET, Connection, End, Judgement, interned, joined
 from pybridge.tcp.vocabulary import ABSENT, ACK, AE, CLOSED, CWR, ECE, FIN, RETRANSMISSIONS, RST, SYN, SYN_SENT
 
 KIND = FIN | SYN | RST | ACK
@@ -76,6 +77,7 @@ class Annotator:
         length: int,
         offer: Offer | None = None,
         identity: int | None = None,
+        hop_limit: int | None = None,
     ) -> Annotation:
         """Annotate the next segment.
 
@@ -91,6 +93,8 @@ class Annotator:
             The options of a segment with SYN, if they are known (rule C12).
         identity : int, optional
             The number that tells a segment that was sent twice from one that was captured twice (rule G8).
+        hop_limit : int, optional
+            `ip.ttl` or `ipv6.hlim` (rule D1).
         """
         self.end = max(self.end, time)
         connection = self.connections.get(stream)
@@ -125,8 +129,10 @@ class Annotator:
                 and sender.early_ack is None
                 and peer.gap is None
                 and peer.early_ack is None
+                and time - before < LONG
             ):
                 if length:
+                    connection.talker = sender
                     sender.next_sent = sender.in_order = (seq + length) % MODULO
                 if (ack - sender.acknowledged) % MODULO < HALF:  # type: ignore[operator]
                     sender.acknowledged = ack
@@ -150,7 +156,11 @@ class Annotator:
         judgement = Judgement(connection, sender, peer, kind=kind, frame=frame, time=time, seq=seq, ack=ack, length=length)
         judgement.silence = time - before
         judgement.offer = offer
+        judgement.hop_limit = hop_limit
+        spoke = sender.spoke
         judge(judgement)
+        if judgement.judged and hop_limit is not None:
+            note_hop_limit(judgement, is_first=sender.spoke and not spoke)
         if judgement.roles:
             sender.recent = (*sender.recent[-3:], (fingerprint, time))
         elif judgement.judged:
@@ -178,6 +188,8 @@ class Annotator:
         source_port: int,
         destination: str,
         destination_port: int,
+        message: tuple[int, int, int] = (4, 3, 0),
+        reporter: str = "",
     ) -> Annotation | None:
         """Annotate an ICMP error that quotes a segment between these ends; None if it answers no SYN (rules N1, N2)."""
         self.end = max(self.end, time)
@@ -195,6 +207,7 @@ class Annotator:
         client.phase = CLOSED
         connection.update_states()
         connection.unreachable = connection.closed_by_error = True
+        note_network_error(connection, frame, message, reporter)
         connection.quiet = NOT_QUIET
         error = Judgement(connection, client, connection.server, kind=0, frame=frame, time=time, seq=0, ack=0, length=0)
         error.anomalies.add("unreachable")
@@ -298,8 +311,10 @@ def _count(judgement: Judgement, annotation: Annotation) -> None:
     if judgement.retransmission:
         counts = zip(connection.retransmissions, RETRANSMISSIONS, strict=True)
         connection.retransmissions = tuple(count + (name in judgement.anomalies) for count, name in counts)
-    if connection.handshake_time is None:
+    if connection.handshake_time is None and annotation.handshake_time is not None:
         connection.handshake_time = annotation.handshake_time
+        connection.handshake_frame = 0 if judgement.seq != ((judgement.sender.isn or 0) + 1) % MODULO else judgement.frame
+        connection.retransmission_delay = retransmission_delay_of(judgement.sender, judgement.peer)
     if annotation.response_time is not None:
         by_client = annotation.sender == "client"
         if judgement.handshake_step == 2 and not by_client and connection.server_response_time is None:

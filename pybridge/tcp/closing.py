@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pybridge.tcp.evidence import note_repetition
 from pybridge.tcp.numbers import follow_acknowledged, follow_sent, has_acknowledged, is_new, settle_early_ack
 from pybridge.tcp.state import MODULO, Fin, Judgement, is_at_or_after, is_beyond
 from pybridge.tcp.vocabulary import FIN
@@ -12,13 +13,14 @@ def judge_closing(segment: Judgement) -> None:
     """Follow the numbers of a plain or FIN segment, then judge its acknowledgement, its data and its FIN (rules F, T)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     sender.spoke = True
+    note_repetition(segment)
     acked_before = sender.acknowledged
     had_fin = connection.fin_of(sender)
     has_fin = bool(segment.kind & FIN)
     stop = (segment.seq + segment.length) % MODULO  # the number of its FIN
     next_sent = None if peer.heard or peer.fin else peer.next_sent
     if has_fin and next_sent is not None and segment.ack == (next_sent + 1) % MODULO:  # T7
-        peer.fin = Fin(next_sent, segment.seq, None, 0, segment.time)
+        peer.fin = Fin(next_sent, segment.seq, None, 0, segment.time, sender.next_sent)
         peer.next_sent = peer.in_order = segment.ack
         peer.gap = None
     new_data = bool(segment.length) and is_new(sender, segment.seq, segment.length)
@@ -60,7 +62,7 @@ def _judge_fin(segment: Judgement, seq: int, acked_before: int | None) -> None:
         if _is_too_old(segment, seq):
             peer.challenged = True
             return
-        sender.fin = Fin(seq, segment.ack, acked_before, segment.frame, segment.time)
+        sender.fin = Fin(seq, segment.ack, acked_before, segment.frame, segment.time, peer.next_sent)
         if connection.fin_of(sender) is None:
             segment.anomalies.add("ack-beyond-sent")
             peer.challenged = True

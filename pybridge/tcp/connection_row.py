@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import re
 
+from pybridge.tcp.diagnosis import diagnosis_of
 from pybridge.tcp.model import ConnectionRow
-from pybridge.tcp.state import Connection, End, distance, is_beyond, joined
+from pybridge.tcp.state import LONG, Connection, End, distance, is_beyond, joined
 from pybridge.tcp.vocabulary import ACK, AE, CWR, ECE, FIN, RST, SYN, SYN_SENT
 
 ZEEK_RESET = ("reset", "closed-reset")
 GAVE_UP = re.compile(r"\^?S[^HAFGIQ]*R")
 """Zeek's history of a client that sent a SYN, then an RST, and between them at most payload (rule Z2)."""
-
-ANSWER_TIMEOUT = 10_000_000_000
-"""Nanoseconds from a SYN until an answer is overdue (rule C23)."""
 
 
 def row_of(connection: Connection, end: int) -> ConnectionRow:
@@ -23,6 +21,9 @@ def row_of(connection: Connection, end: int) -> ConnectionRow:
     offers = [end.offer for end in (client, server) if end.offer is not None]
     settled = len(offers) == 2
     client_state, server_state = connection.states()  # C7
+    establishment, captured = establishment_of(connection), captured_of(connection)
+    still_waiting = is_still_waiting(connection, end)
+    diagnosis = diagnosis_of(connection, establishment=establishment, captured=captured, still_waiting=still_waiting, end=end)
     return ConnectionRow(
         stream=connection.stream,
         client=client.address,  # C1
@@ -35,23 +36,27 @@ def row_of(connection: Connection, end: int) -> ConnectionRow:
         server_segments=server.segments,
         client_bytes=client.payload,
         server_bytes=server.payload,
-        establishment=establishment_of(connection),
+        establishment=establishment,
         termination=termination_of(connection),
         closed_by=closed_by_of(connection),
         reset_by=reset_by_of(connection),
-        captured=captured_of(connection),
+        captured=captured,
         client_from=connection.client_from,
         client_last_seen=client.last_time,
         server_last_seen=server.last_time,
         idle_before_end=connection.idle_before_end,
         client_unacknowledged=unacknowledged_of(client, server),
         server_unacknowledged=unacknowledged_of(server, client),
-        still_waiting=is_still_waiting(connection, end),
+        still_waiting=still_waiting,
+        diagnosis=diagnosis.diagnosis,
+        suspect=diagnosis.suspect,
+        evidence=diagnosis.evidence,
         client_state=client_state,
         server_state=server_state,
         handshake_time=connection.handshake_time,
         server_response_time=connection.server_response_time,
         client_response_time=connection.client_response_time,
+        retransmission_delay=connection.retransmission_delay,  # C24
         teardown_time=connection.teardown_time,
         client_isn=client.offered_isn,  # C11
         server_isn=server.offered_isn,
@@ -97,7 +102,7 @@ def establishment_of(connection: Connection) -> str:
 def is_still_waiting(connection: Connection, end: int) -> bool:
     """Whether the capture ends before an answer to the latest SYN is overdue (rule C23)."""
     client = connection.client
-    waits = connection.state_of(client) == SYN_SENT and end - client.syn_frame_time < ANSWER_TIMEOUT
+    waits = connection.state_of(client) == SYN_SENT and end - client.syn_frame_time < LONG
     return waits and establishment_of(connection) == "unanswered"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pybridge.tcp.aborting import judge_life, judge_rst
 from pybridge.tcp.closing import judge_closing
+from pybridge.tcp.evidence import note_challenge, note_life_after_rst, note_old_answer, note_silence
 from pybridge.tcp.numbers import LARGEST_WINDOW, is_new
 from pybridge.tcp.opening import (
     FIRST_WINDOW,
@@ -31,13 +32,17 @@ def judge(segment: Judgement) -> None:
     known = segment.sender.acknowledged
     if segment.kind & (SYN | RST) != SYN and _is_of_old_connection(segment):  # X7
         segment.anomalies.add("old-connection")
+        note_old_answer(segment)
         segment.judged = False
         return
+    is_invalid = not segment.kind & RST and (segment.kind & (SYN | FIN | ACK) == SYN | FIN or not segment.kind & (SYN | ACK))
+    if not is_invalid:
+        note_silence(segment)
     if segment.kind & RST:
         if segment.kind & (SYN | FIN):
             segment.anomalies.add("invalid-flags")
         judge_rst(segment)
-    elif segment.kind & (SYN | FIN | ACK) == SYN | FIN or not segment.kind & (SYN | ACK):  # G7
+    elif is_invalid:  # G7
         segment.anomalies.add("invalid-flags")
         segment.judged = False
         return
@@ -103,12 +108,16 @@ def _judge_other(segment: Judgement) -> None:
     connection, peer = segment.connection, segment.peer
     if not judge_life(segment):
         segment.judged = False
-    elif connection.over:
+        return
+    is_wild = not connection.over and _is_wild(segment)
+    if not is_wild:
+        note_life_after_rst(segment)
+    if connection.over:
         if _repeats_fin(segment) or not _says_something(segment):
             judge_closing(segment)
         else:
             _leave_out(segment)
-    elif _is_wild(segment):
+    elif is_wild:
         segment.anomalies.add("seq-mismatch")
         peer.challenged = True
     elif judge_opening(segment):
@@ -136,6 +145,7 @@ def _judge_challenge(segment: Judgement, known: int | None) -> None:
     acknowledges = known is not None and is_beyond(segment.ack, known)
     if segment.kind == ACK and not segment.length and not segment.roles and not acknowledges:
         segment.anomalies.add("challenge-ack")
+        note_challenge(segment)
 
 
 def _settle_client(segment: Judgement) -> None:

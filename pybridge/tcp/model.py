@@ -52,10 +52,23 @@ class Segment(NamedTuple):
     length: int
     offer: Offer | None = None
     identity: int | None = None
+    hop_limit: int | None = None
 
 
 class NetworkError(NamedTuple):
-    """An ICMP error that quotes a TCP header; the arguments of `Annotator.network_error`."""
+    """An ICMP error that quotes a TCP header; the arguments of `Annotator.network_error`.
+
+    Attributes
+    ----------
+    frame, time, stream : int
+        As of `Segment`; `stream` is None if too little of the header was quoted.
+    source, source_port, destination, destination_port
+        The quoted ends.
+    message : tuple of int
+        Version of IP, type and code of the error (rule N1).
+    reporter : str
+        Address that has sent the error (rule D7).
+    """
 
     frame: int
     time: int
@@ -64,6 +77,8 @@ class NetworkError(NamedTuple):
     source_port: int
     destination: str
     destination_port: int
+    message: tuple[int, int, int] = (4, 3, 0)
+    reporter: str = ""
 
 
 class Annotation(NamedTuple):
@@ -109,11 +124,15 @@ class ConnectionRow:
     client_unacknowledged: int | None
     server_unacknowledged: int | None
     still_waiting: bool
+    diagnosis: str
+    suspect: str | None
+    evidence: str | None
     client_state: str
     server_state: str
     handshake_time: int | None
     server_response_time: int | None
     client_response_time: int | None
+    retransmission_delay: int | None
     teardown_time: int | None
     client_isn: int | None
     server_isn: int | None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pybridge.tcp.evidence import note_answered_syn, note_invalid_answer, note_repeated_syn, note_repeated_syn_ack
 from pybridge.tcp.numbers import follow_acknowledged, follow_sent, settle_early_ack
 from pybridge.tcp.state import MODULO, Judgement, distance, is_beyond
 from pybridge.tcp.vocabulary import ABSENT, CLOSED, ESTABLISHED, FIN, LISTEN, SYN_RECEIVED, SYN_SENT
@@ -26,6 +27,7 @@ def judge_syn(segment: Judgement) -> None:
         _begin_attempt(segment, repeated=repeated)
     elif repeated:  # H3
         segment.repeats("syn-retransmission")
+        note_repeated_syn(segment)
         peer.challenged = sender.spoke or peer.challenged
         if not sender.syn_ack_seen and not sender.spoke and sender.phase == ESTABLISHED:
             sender.phase = SYN_SENT
@@ -55,6 +57,7 @@ def judge_syn(segment: Judgement) -> None:
         sender.syn_length = 0
         sender.syn_sent = 0
         sender.syns = ()
+    sender.doubtful_rst = None
     _remember_isn(segment)
     sender.syn_sent += 1
     sender.syns = (*sender.syns[-7:], (segment.frame, segment.time, segment.offer.tsval if segment.offer else None))
@@ -113,11 +116,12 @@ def judge_syn_ack(segment: Judgement) -> None:
         if waiting:
             peer.phase, peer.awaiting = ESTABLISHED, False
         peer.challenged = sender.spoke or peer.challenged
+        note_repeated_syn_ack(segment)
         _remember_syn_ack(segment, awaiting=sender.awaiting or not sender.spoke)
     elif waiting and not acceptable:  # H8.2
         _reject(segment)
         if peer.phase == SYN_SENT:
-            connection.invalid_answer = True
+            note_invalid_answer(segment)
             sender.phase = SYN_RECEIVED
             _remember_syn_ack(segment, awaiting=True)
         else:
@@ -145,7 +149,11 @@ def judge_syn_ack(segment: Judgement) -> None:
     if acceptable:
         follow_acknowledged(sender, peer, segment.ack)
     if peer.syn_seen:
-        segment.answers = peer.syn_answered_by(segment.offer.tsecr if segment.offer else None)
+        echo = segment.offer.tsecr if segment.offer else None
+        segment.answers = peer.syn_answered_by(echo)
+        if sender.syn_ack_sent == 1:
+            sender.answered_syn_time = peer.time_of_answered_syn(echo)
+            note_answered_syn(segment)
 
 
 def begin_with_syn_ack(segment: Judgement) -> None:
@@ -184,7 +192,12 @@ def _note_syn_ack(segment: Judgement) -> None:
 def _remember_syn_ack(segment: Judgement, *, awaiting: bool) -> None:
     _note_syn_ack(segment)
     sender = segment.sender
-    sender.syn_ack_sent = sender.syn_ack_sent + 1 if sender.syn_ack_seen and sender.isn == segment.seq else 1
+    if sender.syn_ack_seen and sender.isn == segment.seq:
+        sender.syn_ack_sent += 1
+    else:
+        sender.syn_ack_sent = 1
+        sender.syn_ack_first_time = segment.time
+        sender.answered_syn_time = None
     _remember_isn(segment)
     sender.isn, sender.syn_ack_seen, sender.syn_ack_number, sender.awaiting = segment.seq, True, segment.ack, awaiting
     sender.syn_ack_frame, sender.syn_ack_frame_time = segment.frame, segment.time
@@ -205,8 +218,9 @@ def judge_opening(segment: Judgement) -> bool:
             sender.phase = ESTABLISHED
         if not acceptable or (peer.next_sent is not None and is_beyond(segment.ack, peer.next_sent)):
             _reject(segment)
-            connection.invalid_answer = True
+            note_invalid_answer(segment)
             if not segment.length and not segment.kind & FIN:
+                connection.old_answer = segment.frame
                 segment.anomalies.discard("ack-mismatch")
                 segment.anomalies.add("challenge-ack")
             return False
@@ -266,5 +280,6 @@ def _note_third_step(segment: Judgement) -> None:
     segment.roles.append("HANDSHAKE-ACK")
     segment.handshake_step = 3
     connection.third_step_seen = True
+    connection.third_step_time = segment.time
     if sender.syn_seen:  # H10
         segment.handshake_time = segment.time - sender.syn_time

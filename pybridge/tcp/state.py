@@ -38,6 +38,9 @@ from pybridge.tcp.vocabulary import (
 MODULO = 1 << 32
 HALF = 1 << 31
 
+LONG = 10_000_000_000
+"""Nanoseconds of a long silence, after which an answer is overdue, too (D, C23)."""
+
 MOMENT = 100_000_000
 """Nanoseconds within which two captures of one segment lie (G8), and segments that were in flight at an RST (R6)."""
 
@@ -101,19 +104,24 @@ class Fin:
         Time of its first transmission; number of transmissions.
     acked, was_acked : bool
         It is acknowledged, which a repetition takes back (T5); it was acknowledged at some time.
+    peer_sent : int or None
+        How far its receiver had sent when it was captured (D8).
     missed : bool
         Its receiver shows that it did not arrive (T5).
     """
 
-    __slots__ = ("ack", "acked", "acked_before", "first_time", "frame", "frame_time", "missed", "sent", "seq", "was_acked")
+    __slots__ = (
+        "ack", "acked", "acked_before", "first_time", "frame", "frame_time", "missed", "peer_sent", "sent", "seq", "was_acked",
+    )  # fmt: skip
 
-    def __init__(self, seq: int, ack: int, acked_before: int | None, frame: int, time: int) -> None:
+    def __init__(self, seq: int, ack: int, acked_before: int | None, frame: int, time: int, peer_sent: int | None) -> None:
         self.seq = seq
         self.ack = ack
         self.acked_before = acked_before
         self.frame = frame
         self.frame_time = self.first_time = time
         self.sent = 1
+        self.peer_sent = peer_sent
         self.acked = self.was_acked = self.missed = False
 
     @property
@@ -128,8 +136,10 @@ class End:
     __slots__ = (
         "acknowledged",
         "address",
+        "answered_syn_time",
         "awaiting",
         "challenged",
+        "doubtful_rst",
         "early_ack",
         "fin",
         "first_seq",
@@ -137,6 +147,8 @@ class End:
         "gap",
         "gone",
         "heard",
+        "hop_limit",
+        "hop_limit_varies",
         "in_order",
         "isn",
         "last_time",
@@ -149,9 +161,14 @@ class End:
         "port",
         "recent",
         "rejected",
+        "repeat_frame",
+        "repeat_seq",
+        "repeats",
         "segments",
         "sent_syn",
+        "silent",
         "spoke",
+        "syn_ack_first_time",
         "syn_ack_frame",
         "syn_ack_frame_time",
         "syn_ack_number",
@@ -165,6 +182,7 @@ class End:
         "syn_time",
         "syns",
         "was_reset",
+        "wild_rst",
         "zeek_end",
     )  # fmt: skip
 
@@ -192,7 +210,8 @@ class End:
         self.syn_time = self.syn_frame = self.syn_frame_time = 0
         self.syns: tuple[tuple[int, int, int | None], ...] = ()  # H10: frame, time and timestamp of the last eight SYNs
         self.syn_sent = self.syn_ack_sent = 0
-        self.syn_ack_number = self.syn_ack_frame = self.syn_ack_frame_time = 0
+        self.syn_ack_number = self.syn_ack_frame = self.syn_ack_frame_time = self.syn_ack_first_time = 0
+        self.answered_syn_time: int | None = None  # C24: time of the SYN that its first SYN-ACK answers
         self.awaiting = self.spoke = False
         self.rejected: int | None = None
         self.first_seq: int | None = None
@@ -205,16 +224,34 @@ class End:
         self.fin: Fin | None = None
         self.gone = self.was_reset = self.challenged = False
 
+    def forget_evidence(self) -> None:
+        """Forget what the diagnosis reads (rules D1 to D4)."""
+        self.hop_limit: int | None = None
+        self.hop_limit_varies = self.silent = False
+        self.repeats = 0
+        self.repeat_seq: int | None = None
+        self.repeat_frame = 0
+        self.wild_rst: int | None = None
+        self.doubtful_rst: tuple[int, int, int] | None = None  # frame, time and sequence number
+
     def accepts(self, ack: int, limit: int) -> bool:
         """Whether `ack` is an acceptable acknowledgement of this end's SYN (rule X2)."""
         return self.isn is None or distance(ack, self.isn + 1) <= limit
 
     def syn_answered_by(self, echo: int | None) -> tuple[int, int | None]:
         """Return frame and time of the SYN that an answer with this echoed timestamp answers (rule H10)."""
+        found = self._echoed_syn(echo)
+        return found or (self.syn_frame, self.syn_frame_time if self.syn_sent == 1 else None)
+
+    def time_of_answered_syn(self, echo: int | None) -> int:
+        """Return the time of the SYN that an answer with this echoed timestamp answers, be it ambiguous (rule C24)."""
+        found = self._echoed_syn(echo)
+        return found[1] if found else self.syn_frame_time
+
+    def _echoed_syn(self, echo: int | None) -> tuple[int, int] | None:
         if self.syn_sent == 1:
-            return self.syn_frame, self.syn_frame_time
-        found = next(((frame, time) for frame, time, stamp in reversed(self.syns) if stamp is not None and stamp == echo), None)
-        return found or (self.syn_frame, None)
+            return None
+        return next(((frame, time) for frame, time, stamp in reversed(self.syns) if stamp is not None and stamp == echo), None)
 
     def is_passive_opener(self) -> bool:
         """Whether a SYN-ACK but no SYN of this end was seen (rule X5)."""
@@ -226,11 +263,13 @@ class Connection:
 
     __slots__ = (
         "a", "aborted", "anomalies", "b", "client", "client_from", "client_response_time", "close_complete",
-        "closed_by_error", "completeness", "first_time", "fresh", "handshake_time", "history_letters", "idle_before_end",
-        "invalid_answer", "last_time", "opened", "quiet", "refused", "reset_by", "retransmissions", "rst_time",
-        "server_response_time", "simultaneous_open", "state_a", "state_b", "stream",
-        "syn_ack_matched", "syn_seen", "teardown_time",
-        "third_step_seen", "unreachable",
+        "closed_by_error", "closing_rst", "completeness", "delay_count", "delay_frame", "delay_kind", "delay_suspect",
+        "error_frame", "error_kind", "error_suspect", "first_talker", "first_time", "fresh", "handshake_frame",
+        "handshake_time", "history_letters", "idle_before_end", "injected_rst", "invalid_answer", "invalid_frame",
+        "last_time", "old_answer", "opened", "quiet", "refused", "reset_by", "reset_frame", "reset_kind",
+        "reset_suspect", "retransmission_delay", "retransmissions", "rst_time", "server_response_time", "silence_frame",
+        "simultaneous_open", "state_a", "state_b", "stream", "syn_ack_matched", "syn_seen", "talker", "teardown_time",
+        "third_step_seen", "third_step_time", "unreachable",
     )  # fmt: skip
 
     def __init__(self, stream: int, a: End, b: End, time: int) -> None:
@@ -246,6 +285,8 @@ class Connection:
         self.history_letters = ""  # Z1: upper case for A, lower case for B
         self.retransmissions: tuple[int, ...] = (0, 0, 0)  # C14: SYN, SYN-ACK, FIN
         self.handshake_time: int | None = None
+        self.handshake_frame = 0
+        self.retransmission_delay: int | None = None
         self.server_response_time: int | None = None
         self.client_response_time: int | None = None
         self.teardown_time: int | None = None
@@ -266,6 +307,33 @@ class Connection:
         for end in (self.a, self.b):
             end.sent_syn = False
             end.zeek_end = ""
+            end.forget_evidence()
+        self._forget_evidence()
+
+    def _forget_evidence(self) -> None:
+        """Forget what the diagnosis reads (rules D3 to D7)."""
+        self.first_talker: End | None = None
+        self.talker: End | None = None
+        self.delay_kind: str | None = None
+        self.delay_suspect: str | None = None
+        self.delay_frame = self.delay_count = 0
+        self.third_step_time: int | None = None
+        self.forget_reset()
+        self.error_kind: str | None = None
+        self.error_suspect: str | None = None
+        self.silence_frame: int | None = None
+        self.injected_rst: int | None = None
+        self.closing_rst: int | None = None
+        self.old_answer: int | None = None
+        self.invalid_frame: int | None = None
+        self.error_frame: int | None = None
+
+    def forget_reset(self) -> None:
+        """Forget the RST that ended the attempt, and its class (rule D5)."""
+        self.reset_by = None
+        self.reset_kind: str | None = None
+        self.reset_suspect: str | None = None
+        self.reset_frame: int | None = None
 
     def forget_attempt(self) -> None:
         """Forget the attempt and what both ends did in it (rules H2, H6)."""
@@ -375,6 +443,7 @@ class Connection:
             and a.spoke
             and b.spoke
             and not (a.awaiting or b.awaiting or a.fin or b.fin or a.challenged or b.challenged or a.heard or b.heard)
+            and not (a.repeats or b.repeats or a.silent or b.silent or a.doubtful_rst or b.doubtful_rst)
         ):
             names = (self.name(a), self.name(b))
             self.quiet = interned(
@@ -414,11 +483,12 @@ class Judgement:
     silence : int
         Nanoseconds since the latest segment of the connection before.
     offer : Offer or None
+    hop_limit : int or None
     """
 
     __slots__ = (
         "ack", "ack_step", "anomalies", "answers", "connection", "fin_step", "frame", "handshake_step", "handshake_time",
-        "judged", "kind", "length", "offer", "peer", "retransmission", "roles", "sender", "seq", "silence", "time",
+        "hop_limit", "judged", "kind", "length", "offer", "peer", "retransmission", "roles", "sender", "seq", "silence", "time",
     )  # fmt: skip
 
     def __init__(
@@ -444,6 +514,7 @@ class Judgement:
         self.judged = True
         self.silence = 0
         self.offer: Offer | None = None
+        self.hop_limit: int | None = None
 
     def repeats(self, anomaly: str) -> None:
         """Mark the segment as a retransmission (rule A3)."""

@@ -67,6 +67,20 @@ ECN = ("none", "rfc3168", "accecn")
 CONN_STATES = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH")
 """Values of `conn_state`, Zeek's words (rule Z2)."""
 
+DIAGNOSES = (
+    "injected-reset", "no-such-connection", "application-abort", "reset-with-unread-data", "idle-timeout", "peer-vanished",
+    "port-closed", "filtered", "host-unreachable", "server-silent", "invalid-answer",
+    "old-connection-held", "close-not-finished", "syn-lost", "syn-ack-lost", "third-step-lost", "third-step-ignored",
+    "slow-server", "slow-client", "slow-path", "probe", "one-sided", "still-open", "reset-after-close", "orderly",
+)  # fmt: skip
+"""Values of `diagnosis` (rule D8), the most harmful first."""
+
+HARMLESS = ("probe", "one-sided", "still-open", "reset-after-close", "orderly")
+"""Values of `diagnosis` that are no reason to worry."""
+
+SUSPECTS = (*SENDERS, "path-to-client", "path-to-server", "path", "capture")
+"""Values of `suspect`: where to look for the cause (rules D)."""
+
 ANOMALIES = (
     "syn-retransmission",
     "syn-ack-retransmission",
@@ -98,6 +112,9 @@ RETRANSMISSIONS = ANOMALIES[:3]
 """Anomalies of a segment that its sender repeated (rule A3)."""
 
 BENIGN_ANOMALIES = frozenset(
-    {"simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data", "port-reuse", "duplicate", "ack-beyond-sent"}
-)
+    {
+        "simultaneous-open", "simultaneous-close", "syn-with-data", "half-close-data", "port-reuse", "duplicate",
+        "ack-beyond-sent", "rst-after-fin", "challenge-ack",
+    }
+)  # fmt: skip
 """Anomalies that are rare but allowed; every other one points at a problem."""

@@ -55,6 +55,7 @@ FROM_HEADERS = (
     *("start", "duration", "client_segments", "server_segments", "client_bytes", "server_bytes"),
     *("client_isn", "server_isn", "completeness", "captured", "client_last_seen", "server_last_seen"),
     *("client_from", "idle_before_end", "client_unacknowledged", "server_unacknowledged", "still_waiting"),
+    *("diagnosis", "suspect", "evidence", "retransmission_delay"),
 )
 """Columns of `connections` that Python works out from the raw headers in both engines (rules C2, C3, C11, C15, C18 to C23)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache, partial
+from itertools import zip_longest
 from typing import Any
 
 import pyarrow as pa
@@ -27,10 +28,13 @@ IDENTITY = ("ip.id", "tcp.options.timestamp.tsval")
 TIMESTAMP = 1 << 16
 """Added to timestamps, so that no timestamp equals an IPv4 identification."""
 
-ICMP = ("icmp.type", "icmp.code", "icmpv6.type")
+HOP_LIMIT = ("ip.ttl", "ipv6.hlim")
+"""Of IPv4 and IPv6 (rule D1)."""
+
+ICMP = ("icmp.type", "icmp.code", "icmpv6.type", "icmpv6.code")
 FIELDS = (
     *("frame.number", "frame.time_epoch", "%us", HEADER[0], "%ud", *HEADER[1:]),
-    *(*OPTIONS, IDENTITY[0], *ICMP, *ADDRESSES),
+    *(*OPTIONS, IDENTITY[0], *HOP_LIMIT, *ICMP, *ADDRESSES),
 )
 """Fields to read of each packet. `%us` and `%ud` must not be neighbours: tshark would print an arrow between them."""
 
@@ -74,13 +78,14 @@ def _usual(batch: pa.RecordBatch) -> Iterator[Segment]:
         whole = pc.and_(whole, pc.is_valid(batch.column(name)))
     batch = batch.filter(whole)
     flags = _flags(batch.column("tcp.flags"))
+    sources = _addresses(batch, "%us")
     yield from map(
         partial(tuple.__new__, Segment),  # the same as `Segment._make`, without a call in Python
         zip(
             _integers(batch, "frame.number"),
             times(batch),
             _integers(batch, "tcp.stream"),
-            _addresses(batch, "%us"),
+            sources,
             _integers(batch, "tcp.srcport"),
             _addresses(batch, "%ud"),
             _integers(batch, "tcp.dstport"),
@@ -90,6 +95,7 @@ def _usual(batch: pa.RecordBatch) -> Iterator[Segment]:
             _integers(batch, "tcp.len"),
             _offers(batch, flags),
             _identities(batch, flags),
+            _hop_limits(batch, sources),
             strict=True,
         ),
     )
@@ -150,6 +156,16 @@ def _identity(identification: str | None, flags: int, timestamp: str | None) -> 
     return 0 if flags & RST or flags & (SYN | ACK) == SYN | ACK else None
 
 
+def _hop_limits(batch: pa.RecordBatch, sources: list[str]) -> list[int | None]:
+    return list(map(_hop_limit, sources, *(_list(batch.column(name)) for name in HOP_LIMIT)))
+
+
+def _hop_limit(source: str, ttl: str | None, hlim: str | None) -> int | None:
+    """Return the hop limit of the innermost header of the version of the source's address (rule D1)."""
+    texts = hlim if ":" in source else ttl
+    return int(texts.rpartition(",")[2]) if texts else None
+
+
 @lru_cache(maxsize=1 << 16)
 def _identification(texts: str) -> int:
     return int(texts.rpartition(",")[2], 16)
@@ -191,15 +207,17 @@ def _expand(row: dict[str, str | None]) -> Iterator[Segment | NetworkError]:
     counts = [len(values[name]) for name in HEADER]
     count = min(counts)
     frame, time = int(row["frame.number"] or 0), nanoseconds(row["frame.time_epoch"] or "")
-    version = _error_version(values)
+    message = _error_message(values)
+    version = message and ("ip" if message[0] == 4 else "ipv6")
     if not count:
-        if version and values["tcp.srcport"] and values["tcp.dstport"]:
+        if message and version and values["tcp.srcport"] and values["tcp.dstport"]:
             source, destination = values[f"{version}.src"], values[f"{version}.dst"]
             if source and destination:
                 streams = values["tcp.stream"]
                 yield NetworkError(
                     frame, time, int(streams[-1]) if streams else None,
                     source[-1], int(values["tcp.srcport"][-1]), destination[-1], int(values["tcp.dstport"][-1]),
+                    message, source[0],
                 )  # fmt: skip
         return
     if version and len(set(counts)) > 1:
@@ -213,15 +231,19 @@ def _expand(row: dict[str, str | None]) -> Iterator[Segment | NetworkError]:
         source_port, destination_port, stream, length, flags, seq, ack = (values[name][index] for name in HEADER)
         offer = _offer(*(row[name] for name in OPTIONS)) if single and int(flags, 16) & SYN else None
         identity = _identity(row[IDENTITY[0]], int(flags, 16), row[IDENTITY[1]]) if single else None
+        hop_limit = _hop_limit(sources[index], row["ip.ttl"], row["ipv6.hlim"]) if single else None
         yield Segment(
             frame, time, int(stream), sources[index], int(source_port), destinations[index], int(destination_port),
-            int(flags, 16), int(seq), int(ack), int(length), offer, identity,
+            int(flags, 16), int(seq), int(ack), int(length), offer, identity, hop_limit,
         )  # fmt: skip
 
 
-def _error_version(values: dict[str, list[str]]) -> str | None:
-    """Return `ip` or `ipv6` if the packet is an error of that version's ICMP, else None (rule N1)."""
-    for kind, code in zip(values["icmp.type"], values["icmp.code"] or [""], strict=False):
+def _error_message(values: dict[str, list[str]]) -> tuple[int, int, int] | None:
+    """Return version of IP, type and code if the packet is an error of that version's ICMP, else None (rules N1, D7)."""
+    for kind, code in zip(values["icmp.type"], values["icmp.code"] or ["0"], strict=False):
         if kind in ("11", "12") or (kind == "3" and code != FRAGMENTATION_NEEDED):
-            return "ip"
-    return "ipv6" if any(kind in ("1", "3", "4") for kind in values["icmpv6.type"]) else None
+            return 4, int(kind), int(code)
+    for kind, code in zip_longest(values["icmpv6.type"], values["icmpv6.code"], fillvalue="0"):
+        if kind in ("1", "3", "4"):
+            return 6, int(kind), int(code)
+    return None

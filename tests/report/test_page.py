@@ -172,6 +172,8 @@ def test_every_value_is_explained() -> None:
     assert set(explanations.TERMINATION) == set(CATEGORIES["termination"])
     assert tuple(explanations.ANOMALIES) == tuple(ANOMALIES), "in the order of the specification"
     assert set(explanations.ANOMALIES) >= BENIGN_ANOMALIES
+    assert set(explanations.DIAGNOSIS) == set(CATEGORIES["diagnosis"])
+    assert set(vocabulary.HARMLESS) < set(vocabulary.DIAGNOSES)
 
 
 def test_the_page_has_the_verdict_and_all_tables(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
@@ -183,15 +185,15 @@ def test_the_page_has_the_verdict_and_all_tables(mixed: tuple[pd.DataFrame, pd.D
     assert "4.4.18" in page.text
     rows = page.table("No.")
     assert [row[0] for row in rows] == [str(stream) for stream in range(9)]
-    assert {len(row) for row in rows} == {12}
+    assert {len(row) for row in rows} == {13}
     assert rows[1][1:8] == ["10.0.0.1:50000", "192.0.2.80:80", "1.00 s", "500 µs", "▲ refused", "–", "reset"]
-    assert page.tags.count("wbr") == 8, "only the long address of IPv6 may wrap"
+    assert page.tags.count("wbr") == 15, "only the long address of IPv6 may wrap"
     assert rows[4][1] == "[2001:db8:85a3:1111:2222:8a2e:370:7334]:65535"
     assert rows[3][4] == "–", "one segment lasts no time that is known"
     assert page.table("Server")[3][4] == "–"
     assert page.table("Server")[1][7] == "tcp.stream in {1, 8}"
     assert [row[3] for row in page.table("Anomaly") if "unreachable" in row[0]] == ["stream 3"]
-    assert [row[4] for row in page.table("Connection")] == [""] * 3, "no SYN was repeated"
+    assert [row[4] for row in page.table("Connection")] == [""] * 3, "no SYN was repeated, nothing waited for"
     assert page.text.count("Segments of connection") == 0, "that is a label"
     assert page.tags.count("svg") == 9 + 5, "ladders and charts"
     assert page.tags.count("details") == 2 * 9
@@ -201,9 +203,14 @@ def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame],
     summary_text.print_summary(summary.summary(*mixed), "office\x1b.pcapng")
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     page = Page(render(*mixed, title="t", versions={}))
-    assert lines[:6] == [
+    assert lines[:2] == [
         r"office\x1b.pcapng: 9 TCP connections, 335 TCP segments",
         "Of 9 connections, 3 opened, 5 failed, 1 had no opening in the capture.",
+    ]
+    assert lines[2] == "▲ Refused, because nothing listens on that port: 2 connections, all to 192.0.2.80:80."
+    assert lines[3] == "tcp.stream in {1, 8}"
+    after = lines.index("opened  3 complete")
+    assert lines[after : after + 4] == [
         "opened  3 complete",
         "failed  2 refused, 1 unreachable, 1 unanswered, 1 invalid-answer",
         "closed  1 three-way, 1 simultaneous, 1 reset, 1 none (of the 4 that were open)",

@@ -63,13 +63,14 @@ def segment(event: listing.Segment, *, alone: bool) -> Segment:
     identity = event.ip_id or (65_536 + timestamps[0] if timestamps else 0 if event.flags & RST else None)
     return Segment(
         event.frame, event.time_ns, event.stream, *ends(event), event.flags, event.seq, event.ack, event.length, offer,
-        identity if alone else None,
+        identity if alone else None, event.ttl if alone else None,
     )  # fmt: skip
 
 
 def network_error(event: listing.NetworkError) -> NetworkError:
     stream = event.quoted.stream if event.quoted_bytes is None else None
-    return NetworkError(event.frame, event.time_ns, stream, *ends(event.quoted))
+    message = (event.router.version, event.type, event.code)
+    return NetworkError(event.frame, event.time_ns, stream, *ends(event.quoted), message, event.router.address)
 
 
 def ends(event: listing.Segment) -> tuple[str, int, str, int]:

@@ -73,13 +73,13 @@ class LuaMachine:
     def take(self, event: Segment | NetworkError) -> Said | None:
         tracker = self._tracker
         if isinstance(event, Segment):
-            frame, time, stream, *rest, offer, identity = event
+            frame, time, stream, *rest, offer, identity, _ = event
             if stream not in self._streams:
                 self._streams.append(stream)
             table = self._runtime.table_from(offer._asdict()) if offer else None
             said = tracker[self.takes](tracker, stream, frame, time, *rest, table, identity)
         else:
-            frame, time, stream_or_none, *ends = event
+            frame, time, stream_or_none, *ends, _, _ = event
             said = tracker.network_error(tracker, frame, time, *ends, stream_or_none)
         if said is None:
             return None

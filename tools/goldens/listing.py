@@ -39,6 +39,7 @@ COLUMNS = (
     *("client", "client_port", "server", "server_port", "start", "duration"),
     *("client_segments", "server_segments", "client_bytes", "server_bytes"),
     *("establishment", "termination", "closed_by", "reset_by", "captured", "client_from", "client_last_seen", "server_last_seen"),
+    *("diagnosis", "suspect", "evidence", "retransmission_delay"),
     *("still_waiting", "idle_before_end", "client_unacknowledged", "server_unacknowledged", "client_state", "server_state"),
     *("handshake_time", "server_response_time", "client_response_time", "teardown_time"),
     *("client_isn", "server_isn", "client_mss", "server_mss", "client_window_scale", "server_window_scale"),

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a colleague would say of a capture, in a few sentences: the most harmful first, each with a count and a place to look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+
+from pybridge.report.language import Translate
+from pybridge.tables.peers import resets
+from pybridge.tcp.vocabulary import FAILED
+from pybridge.text import amount, duration_text, endpoint, printable
+
+Values = dict[str, "str | Phrase"]
+Harm = Literal["alarm", "note", "fine"]
+
+FEW = 4
+"""Findings that are told beside the counts."""
+
+MANY = 20
+"""Ports or servers from which on one client's attempts are a scan."""
+
+FLOOD = 50
+"""Half-open connections from which on they are a flood."""
+
+AGAIN = 5
+"""Connections that exchange the same from which on a client is trying again and again."""
+
+NUMBERS_IN_FILTER = 50
+"""Streams that a display filter names."""
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A phrase in English, to be translated, with names in braces; `values` are texts of the capture, or phrases."""
+
+    template: str
+    values: Mapping[str, str | Phrase] = field(default_factory=dict)
+
+    def text(self, translate: Translate = str) -> str:
+        """Return the phrase, with what comes from the capture made printable."""
+        filled = {
+            name: value.text(translate) if isinstance(value, Phrase) else printable(value) for name, value in self.values.items()
+        }
+        return translate(self.template).format_map(filled)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about a capture.
+
+    Attributes
+    ----------
+    harm : {"alarm", "note", "fine"}
+    phrase : Phrase
+    display_filter : str
+        Finds the connections in Wireshark with the plugin; empty if there are none to show.
+    stream : int or None
+        The first or the worst of them.
+    """
+
+    harm: Harm
+    phrase: Phrase
+    display_filter: str = ""
+    stream: int | None = None
+
+    def text(self, translate: Translate = str) -> str:
+        """Return the sentence."""
+        return self.phrase.text(translate)
+
+
+FAILURES = {
+    "server-silent": "No answer, because a firewall drops the SYNs, the host is down, or no way leads back: {connections}.",
+    "port-closed": "Refused, because nothing listens on that port: {connections}.",
+    "filtered": "Rejected by a filter on the way: {connections}.",
+    "host-unreachable": "Not delivered, as the network reports: {connections}.",
+    "invalid-answer": "Answered only in ways that no client may accept: {connections}.",
+    "old-connection-held": "Answered from an older connection, which the server still holds: {connections}.",
+    "syn-ack-lost": "Answered, but the answers did not reach the client: {connections}.",
+    "peer-vanished": "Answered again and again, but the client had fallen silent: {connections}.",
+    "still-open": "Answered, but never completed by the client: {connections}.",
+    "probe": "Aborted by the client as soon as the server had answered, as a probe is: {connections}.",
+}
+"""Of connections that failed, by `diagnosis`."""
+
+OTHER_FAILURE = "Not opened: {connections}."
+
+TROUBLES = {
+    "injected-reset": "Hit by a reset that its end did not send, but something on the path: {connections}.",
+    "no-such-connection": "Reset by an end that did not know the connection any more: {connections}.",
+    "application-abort": "Aborted by an application with a reset: {connections}.",
+    "reset-with-unread-data": "Reset by an end that closed before it had read everything: {connections}.",
+    "idle-timeout": "Reset after a long silence, by an idle timeout: {connections}.",
+    "peer-vanished": "Ended with one end repeating in vain, the other having vanished: {connections}.",
+    "close-not-finished": "Closed by one end and never by the other, whose application leaks connections: {connections}.",
+}
+"""Of connections that were open, by `diagnosis`."""
+
+SLOW = {
+    "slow-server": "Slow to open, at most {longest}, on the server\u2019s side of the point of capture: {connections}.",
+    "slow-client": "Slow to open, at most {longest}, on the client\u2019s side of the point of capture: {connections}.",
+    "slow-path": "Slow to open, at most {longest}, on both sides of the point of capture: {connections}.",
+}
+
+TO_SERVERS = ("{count} to {server}", "{count}, all to {server}", "{count}, most to {server} ({number})")
+"""How many connections, and to which server: one connection, several to one server, to several servers."""
+
+CONNECTIONS = ("{number} connection", "{number} connections")
+CLIENTS = ("{number} client", "{number} clients")
+TIMES = ("{number} time", "{number} times")
+
+SCANS = (
+    "{client} probes {probed} ports of {server}: {open} open, {closed} closed, {silent} silent.",
+    "{client} probes port {port} of {probed} hosts: {open} open, {closed} closed, {silent} silent.",
+)
+FLOOD_OF_SYNS = "{server} is flooded with SYNs: {count} from {clients} stayed half-open."
+WAITED = (
+    "Opened late because a SYN or its answer was lost: {connections}; they waited {total} in all, at most {longest} ({ends})."
+)
+REPEATED = (
+    "{client} has the same exchange with {server} {number} times ({sent} and {received} octets), each time closed first by "
+    "{closer}: it tries again and again."
+)
+CLOSERS = {"client": "the client", "server": "the server", "both": "both at once"}
+FAN_OUT = "{client} opens connections to port {port} of {hosts} hosts, as a peer-to-peer program does."
+AFTER_CLOSE = "Ended with a reset after the close, which is harmless: {connections}."
+ONE_SIDED = "Captured in one direction only, so that little can be said, look at the point of capture: {connections}."
+CLOCK = "The clock of the capture steps back {times}, by up to {longest}: times are wrong there."
+
+
+def findings(segments: pd.DataFrame, connections: pd.DataFrame) -> list[Finding]:
+    """Return what is worth saying beside the counts, the most harmful first; at most `FEW`.
+
+    Parameters
+    ----------
+    segments, connections : pandas.DataFrame
+        As for `summary.summary`; `establishment` may be `still-waiting`.
+    """
+    if connections.empty:
+        return []
+    scans, scanned = _scans(connections)
+    others = connections[~connections.index.isin(scanned)]
+    found = [
+        *scans,
+        *_failures(others),
+        *_troubles(others),
+        *_waiting(others),
+        *_repeated(others),
+        *_slow(others),
+        *_fan_out(others),
+        *_harmless(others),
+        *_capture(segments, connections),
+    ]
+    rank = {"alarm": 0, "note": 1, "fine": 2}
+    return sorted(found, key=lambda finding: rank[finding.harm])[:FEW]
+
+
+def _scans(connections: pd.DataFrame) -> tuple[list[Finding], set[Any]]:
+    """Return the scans and floods, and the connections that belong to them."""
+    attempts = connections[connections["establishment"].isin(FAILED) | (connections["diagnosis"] == "probe")]
+    found: list[Finding] = []
+    scanned: set[Any] = set()
+    for template, other, probed in ((SCANS[0], "server", "server_port"), (SCANS[1], "server_port", "server")):
+        for (client, target), group in _groups(attempts[~attempts.index.isin(scanned)], ["client", other]):
+            if group[probed].nunique() < MANY:
+                continue
+            values: Values = {
+                "client": str(client),
+                "server": str(target),
+                "port": str(target),
+                **_answers(group, probed),
+            }
+            where = _address(target) if other == "server" else f"tcp.port == {target}"
+            found.append(Finding("alarm", Phrase(template, values), f"{_address(client)} && {where}", _first(group)))
+            scanned |= set(group.index)
+    half_open = attempts[(attempts["establishment"] == "half-open") & ~attempts.index.isin(scanned)]
+    for (server, port), group in _groups(half_open, ["server", "server_port"]):
+        if len(group) >= FLOOD:
+            values = {
+                "server": endpoint(server, port),
+                "count": _connections(group),
+                "clients": _counted(group["client"].nunique(), CLIENTS),
+            }
+            found.append(Finding("alarm", Phrase(FLOOD_OF_SYNS, values), _to(server, port), _first(group)))
+            scanned |= set(group.index)
+    return found, scanned
+
+
+def _answers(group: pd.DataFrame, probed: str) -> dict[str, str]:
+    """Count ports or hosts by what they answered."""
+    is_open = group["diagnosis"].eq("probe") | group["establishment"].isin(("half-open", "aborted"))
+    all_of_them = set(group[probed])
+    open_ones = set(group.loc[is_open, probed])
+    closed = set(group.loc[group["establishment"] == "refused", probed]) - open_ones
+    counts = {"probed": all_of_them, "open": open_ones, "closed": closed, "silent": all_of_them - open_ones - closed}
+    return {name: amount(len(values)) for name, values in counts.items()}
+
+
+def _failures(connections: pd.DataFrame) -> Iterator[Finding]:
+    """Yield the failures by diagnosis, the most frequent first."""
+    failed = connections[connections["establishment"].isin(FAILED)]
+    for diagnosis in failed["diagnosis"].value_counts().loc[lambda counts: counts > 0].index:
+        group = failed[failed["diagnosis"] == diagnosis]
+        template = FAILURES.get(str(diagnosis), OTHER_FAILURE)
+        yield Finding("alarm", Phrase(template, _group(group)), _filter(group, str(diagnosis)), _first(group))
+
+
+def _troubles(connections: pd.DataFrame) -> Iterator[Finding]:
+    """Yield what happened to connections that were open, by diagnosis in the order of harm."""
+    were_open = connections[~connections["establishment"].isin(FAILED)]
+    for diagnosis, template in TROUBLES.items():
+        group = were_open[were_open["diagnosis"] == diagnosis]
+        if len(group):
+            closing = (resets(group) == "while-closing").all()
+            yield Finding(
+                "note" if closing else "alarm", Phrase(template, _group(group)), _filter(group, diagnosis), _first(group)
+            )
+
+
+def _waiting(connections: pd.DataFrame) -> Iterator[Finding]:
+    """Yield how much time openings lost by waiting for repeated SYNs and SYN-ACKs."""
+    waited = connections[connections["retransmission_delay"] > pd.Timedelta(0)]
+    if waited.empty:
+        return
+    worst = waited.nlargest(1, "retransmission_delay").iloc[0]
+    values = _group(waited) | {
+        "total": duration_text(pd.Timedelta(waited["retransmission_delay"].sum())),
+        "longest": duration_text(worst["retransmission_delay"]),
+        "ends": _ends(worst),
+    }
+    display_filter = _streams(waited) or "tcp_handshake.retransmission_delay > 0"
+    yield Finding("alarm", Phrase(WAITED, values), display_filter, _first(waited.nlargest(1, "retransmission_delay")))
+
+
+def _repeated(connections: pd.DataFrame) -> Iterator[Finding]:
+    """Yield a client that has the same short exchange with one server again and again."""
+    over = connections[connections["closed_by"].notna() & (connections["client_bytes"] + connections["server_bytes"] > 0)]
+    keys = ["client", "server", "server_port", "client_bytes", "server_bytes"]
+    for (client, server, port, sent, received), group in _groups(over, keys):
+        if len(group) < AGAIN or len(group) * 2 < len(over):
+            continue
+        values: Values = {
+            "client": str(client), "server": endpoint(server, port), "number": amount(len(group)),
+            "sent": amount(int(sent)), "received": amount(int(received)),
+            "closer": Phrase(CLOSERS[str(group["closed_by"].mode().iloc[0])]),
+        }  # fmt: skip
+        yield Finding("note", Phrase(REPEATED, values), _to(server, port), _first(group))
+
+
+def _slow(connections: pd.DataFrame) -> Iterator[Finding]:
+    """Yield slow handshakes without a loss, by the side on which the time went."""
+    for diagnosis, template in SLOW.items():
+        group = connections[connections["diagnosis"] == diagnosis]
+        if len(group):
+            values: Values = _group(group) | {"longest": duration_text(group["handshake_time"].max())}
+            yield Finding("note", Phrase(template, values), _filter(group, diagnosis), _first(group))
+
+
+def _fan_out(connections: pd.DataFrame) -> Iterator[Finding]:
+    """Yield a client that opens connections to one port of many hosts, most of which answer."""
+    for (client, port), group in _groups(connections, ["client", "server_port"]):
+        hosts = group["server"].nunique()
+        if hosts >= MANY and len(group) * 2 >= len(connections) and (group["client_from"] != "port").all():
+            values: Values = {"client": str(client), "port": str(port), "hosts": amount(hosts)}
+            yield Finding("fine", Phrase(FAN_OUT, values), f"{_address(client)} && tcp.port == {port}", _first(group))
+
+
+def _harmless(connections: pd.DataFrame) -> Iterator[Finding]:
+    """Yield what looks worse than it is."""
+    after = connections[resets(connections) == "after-close"]
+    if len(after):
+        yield Finding("fine", Phrase(AFTER_CLOSE, _group(after)), _filter(after, "reset-after-close"), _first(after))
+
+
+def _capture(segments: pd.DataFrame, connections: pd.DataFrame) -> Iterator[Finding]:
+    """Yield what the capture itself lacks."""
+    one_sided = connections[connections["diagnosis"] == "one-sided"]
+    if len(one_sided):
+        harm: Harm = "alarm" if len(one_sided) * 2 >= len(connections) else "note"
+        yield Finding(harm, Phrase(ONE_SIDED, _group(one_sided)), _filter(one_sided, "one-sided"), _first(one_sided))
+    steps = segments["time"].diff() if "capture" not in segments else pd.Series(dtype="timedelta64[ns]")
+    back = -steps[steps < -pd.Timedelta(milliseconds=1)]
+    if len(back):
+        yield Finding("note", Phrase(CLOCK, {"times": _counted(len(back), TIMES), "longest": duration_text(back.max())}))
+
+
+def _group(group: pd.DataFrame) -> Values:
+    """Return what all sentences about some connections say: how many, and where."""
+    server, number, servers = _busiest(group)
+    template = TO_SERVERS[0] if len(group) == 1 else TO_SERVERS[1] if servers == 1 else TO_SERVERS[2]
+    return {"connections": Phrase(template, {"count": _connections(group), "server": server, "number": amount(number)})}
+
+
+def _busiest(group: pd.DataFrame) -> tuple[str, int, int]:
+    """Return the server with its port that most of the connections were to, their number, and the number of servers."""
+    sizes = {key: len(rows) for key, rows in _groups(group, ["server", "server_port"])}
+    server, port = max(sizes, key=lambda key: sizes[key])
+    return endpoint(server, port), sizes[server, port], len(sizes)
+
+
+def _connections(group: pd.DataFrame) -> Phrase:
+    return _counted(len(group), CONNECTIONS)
+
+
+def _counted(number: int, phrases: tuple[str, str]) -> Phrase:
+    return Phrase(phrases[number != 1], {"number": amount(number)})
+
+
+def _ends(row: pd.Series[Any]) -> str:
+    return (
+        f"{endpoint(str(row['client']), int(row['client_port']))} \u2192 {endpoint(str(row['server']), int(row['server_port']))}"
+    )
+
+
+def _groups(frame: pd.DataFrame, keys: list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Yield the values of some columns with the rows that have them, in the order of the rows."""
+    yield from frame.groupby(keys, sort=False, observed=True)
+
+
+def _first(group: pd.DataFrame) -> int:
+    return int(group.index[0])
+
+
+def _streams(group: pd.DataFrame) -> str:
+    """Return a display filter that names the connections; empty if they are too many or from several captures."""
+    if "tcp_stream" in group or len(group) > NUMBERS_IN_FILTER:
+        return ""
+    return f"tcp.stream in {{{', '.join(map(str, group.index))}}}"
+
+
+def _filter(group: pd.DataFrame, diagnosis: str) -> str:
+    return _streams(group) or f'tcp_handshake.diagnosis == "{diagnosis}"'
+
+
+def _to(server: object, port: object) -> str:
+    return f"{_address(server)} && tcp.port == {port}"
+
+
+def _address(address: object) -> str:
+    text = str(address)
+    return f"{'ipv6' if ':' in text else 'ip'}.addr == {text}"

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Note what the diagnosis reads: hop limits, repetitions, silences, resets, delays and network errors (rules D1 to D7, C24)."""
+
+from __future__ import annotations
+
+from pybridge.tcp.numbers import is_new
+from pybridge.tcp.state import LONG, MODULO, MOMENT, Connection, End, Judgement, is_beyond
+from pybridge.tcp.vocabulary import ACK, ESTABLISHED, FIN, RST, SYN_SENT
+
+CROSSING = 200_000_000
+"""Nanoseconds within which a repetition can have crossed the answer, and no timer repeats (D6)."""
+
+PROHIBITED = {(4, 3, 3), (4, 3, 9), (4, 3, 10), (4, 3, 13), (6, 1, 1), (6, 1, 4), (6, 1, 5), (6, 1, 6)}
+"""Version of IP, type and code of the errors that a filter sends (D7)."""
+
+NO_NEIGHBOUR = {(4, 3, 1), (6, 1, 3)}
+"""The errors of the last router, whose neighbour does not answer (D7)."""
+
+OUR_SIDE, THEIR_SIDE = "path-to-client", "path-to-server"
+
+
+def note_hop_limit(segment: Judgement, *, is_first: bool) -> None:
+    """Note the hop limit of an end by a judged segment with a role other than RST, or by its first that T judged (rule D1)."""
+    sender = segment.sender
+    if segment.kind & RST or not (segment.roles or is_first):
+        return
+    if sender.hop_limit is None:
+        sender.hop_limit = segment.hop_limit
+    elif sender.hop_limit != segment.hop_limit:
+        sender.hop_limit_varies = True
+
+
+def _is_foreign(segment: Judgement) -> bool:
+    """Whether another device than its sender has sent an RST (rule D1)."""
+    known, own = segment.sender.hop_limit, segment.hop_limit
+    return own is not None and known is not None and not segment.sender.hop_limit_varies and abs(own - known) > 1
+
+
+def note_repetition(segment: Judgement) -> None:
+    """Note who talks, and that a plain or FIN segment repeats or probes (rule D2)."""
+    connection, sender = segment.connection, segment.sender
+    if segment.length:
+        connection.talker = sender
+        connection.first_talker = connection.first_talker or sender
+    occupied = segment.length + bool(segment.kind & FIN)
+    is_probe = not occupied and sender.next_sent is not None and segment.seq == (sender.next_sent - 1) % MODULO
+    repeats = is_probe or (occupied and not is_new(sender, segment.seq, occupied))
+    if repeats and segment.silence > MOMENT:
+        sender.repeats = sender.repeats + 1 if segment.seq == sender.repeat_seq else 1
+        sender.repeat_seq, sender.repeat_frame = segment.seq, segment.frame
+
+
+def note_silence(segment: Judgement) -> None:
+    """Note a long silence that a segment ends, and who has been heard since (rules D2, D3)."""
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    is_rst = bool(segment.kind & RST)
+    if segment.silence >= LONG and not connection.fresh:
+        connection.silence_frame = segment.frame
+        sender.silent = peer.silent = True
+    if not is_rst:
+        sender.silent = False
+    peer.repeats = 0
+
+
+def note_life_after_rst(segment: Judgement) -> None:
+    """Note that an end lives which is said to have sent an RST: somebody else has sent it (rule D4)."""
+    sender = segment.sender
+    if sender.doubtful_rst is None:
+        return
+    frame, time, seq = sender.doubtful_rst
+    new = is_new(sender, segment.seq, segment.length + bool(segment.kind & FIN))
+    acknowledges = sender.acknowledged is not None and is_beyond(segment.ack, sender.acknowledged)
+    later = segment.time - time > MOMENT or not is_beyond(seq, segment.seq)
+    if later and (new or acknowledges):
+        segment.connection.injected_rst = frame
+        sender.doubtful_rst = None
+
+
+def note_rst(segment: Judgement) -> None:
+    """Note an RST before its own rule applies (rule D4, and `closing_rst`)."""
+    connection = segment.connection
+    segment.sender.doubtful_rst = (segment.frame, segment.time, segment.seq)
+    if connection.fin_of(connection.a) and connection.fin_of(connection.b):
+        connection.closing_rst = segment.frame
+
+
+def note_challenge(segment: Judgement) -> None:
+    """Note that an end challenges an RST which its peer cannot have sent (rule D4)."""
+    if segment.peer.wild_rst is not None:
+        segment.connection.injected_rst = segment.peer.wild_rst
+
+
+def note_old_answer(segment: Judgement) -> None:
+    """Note that a SYN is answered from an older connection (X7; `old_answer` of rules D)."""
+    if segment.peer.phase == SYN_SENT and segment.kind == ACK:
+        segment.connection.old_answer = segment.frame
+
+
+def class_of_reset(segment: Judgement) -> tuple[str, str | None]:
+    """Return the class of the RST that ended an attempt, and the suspect (rule D5)."""
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    name, other = connection.name(sender), connection.name(peer)
+    own, fin = connection.fin_of(sender), connection.fin_of(peer)
+    foreign = _is_foreign(segment) and (connection.opened or sender is not connection.client)
+    if foreign or sender.wild_rst is not None:
+        return "injected-reset", "path"
+    if sender.repeats >= 2:
+        return "peer-vanished", None
+    if own and fin:
+        return "reset-after-close", None
+    if own:
+        went_on = peer.next_sent is not None and is_beyond(peer.next_sent, own.ack)
+        if went_on:
+            return "reset-with-unread-data", name
+        if own.acked and segment.time - own.first_time >= LONG:
+            return "close-not-finished", other
+        if segment.kind & ACK:
+            return "reset-after-close", None
+    never_answered = connection.first_talker is peer and connection.talker is peer
+    still_read = fin and peer.acknowledged is not None and is_beyond(peer.acknowledged, fin.ack)
+    if fin and segment.kind & ACK and not (still_read or never_answered):
+        return "reset-after-close", None
+    if sender.silent:
+        return "idle-timeout", None
+    opening_seen = connection.syn_seen or connection.syn_ack_matched
+    if sender is connection.client and opening_seen and not fin and connection.first_talker is None:
+        return "probe", name
+    if not segment.kind & ACK or connection.fresh:
+        return "no-such-connection", None
+    reach = fin.seq if fin else peer.next_sent
+    in_flight = reach is not None and is_beyond(reach, segment.ack)
+    if in_flight or never_answered:
+        return "reset-with-unread-data", name
+    return "application-abort", name
+
+
+def note_invalid_answer(segment: Judgement) -> None:
+    """Note an answer to a SYN that its sender must not accept (rules H8.2, H9.1, R3)."""
+    segment.connection.invalid_answer = True
+    segment.connection.invalid_frame = segment.frame
+
+
+def note_repeated_syn(segment: Judgement) -> None:
+    """Note what a repeated SYN shows to be lost (rule D6)."""
+    sender, peer = segment.sender, segment.peer
+    if sender.spoke or segment.time - sender.syn_frame_time <= CROSSING:
+        return
+    taken_back = sender.phase == ESTABLISHED and not sender.syn_ack_seen and not peer.syn_ack_seen
+    if segment.connection.invalid_answer or taken_back:
+        _note_delay(segment, "invalid-answer", None)
+    elif not peer.syn_ack_seen:
+        _note_delay(segment, "syn-lost", None)
+    elif segment.time - peer.syn_ack_frame_time > CROSSING:
+        _note_delay(segment, "syn-ack-lost", OUR_SIDE)
+
+
+def note_answered_syn(segment: Judgement) -> None:
+    """Note that a SYN-ACK answers a SYN that was taken for lost: it was the answer that was lost (rule D6)."""
+    connection = segment.connection
+    if connection.delay_kind == "syn-lost" and segment.answers and segment.answers[0] != segment.peer.syn_frame:
+        connection.delay_kind = "syn-ack-lost"
+
+
+def note_repeated_syn_ack(segment: Judgement) -> None:
+    """Note what a repeated SYN-ACK shows to be lost or ignored (rule D6)."""
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    if sender.spoke or segment.time - sender.syn_ack_frame_time <= CROSSING:
+        return
+    if connection.third_step_time is None:
+        if peer.syn_frame < sender.syn_ack_frame and connection.delay_kind != "syn-ack-lost":
+            _note_delay(segment, "third-step-lost", None)
+    elif segment.time - connection.third_step_time > max(CROSSING, connection.server_response_time or 0):
+        _note_delay(segment, "third-step-ignored", None)
+
+
+def _note_delay(segment: Judgement, kind: str, suspect: str | None) -> None:
+    connection = segment.connection
+    connection.delay_count = connection.delay_count + 1 if connection.delay_kind == kind else 1
+    connection.delay_kind, connection.delay_suspect, connection.delay_frame = kind, suspect, segment.frame
+    if kind == "third-step-ignored" and connection.delay_count >= 2:
+        connection.delay_suspect = "server"
+
+
+def note_network_error(connection: Connection, frame: int, message: tuple[int, int, int], reporter: str) -> None:
+    """Note what a network error says about the way to the server (rule D7)."""
+    connection.error_frame = frame
+    if message in PROHIBITED:
+        connection.error_kind = "filtered"
+        connection.error_suspect = "server" if reporter == connection.server.address else THEIR_SIDE
+    else:
+        connection.error_kind = "host-unreachable"
+        connection.error_suspect = None if message in NO_NEIGHBOUR else THEIR_SIDE
+
+
+def retransmission_delay_of(client: End, server: End) -> int:
+    """Return the part of a handshake's time that went by in waiting for a repeated SYN or SYN-ACK (rule C24)."""
+    answered = server.answered_syn_time
+    waited = (client.syn_frame_time if answered is None else answered) - client.syn_time
+    return waited + (server.syn_ack_frame_time - server.syn_ack_first_time if server.syn_ack_seen else 0)
