@@ -34,7 +34,7 @@ def compared(folder: Path | None) -> pd.DataFrame:
     return pd.concat(found)
 
 
-def agrees(row: "pd.Series[str]", column: str) -> bool:
+def agrees(row: pd.Series[str], column: str) -> bool:
     """Whether the rules say what was judged, or one of two judgements that are equally defensible."""
     return row["said"] in row[column].split("/")
 
