@@ -9,10 +9,16 @@ from pybridge.report.explanations import BENIGN_MARK, PROBLEM_MARK
 from pybridge.report.ladder.missing import Missing
 from pybridge.report.ladder.story import ROWS_BEFORE_CAP, LadderConnection, LadderEnd, LadderRow, Run, Story
 from pybridge.report.language import Translate
-from pybridge.tcp.vocabulary import BENIGN_ANOMALIES
+from pybridge.tcp.vocabulary import BENIGN_ANOMALIES, FAILED, HARMLESS
 from pybridge.text import endpoint, nanoseconds_text
 
 WIDEST_NOTE = 27  # Latin letters
+
+EVIDENCE_MARK = "\u25c6"
+"""Before the diagnosis, at the frames that show it."""
+
+RESET_NOTES = ("reset in mid-connection", "reset while closing", "reset after the close: harmless")
+"""What a reset is, by the number of ends that have sent a FIN before."""
 
 
 def label(story: Story, row: LadderRow) -> str:
@@ -60,11 +66,17 @@ def _check(ack: int, base: int, translate: Translate) -> str:
 
 
 def notes(story: Story, row: LadderRow, translate: Translate) -> list[tuple[str, str]]:
-    """Return the lines beside a segment, each after its CSS class: role and step, anomalies, meaning, times."""
+    """Return the lines beside a segment, each after its CSS class: role and step, diagnosis, anomalies, meaning, times."""
     lines = [("bold", part) for part in _role_lines(row, translate)]
+    if str(row.frame) in (story.connection.evidence or "").split("+"):
+        harmless = story.connection.diagnosis in HARMLESS
+        lines.append(("benign" if harmless else "warning", f"{EVIDENCE_MARK} {story.connection.diagnosis}"))
     for name in row.anomalies:
         lines.append(("benign", f"{BENIGN_MARK} {name}") if name in BENIGN_ANOMALIES else ("warning", f"{PROBLEM_MARK} {name}"))
-    lines += [("small", text) for text in (*_close_notes(row, translate), *_time_notes(story, row, translate))]
+    lines += [
+        ("small", text)
+        for text in (*_close_notes(row, translate), *_reset_notes(story, row, translate), *_time_notes(story, row, translate))
+    ]
     return lines
 
 
@@ -76,6 +88,12 @@ def _close_notes(row: LadderRow, translate: Translate) -> list[str]:
         open_end = translate("client") if row.client_state == "CLOSE-WAIT" else translate("server")
         texts.append(translate("half-close: {end} can still send").format(end=open_end))
     return texts
+
+
+def _reset_notes(story: Story, row: LadderRow, translate: Translate) -> list[str]:
+    if "RST" not in row.roles or "rst-ignored" in row.anomalies or story.connection.establishment in FAILED:
+        return []
+    return [translate(RESET_NOTES[sum(end.fin_before(row.position) is not None for end in story.ends(row))])]
 
 
 def _time_notes(story: Story, row: LadderRow, translate: Translate) -> list[str]:

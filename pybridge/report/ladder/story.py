@@ -69,13 +69,14 @@ class LadderRow(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Segments that are drawn as one item: plain segments in a row, or (`hidden`) all between the two caps.
+    """Segments that are drawn as one item: plain segments in a row, RSTs of one end, or (`hidden`) all between the two caps.
 
     Numbers of segments and bytes are those of the client and of the server; `pause` is the longest, in nanoseconds. The
     states are those after the first segment; plain segments do not change them.
     """
 
     hidden: bool
+    resets: bool
     first_frame: int
     last_frame: int
     time: int
@@ -133,6 +134,8 @@ class LadderConnection(NamedTuple):
     server_state: str
     teardown_time: int | None
     anomalies: str | None
+    diagnosis: str
+    evidence: str | None
 
 
 class Story(NamedTuple):
@@ -222,6 +225,7 @@ class _Columns:
         client_segments, client_bytes = int(client.sum()), int(length[client].sum())
         return Run(
             hidden=span.hidden,
+            resets=bool(self.reset[here].all()),
             first_frame=int(self.frame[span.start]),
             last_frame=int(self.frame[span.stop - 1]),
             time=int(time[0]),
@@ -259,14 +263,22 @@ class _Columns:
 def _begins(table: pd.DataFrame, starts: Sequence[int]) -> Mask:
     """Return where items begin: at each segment that must not be folded, and after it.
 
-    A segment must not be folded if it has a role, an anomaly, SYN, FIN or RST, or changes a state.
+    A segment must not be folded if it has a role, an anomaly, SYN, FIN or RST, or changes a state; but RSTs that follow one of
+    the same end and change nothing are folded.
     """
     notable = (table["role"].notna() | table["anomaly"].notna() | table["retransmission"]).to_numpy(dtype=bool, copy=True)
     notable |= _where(table["tcp_flags"], lambda flags: any(name in flags for name in ("SYN", "FIN", "RST")))
+    reset = _where(table["tcp_flags"], lambda flags: "RST" in flags)
+    again = np.zeros(len(table), dtype=bool)
+    again[1:] = reset[1:] & reset[:-1] & (table["sender"].to_numpy()[1:] == table["sender"].to_numpy()[:-1])
     for column in ("client_state", "server_state"):
         codes = pd.factorize(table[column])[0]
         notable[1:] |= codes[1:] != codes[:-1]
+        again[1:] &= codes[1:] == codes[:-1]
+    again[[start for start in starts if start < len(again)]] = False
+    notable &= ~again
     begins = notable.copy()
+    begins[1:] |= again[:-1] & ~again[1:]
     begins[1:] |= notable[:-1]
     begins[[start for start in starts if start < len(begins)]] = True
     at = np.append(np.flatnonzero(begins), len(begins))

@@ -61,6 +61,7 @@ stroke:color-mix(in srgb,#0080d0 72%,currentColor);fill:color-mix(in srgb,#0080d
 stroke:color-mix(in srgb,#d55e00 74%,currentColor);fill:color-mix(in srgb,#d55e00 74%,currentColor)}
 .tcp-ladder .retransmission{stroke-dasharray:7 4}
 .tcp-ladder .missing{stroke-dasharray:4 4;stroke-opacity:.65}
+.tcp-ladder .unanswered{fill:none;stroke-dasharray:7 4}
 .tcp-ladder .band{fill:currentColor;fill-opacity:.07;stroke:currentColor;stroke-opacity:.3}
 .tcp-ladder text.warning{font-size:11.5px;font-weight:600;fill:#a64b00;fill:color-mix(in srgb,#d55e00 74%,currentColor)}
 .tcp-ladder text.benign{font-size:11.5px;font-weight:600;fill:#005f99;fill:color-mix(in srgb,#0080d0 72%,currentColor)}
@@ -74,6 +75,9 @@ Phase = Literal["open", "close"]
 
 OPENING_STATES = frozenset((SYN_SENT, SYN_RECEIVED))
 CLOSING_STATES = frozenset((FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK))
+
+UNANSWERED = ("unanswered", "still-waiting", "unreachable")
+"""Values of `establishment` of connections whose SYNs nobody answered."""
 
 STATE_BEFORE_CROSSING = {SYN_RECEIVED: SYN_SENT, CLOSING: FIN_WAIT_1}
 """State of an end when it sent a SYN or FIN that crossed the other's, by its state after that segment in the table."""
@@ -269,7 +273,7 @@ def _draw_row(canvas: _Canvas, story: Story, row: LadderRow) -> None:
     raw = labels.raw_numbers(story, row, canvas.translate)
     _draw_margins(canvas, story, row, tail, lines)
     canvas.text(MIDDLE_X, tail - 6, "middle bold" if row.role else "middle", labels.label(story, row))
-    _draw_arrow(canvas, row, tail, tip)
+    _draw_arrow(canvas, story, row, tail, tip)
     if raw:
         canvas.text(MIDDLE_X, tail + 24, "middle small", raw)
     for end, name in row.states.items():
@@ -302,7 +306,7 @@ def _draw_crossing(canvas: _Canvas, story: Story, first: LadderRow, second: Ladd
         x, side = (CLIENT_X + 14, "") if row.sender == "client" else (SERVER_X - 14, "end ")
         canvas.text(x, start - 20, f"{side}bold", labels.label(story, row))
         canvas.text(x, start - 6, f"{side}small", labels.raw_numbers(story, row, canvas.translate))
-        _draw_arrow(canvas, row, start, tip)
+        _draw_arrow(canvas, story, row, start, tip)
     canvas.state(first.sender, first.states[first.sender], tail + 4)
     sent = second.states[second.sender]
     canvas.state(second.sender, STATE_BEFORE_CROSSING.get(sent, sent), second_tail + 4)
@@ -319,7 +323,7 @@ def _draw_margins(canvas: _Canvas, story: Story, row: LadderRow, y: int, lines: 
         canvas.text(NOTE_X, y - 1 + 14 * line, classes, note)
 
 
-def _draw_arrow(canvas: _Canvas, row: LadderRow, tail: int, tip: int) -> None:
+def _draw_arrow(canvas: _Canvas, story: Story, row: LadderRow, tail: int, tip: int) -> None:
     """Draw a slanted line with a solid head; the line is dashed for a retransmission."""
     x1, x2, back = _course(row.sender)
     slope = (tip - tail) / (x2 - x1)  # the head lies in the line
@@ -327,7 +331,11 @@ def _draw_arrow(canvas: _Canvas, row: LadderRow, tail: int, tip: int) -> None:
     head = f"M{x2} {tip}L{x2 + back} {tip + back * slope - 4.5:.1f}v9z"
     problem = any(name not in BENIGN_ANOMALIES for name in row.anomalies) or row.has("RST")
     kind = "problem" if problem else "role" if row.role else "plain"
-    if row.retransmission:
+    if row.role == "SYN" and story.connection.establishment in UNANSWERED:
+        # Nobody answered it, so that nothing shows that it arrived: it ends before the other end, in an open head.
+        x, y = x1 + (x2 - x1) * 0.8, tail + (tip - tail) * 0.8
+        canvas.path(f"{kind} unanswered", f"M{x1} {tail}L{x:.0f} {y:.1f}M{x + back:.0f} {y - 5:.1f}L{x:.0f} {y:.1f}l{back} 4")
+    elif row.retransmission:
         canvas.path(f"{kind} retransmission", line)
         canvas.path(kind, head)
     else:
@@ -368,7 +376,8 @@ def _draw_band(canvas: _Canvas, story: Story, run: Run) -> None:
     canvas.parts.append(f'<rect class="band" x="{CLIENT_X}" y="{y}" width="{SERVER_X - CLIENT_X}" height="40" rx="3"/>')
     canvas.text(TIME_X, y + 12, "end", _seconds(run.time - story.start))
     canvas.text(TIME_X, y + 37, "end", _seconds(run.last_time - story.start))
-    canvas.text(MIDDLE_X, y + 16, "middle bold", translate("{count} plain segments").format(count=f"{sum(run.segments):,}"))
+    text = translate("{count} more resets") if run.resets else translate("{count} plain segments")
+    canvas.text(MIDDLE_X, y + 16, "middle bold", text.format(count=f"{sum(run.segments):,}"))
     canvas.text(MIDDLE_X, y + 32, "middle", labels.traffic(run, translate))
     canvas.text(NOTE_X, y + 16, "small", translate("frames {first}–{last}").format(first=run.first_frame, last=run.last_frame))
     if run.pause >= LONG_GAP:
@@ -394,9 +403,12 @@ def _draw_gap(canvas: _Canvas, item: Item) -> None:
     if gap < LONG_GAP:
         return
     canvas.advance(4)
-    canvas.text(
-        MIDDLE_X, canvas.y + 15, "middle small", canvas.translate("{time} without a segment").format(time=nanoseconds_text(gap))
-    )
+    waited = item.sender if isinstance(item, LadderRow) and item.retransmission else None
+    text = canvas.translate("waited {time}") if waited else canvas.translate("{time} without a segment")
+    canvas.text(MIDDLE_X, canvas.y + 15, "middle warning" if waited else "middle small", text.format(time=nanoseconds_text(gap)))
+    if waited:  # a bracket at the side of the end that waited
+        x, inwards = (CLIENT_X + 12, 8) if waited == "client" else (SERVER_X - 12, -8)
+        canvas.path("problem unanswered", f"M{x + inwards} {canvas.y}h{-inwards}v26h{inwards}")
     for x in (CLIENT_X, SERVER_X):
         canvas.path("line", f"M{x - 6} {canvas.y + 2}l12-4M{x - 6} {canvas.y + 24}l12-4")
     canvas.advance(22, broken=True)

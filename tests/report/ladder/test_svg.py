@@ -89,9 +89,45 @@ def test_nothing_is_drawn_over_something_else(language: Language) -> None:
 def test_retransmissions_are_dashed_and_long_gaps_folded() -> None:
     svg, texts = draw(UNANSWERED)
     assert texts.count("▲ syn-retransmission") == 3
-    assert len(re.findall(r'<path class="problem retransmission"', svg)) == 3
-    assert [text for text in texts if "without" in text] == [f"{gap} s without a segment" for gap in ("1.00", "2.00", "4.10")]
+    assert len(re.findall(r'<path class="problem unanswered" d="M\d+ \d+L', svg)) == 3, "they end before the server: nobody answered"
+    assert [text for text in texts if "waited" in text] == [f"waited {gap} s" for gap in ("1.00", "2.00", "4.10")]
+    assert len(re.findall(r'<path class="problem unanswered" d="M\d+ \d+h', svg)) == 3, "brackets"
     assert "7.100000" in texts
+    assert "◆ server-silent" in texts
+
+
+def test_an_answered_syn_arrives_and_its_repetition_is_dashed() -> None:
+    svg, texts = draw("""
+        0     C SYN 100
+        1     C SYN 100
+        1.01  S SYN-ACK 300 101
+        1.02  C ACK 101 301
+    """)
+    assert len(re.findall(r'<path class="problem retransmission"', svg)) == 1
+    assert "unanswered" not in re.findall(r'class="[^"]*" d="M\d+ \d+L', svg)
+    assert "◆ syn-lost" in texts
+
+
+def test_equal_resets_are_folded_and_a_reset_says_when_it_came() -> None:
+    svg, texts = draw("""
+        0     C SYN 100
+        0.01  S SYN-ACK 300 101
+        0.02  C ACK 101 301
+        0.03  C PSH 101 301 +10
+        0.04  S RST 301
+        0.05  S RST 301
+        0.06  S RST 301
+        0.07  S RST 301
+        0.08  S RST 301
+        0.09  S RST 301
+        0.10  S RST 301
+        0.11  S RST 301
+        0.12  S RST 301
+        0.13  S RST 301
+    """)
+    assert "reset in mid-connection" in texts
+    assert "9 more resets" in texts
+    assert "◆ no-such-connection" in texts
 
 
 @pytest.mark.parametrize(("scenario", "first"), [(SIMULTANEOUS_OPEN, 0), (SIMULTANEOUS_CLOSE, 3)], ids=["open", "close"])
