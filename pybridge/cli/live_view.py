@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Show a live capture: events and a table by server on a terminal, or line by line in a pipe."""
+"""Show a live capture: events and tables by server and by client on a terminal, or line by line in a pipe."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live as Display
 from rich.table import Table
 from rich.text import Text
@@ -17,13 +18,15 @@ from rich.text import Text
 from pybridge.cli.console import console_for
 from pybridge.live import Live
 from pybridge.live.monitor import OTHERS, SECOND, Event, Limits, Monitor
+from pybridge.live.peers import Peer
 from pybridge.tables import batches
 from pybridge.tcp.model import ConnectionRow
+from pybridge.tcp.vocabulary import HARMLESS
 from pybridge.text import MISSING, amount, endpoint, nanoseconds_text, printable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SERVERS_SHOWN = 20
-"""Servers that the table lists."""
+PEERS_SHOWN = 20
+"""Servers, and clients, that the tables list."""
 
 COLOURS = {"opened": "green", "failed": "bold red", "reset": "red", "closed": "default"}
 
@@ -31,9 +34,9 @@ Stopping = Callable[[Callable[[], None]], AbstractContextManager[None]]
 
 
 def follow(source: str, bpf: str, limits: Limits, stopping: Stopping) -> None:
-    """Print events as they happen; at the end print the table by server and the number of dropped packets.
+    """Print events as they happen; at the end print tables by server and by client, and the number of dropped packets.
 
-    On a terminal, the table is below the events all the time.
+    On a terminal, the tables are below the events all the time.
 
     Parameters
     ----------
@@ -45,7 +48,7 @@ def follow(source: str, bpf: str, limits: Limits, stopping: Stopping) -> None:
     with Live(source, bpf=bpf, limits=limits) as live, stopping(live.stop):
         if sys.stdout.isatty():
             console = Console(highlight=False)
-            with Display(get_renderable=lambda: by_server(live.monitor), console=console, transient=True):
+            with Display(get_renderable=lambda: by_peer(live.monitor), console=console, transient=True):
                 for event in live:
                     console.print(line(event), soft_wrap=True)
         else:
@@ -77,34 +80,46 @@ def line(event: Event) -> Text:
 
 
 def _reason(event: Event) -> str:
-    """Return how a connection ended, and by whom."""
+    """Return how a connection opened or ended, by whom, and why unless it is no reason to worry."""
     if event.reset_by is None:
-        return event.reason + (f" by {event.closed_by}" if event.closed_by else "")
-    if event.closed_by in (None, event.reset_by):
-        return f"reset by {event.reset_by}"
-    return f"closed first by {event.closed_by}, reset by {event.reset_by}"
+        reason = event.reason + (f" by {event.closed_by}" if event.closed_by else "")
+    elif event.closed_by in (None, event.reset_by):
+        reason = f"reset by {event.reset_by}"
+    else:
+        reason = f"closed first by {event.closed_by}, reset by {event.reset_by}"
+    return reason if event.diagnosis in HARMLESS else f"{reason}: {event.diagnosis}"
 
 
-def by_server(monitor: Monitor) -> Table:
-    """Return a table of the servers with the most connections."""
+def by_peer(monitor: Monitor) -> Group:
+    """Return tables of the servers and the clients with the most connections; of the clients only if there are several."""
+    servers = _table("server", {"" if key == OTHERS else endpoint(*key): peer for key, peer in monitor.servers.items()})
+    if len(monitor.clients) < 2:
+        return Group(servers)
+    return Group(servers, "", _table("client", dict(monitor.clients)))
+
+
+def _table(head: str, peers: Mapping[str, Peer]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("server", "opened", "refused", "unanswered", "other failures", "handshake (mean)", "(slowest)"):
-        table.add_column(head, justify="left" if head == "server" else "right", no_wrap=True)
-    counts = sorted(monitor.servers.items(), key=lambda item: -item[1].connections)
-    for key, count in counts[:SERVERS_SHOWN]:
-        name = "all other servers" if key == OTHERS else printable(endpoint(*key))
-        mean = nanoseconds_text(count.handshake_time // count.handshakes) if count.handshakes else MISSING
-        slowest = nanoseconds_text(count.slowest) if count.handshakes else MISSING
-        numbers = (count.opened, count.refused, count.unanswered, count.failed)
-        table.add_row(Text(name), *map(amount, numbers), mean, slowest)
-    if len(counts) > SERVERS_SHOWN:
-        table.add_row(f"and {amount(len(counts) - SERVERS_SHOWN, 'other server')}")
+    for name in (head, "opened", "failed", "handshake (median)", "(95 %)", "waited", "resets"):
+        table.add_column(name, justify="left" if name in (head, "failed", "resets") else "right", no_wrap=True)
+    counts = sorted(peers.items(), key=lambda item: -item[1].connections)
+    for key, peer in counts[:PEERS_SHOWN]:
+        times = [MISSING if time is None else nanoseconds_text(time) for time in map(peer.handshake_time, (0.5, 0.95))]
+        waited = nanoseconds_text(peer.waited) if peer.waited else ""
+        name = printable(key) if key else f"all other {head}s"
+        table.add_row(Text(name), amount(peer.opened), _counted(peer.failures), *times, waited, _counted(peer.resets))
+    if len(counts) > PEERS_SHOWN:
+        table.add_row(f"and {amount(len(counts) - PEERS_SHOWN, f'other {head}')}")
     return table
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{amount(count)} {name}" for name, count in counts.most_common())
 
 
 def _conclude(live: Live) -> None:
     console = console_for(sys.stderr)
-    console.print(by_server(live.monitor))
+    console.print(by_peer(live.monitor))
     released = live.monitor.released
     early = released["idle"] + released["crowded"]
     if early:

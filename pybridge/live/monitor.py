@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pybridge.live.peers import Peers
 from pybridge.tcp.annotator import Annotator
 from pybridge.tcp.connection_row import (
+    captured_of,
     closed_by_of,
     establishment_of,
     is_still_waiting,
@@ -21,6 +23,7 @@ from pybridge.tcp.connection_row import (
     row_of,
     termination_of,
 )
+from pybridge.tcp.diagnosis import diagnosis_of
 from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
 from pybridge.tcp.state import LONG, Connection
 from pybridge.tcp.vocabulary import ACK, OPENED, SYN
@@ -34,6 +37,9 @@ WAITING = {"unanswered", "invalid-answer", "half-open"}
 
 OTHERS = ("", 0)
 """Key of the servers beyond `Limits.max_servers`."""
+
+OTHER_CLIENTS = ""
+"""Key of the clients beyond `Limits.max_servers`."""
 
 
 class Event(NamedTuple):
@@ -58,6 +64,12 @@ class Event(NamedTuple):
         The end that began to close, or that reset the connection (rule C6).
     reset_by : {"client", "server"} or None
         The end whose RST ended the connection (rule C6).
+    diagnosis : str
+        Why it went as it did, as far as it is known by then (rule D8).
+    reset_class : {"mid-connection", "while-closing", "after-close"} or None
+        When the RST came that ended a connection which had been open.
+    waited : int
+        Nanoseconds that the opening lost by repeated SYNs and SYN-ACKs (rule C24).
     """
 
     time: int
@@ -71,6 +83,9 @@ class Event(NamedTuple):
     reason: str
     closed_by: str | None
     reset_by: str | None
+    diagnosis: str
+    reset_class: str | None
+    waited: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,7 @@ class Limits:
     max_connections : int
         Number of connections to track at most; beyond that, the one that was silent for longest is forgotten.
     max_servers : int
-        Number of servers to count one by one; all further servers are counted together.
+        Number of servers, and of clients, to count one by one; all further ones are counted together.
     """
 
     answer_timeout: float = LONG / SECOND
@@ -98,36 +113,6 @@ class Limits:
     idle_timeout: float = 3600.0
     max_connections: int = 100_000
     max_servers: int = 10_000
-
-
-@dataclass
-class Server:
-    """Counts of the connections to one server."""
-
-    opened: int = 0
-    refused: int = 0
-    unanswered: int = 0
-    failed: int = 0
-    handshakes: int = 0
-    handshake_time: int = 0
-    slowest: int = 0
-
-    @property
-    def connections(self) -> int:
-        """Number of connections that opened or failed."""
-        return self.opened + self.refused + self.unanswered + self.failed
-
-    def count(self, event: Event) -> None:
-        """Count an event; `refused`, `unanswered` and (all other) `failed` exclude each other."""
-        if event.what == "opened":
-            self.opened += 1
-            if event.duration is not None:
-                self.handshakes += 1
-                self.handshake_time += event.duration
-                self.slowest = max(self.slowest, event.duration)
-        elif event.what == "failed":
-            name = event.reason if event.reason in ("refused", "unanswered") else "failed"
-            setattr(self, name, getattr(self, name) + 1)
 
 
 @dataclass(slots=True)
@@ -153,8 +138,8 @@ class Monitor:
     ----------
     now : int
         The latest time so far, nanoseconds since the epoch.
-    servers : dict
-        By address and port a `Server`; all beyond `Limits.max_servers` under `OTHERS`.
+    servers, clients : Peers
+        By address and port, and by address, a `Peer`; all beyond `Limits.max_servers` under `OTHERS` and `OTHER_CLIENTS`.
     released : collections.Counter
         Number of forgotten connections by reason: `over`, `idle`, `crowded` (too many), or the `end` of the capture.
 
@@ -171,7 +156,8 @@ class Monitor:
         self._limits = limits = limits or Limits()
         self._on_release = on_release
         self.now = 0
-        self.servers: dict[tuple[str, int], Server] = {}
+        self.servers: Peers[tuple[str, int]] = Peers(limits.max_servers, OTHERS)
+        self.clients: Peers[str] = Peers(limits.max_servers, OTHER_CLIENTS)
         self.released: Counter[str] = Counter()
         self._annotator = Annotator()
         self._sessions = _Sessions(self._annotator)
@@ -272,10 +258,8 @@ class Monitor:
             self._on_release(row)
 
     def _counted(self, event: Event) -> Event:
-        key = (event.server, event.server_port)
-        if key not in self.servers and len(self.servers) >= self._limits.max_servers:
-            key = OTHERS
-        self.servers.setdefault(key, Server()).count(event)
+        self.servers.count((event.server, event.server_port), event)
+        self.clients.count(event.client, event)
         return event
 
 
@@ -304,6 +288,13 @@ def _event(connection: Connection, what: str, reason: str, time: int) -> Event:
     client, server = connection.client, connection.server
     duration = connection.handshake_time if what == "opened" else connection.last_time - connection.first_time
     ended = what in ("closed", "reset")
+    diagnosis = diagnosis_of(
+        connection,
+        establishment=establishment_of(connection),
+        captured=captured_of(connection),
+        still_waiting=False,
+        end=time,
+    ).diagnosis
     return Event(
         time,
         connection.stream,
@@ -316,7 +307,18 @@ def _event(connection: Connection, what: str, reason: str, time: int) -> Event:
         reason,
         closed_by_of(connection) if ended else None,
         reset_by_of(connection) if ended else None,
+        diagnosis,
+        _reset_class(connection, diagnosis) if what == "reset" else None,
+        (connection.retransmission_delay or 0) if what == "opened" else 0,
     )
+
+
+def _reset_class(connection: Connection, diagnosis: str) -> str:
+    """Return when the RST came that ended a connection: after the close, while closing, or in mid-connection."""
+    if diagnosis == "reset-after-close":
+        return "after-close"
+    closing = connection.fin_of(connection.a) or connection.fin_of(connection.b)
+    return "while-closing" if closing else "mid-connection"
 
 
 class _Sessions:

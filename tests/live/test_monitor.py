@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 
 from pybridge.live.monitor import OTHERS, OUTRIGHT, SECOND, WAITING, Event, Limits, Monitor
+from pybridge.live.peers import Peer
 from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
 from pybridge.tcp.vocabulary import ACK, FIN, OPENED, RST, SYN
 from tests.support.listings import LISTINGS, expectations
@@ -96,7 +97,7 @@ def test_an_opening_without_answer_has_failed_after_a_while_and_may_open_later()
     assert [(event.time, event.what, event.reason) for event in failed] == [(10 * SECOND, "failed", "unanswered")]
     again = [segment._replace(time=segment.time + 63 * SECOND) for segment in segments]
     assert told(follow(monitor, again)) == ["opened complete", "closed three-way"]
-    assert (monitor.servers["192.0.2.2", 80].opened, monitor.servers["192.0.2.2", 80].unanswered) == (1, 1)
+    assert (monitor.servers["192.0.2.2", 80].opened, monitor.servers["192.0.2.2", 80].failures["unanswered"]) == (1, 1)
 
 
 def test_a_syn_that_is_refused_three_times_is_one_failure() -> None:
@@ -111,7 +112,7 @@ def test_a_client_that_gives_up_by_an_rst_has_failed_at_once() -> None:
     given_up = Segment(2, SECOND, 0, "192.0.2.1", 1024, "192.0.2.2", 80, RST, 101, 0, 0)
     assert told(follow(monitor, [syn(0, 0), given_up])) == ["failed unanswered"]
     assert told(monitor.finish()) == []
-    assert monitor.servers["192.0.2.2", 80].unanswered == 1
+    assert monitor.servers["192.0.2.2", 80].failures["unanswered"] == 1
 
 
 def test_a_client_that_gets_only_invalid_answers_has_failed_after_a_while() -> None:
@@ -119,7 +120,7 @@ def test_a_client_that_gets_only_invalid_answers_has_failed_after_a_while() -> N
     without_ack = Segment(2, 1, 0, "192.0.2.2", 80, "192.0.2.1", 1024, RST, 0, 0, 0)
     assert told(follow(monitor, [syn(0, 0), without_ack])) == []
     assert told(monitor.advance_to(60 * SECOND)) == ["failed invalid-answer"]
-    assert monitor.servers["192.0.2.2", 80].failed == 1
+    assert monitor.servers["192.0.2.2", 80].failures.total() == 1
 
 
 def test_what_still_waits_when_the_capture_ends_has_failed() -> None:
@@ -133,7 +134,7 @@ def test_an_unreachable_server_is_told_with_the_network_error() -> None:
     monitor = Monitor()
     error = NetworkError(2, 5, None, "192.0.2.1", 1024, "192.0.2.2", 80)
     assert told(follow(monitor, [syn(0, 0), error])) == ["failed unreachable"]
-    assert monitor.servers["192.0.2.2", 80].failed == 1
+    assert monitor.servers["192.0.2.2", 80].failures.total() == 1
 
 
 # The table by server
@@ -143,9 +144,32 @@ def test_each_server_has_its_counts_and_times() -> None:
     monitor = Monitor()
     follow(monitor, [*conversation(0, 0), *conversation(1, 1), *conversation(2, 2, server="192.0.2.3")])
     first = monitor.servers["192.0.2.2", 80]
-    assert (first.opened, first.refused, first.unanswered, first.failed) == (2, 0, 0, 0)
-    assert (first.handshake_time, first.slowest) == (4_000_000, 2_000_000)
+    assert (first.opened, first.connections, first.failures.total(), first.waited) == (2, 2, 0, 0)
+    median, most = first.handshake_time(0.5), first.handshake_time(0.95)
+    assert median is not None
+    assert most is not None
+    assert abs(median - 2_000_000) < 100_000, "to 5 %"
+    assert most == median
     assert monitor.servers["192.0.2.3", 80].opened == 1
+    assert sum(client.opened for client in monitor.clients.values()) == 3
+
+
+def test_a_peer_without_a_handshake_has_no_time() -> None:
+    assert Peer().handshake_time(0.5) is None
+
+
+def test_resets_are_counted_by_when_they_came_and_waiting_is_added_up() -> None:
+    monitor = Monitor()
+    first, second, third, *_ = conversation(0, 0)
+    later = [segment._replace(time=segment.time + SECOND) for segment in (first, second, third)]
+    reset = Segment(9, 2 * SECOND, 0, "192.0.2.2", 80, "192.0.2.1", third.source_port, RST, third.ack, 0, 0)
+    events = follow(monitor, [first, *later, reset])
+    assert [(event.what, event.diagnosis, event.reset_class) for event in events] == [
+        ("opened", "syn-lost", None),
+        ("reset", "no-such-connection", "mid-connection"),
+    ]
+    server = monitor.servers["192.0.2.2", 80]
+    assert (server.resets, server.waited) == ({"mid-connection": 1}, SECOND)
 
 
 def test_servers_beyond_the_limit_are_counted_together() -> None:

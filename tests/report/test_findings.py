@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# ruff: noqa: RUF001 - Chinese has punctuation of its own
 """What a colleague would say of a capture: which sentences come, in which order, with which filter, and when none is needed."""
 
 from __future__ import annotations

@@ -89,7 +89,9 @@ def test_nothing_is_drawn_over_something_else(language: Language) -> None:
 def test_retransmissions_are_dashed_and_long_gaps_folded() -> None:
     svg, texts = draw(UNANSWERED)
     assert texts.count("▲ syn-retransmission") == 3
-    assert len(re.findall(r'<path class="problem unanswered" d="M\d+ \d+L', svg)) == 3, "they end before the server: nobody answered"
+    assert len(re.findall(r'<path class="problem unanswered" d="M\d+ \d+L', svg)) == 3, (
+        "they end before the server: nobody answered"
+    )
     assert [text for text in texts if "waited" in text] == [f"waited {gap} s" for gap in ("1.00", "2.00", "4.10")]
     assert len(re.findall(r'<path class="problem unanswered" d="M\d+ \d+h', svg)) == 3, "brackets"
     assert "7.100000" in texts
@@ -109,7 +111,7 @@ def test_an_answered_syn_arrives_and_its_repetition_is_dashed() -> None:
 
 
 def test_equal_resets_are_folded_and_a_reset_says_when_it_came() -> None:
-    svg, texts = draw("""
+    _, texts = draw("""
         0     C SYN 100
         0.01  S SYN-ACK 300 101
         0.02  C ACK 101 301
