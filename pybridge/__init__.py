@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from pybridge.errors import (
     CaptureError,
+    ColumnError,
     CutShortWarning,
     FilterError,
     LeftOutWarning,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Capture",
     "CaptureError",
+    "ColumnError",
     "CutShortWarning",
     "FilterError",
     "LeftOutWarning",

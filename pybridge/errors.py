@@ -5,6 +5,7 @@ PybridgeError
 ├── CaptureError         the capture cannot be read: missing, a folder, empty, no permission, not a capture
 ├── TSharkError          tshark is missing, too old, or failed
 ├── FilterError          Wireshark does not understand a display filter
+├── ColumnError          a table has no such column
 ├── PluginError          the Lua plugin was not loaded, is not the one that came with the package, or failed
 └── OutputError          a result cannot be written
 
@@ -33,6 +34,10 @@ class TSharkError(PybridgeError):
 
 class FilterError(PybridgeError):
     """Wireshark does not understand a display filter."""
+
+
+class ColumnError(PybridgeError):
+    """A table has no such column."""
 
 
 class PluginError(PybridgeError):

@@ -15,15 +15,17 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from pybridge.errors import CaptureError, CutShortWarning, LeftOutWarning, SameFileWarning, warn
 from pybridge.wireshark.capture_source import NON_CAPTURE_ENCAPSULATIONS, CaptureSource, MergedFile, check_file
 from pybridge.wireshark.columns import read_times
+from pybridge.wireshark.fields import nanoseconds
 from pybridge.wireshark.installation import find_program
-from pybridge.wireshark.segments import nanoseconds
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 try:
     import resource
@@ -82,6 +84,8 @@ def merge_command(files: Iterable[MergedFile], *, append: bool = False) -> tuple
 
 def packet_times(files: Iterable[MergedFile]) -> NDArray[np.int64]:
     """Return when the packets of the files were captured, one file after the other, in nanoseconds since the epoch."""
+    import numpy as np
+
     appended = CaptureSource("the files", command=merge_command(files, append=True))
     found = [nanoseconds(text or "") for block in read_times(appended) for text in block.to_pylist()]
     return np.array(found, np.int64)
