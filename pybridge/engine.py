@@ -59,7 +59,11 @@ class PythonEngine:
 
     def annotate(self, source: CaptureSource) -> Generator[Block]:
         """Yield blocks of segments with their annotations, in order, as tshark delivers them."""
-        for batch in read_columns(source, FIELDS):
+        yield from self.blocks(read_columns(source, FIELDS))
+
+    def blocks(self, batches: Iterable[pa.RecordBatch]) -> Generator[Block]:
+        """Yield a block for each batch with the columns `fields.FIELDS`."""
+        for batch in batches:
             from pybridge.wireshark import segments
 
             yield list(self._annotator.annotate(segments.events(batch)))

@@ -18,12 +18,12 @@ from click.shell_completion import CompletionItem
 from pybridge import atomic_file, examples
 from pybridge.cli.completion import completion_command
 from pybridge.cli.options import CAPTURE_PATH
-from pybridge.cli.process import ERROR, FINDINGS, run, say, show, stopping
+from pybridge.cli.process import run, say, stopping
 from pybridge.cli.report_commands import ladder_command, report_command, summary_command
 from pybridge.cli.table_commands import connections_command, segments_command
-from pybridge.errors import OutputError, PybridgeError
+from pybridge.cli.verify_command import verify_command
+from pybridge.errors import OutputError
 from pybridge.live.monitor import Limits
-from pybridge.progress import counting
 from pybridge.version import __version__
 from pybridge.wireshark import plugin_files
 from pybridge.wireshark.capture_source import STANDARD_INPUT, SourceKind, kind_of
@@ -66,37 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     run(cli, arguments)
 
 
-for each in (summary_command, report_command, connections_command, segments_command, ladder_command, completion_command):
+for each in (summary_command, report_command, connections_command, segments_command, ladder_command, verify_command):
     cli.add_command(each)
-
-
-@cli.command("verify")
-@click.argument("sources", nargs=-1, required=True, metavar="FILE_OR_FOLDER...", type=CAPTURE_PATH)
-def verify_command(sources: tuple[str, ...]) -> int:
-    """Annotate with both engines, and print every column in which they differ.
-
-    Exit status 0 if all agree, 1 if some differ, 2 if a file could not be read.
-    """
-    from pybridge import verification
-
-    found = [path for source in sources for path in verification.captures(source)]
-    agreed = differing = unread = 0
-    with counting("verify", "captures", total=len(found)) as count:
-        for source in found:
-            try:
-                disagreements = verification.verify(source, progress=False if len(found) > 1 else None)
-            except PybridgeError as error:
-                say(str(error))
-                unread += 1
-                continue
-            finally:
-                count(1)
-            for row in disagreements.itertuples(index=False):
-                where = f"connection {row.stream}" if row.table == "connections" else f"frame {row.frame}"
-                show(f"{source}: {row.table}: {where}: {row.column}: python {row.python!r}, plugin {row.plugin!r}")
-            agreed, differing = agreed + disagreements.empty, differing + (not disagreements.empty)
-    click.echo(f"{agreed} agree, {differing} differ, {unread} could not be read.")
-    return ERROR if unread else FINDINGS if differing else 0
+cli.add_command(completion_command)
 
 
 @cli.command("live")

@@ -10,7 +10,7 @@ The plugin judges; this engine does not. The row of a connection comes from thre
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +91,11 @@ class PluginEngine:
         PluginError
             The plugin was not loaded, failed, or left a segment without annotation.
         """
-        for batch in read_columns(source, FIELDS, plugin=self._plugin, two_passes=self._two_passes):
+        yield from self.blocks(source, read_columns(source, FIELDS, plugin=self._plugin, two_passes=self._two_passes))
+
+    def blocks(self, source: CaptureSource, batches: Iterable[pa.RecordBatch]) -> Generator[list[tuple[Segment, Annotation]]]:
+        """Yield a block for each batch with the columns `FIELDS`; raise as `annotate`."""
+        for batch in batches:
             yield list(self._block(source, batch))
 
     def rows(self) -> list[ConnectionRow]:
