@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyshark.packet.packet import Packet
 
-    from pybridge.report.ladder.svg import Ladder
+    from pybridge.report.ladder.drawing import Ladder
 
 
 class Capture:
@@ -134,9 +134,9 @@ class Capture:
         ValueError
             There is no such language.
         """
-        from pybridge.report.ladder import svg
+        from pybridge.report.ladder.drawing import Ladder
 
-        return svg.Ladder(svg.ladder_svg(self.segments, self._connection(stream), language=language))
+        return Ladder(self.segments, self._connection(stream), language=language)
 
     def packet(self, frame: int) -> Packet:
         """Return the whole packet behind a row from pyshark, with every field that Wireshark dissects.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 import webbrowser
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pybridge import atomic_file
-from pybridge.cli.options import CAPTURE_PATH, ENGINE, FILES, LANGUAGE, check_ending, is_many_files, out_option
+from pybridge.cli.options import CAPTURE_PATH, ENGINE, FILES, LANGUAGE, check_ending, ending, is_many_files, out_option
 from pybridge.cli.process import Diagnostics, say
 from pybridge.engine import EngineName
 from pybridge.errors import CaptureError, CutShortWarning
@@ -26,6 +27,14 @@ from pybridge.wireshark.installation import tshark_version
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pybridge.report.ladder.drawing import Ladder
+
+
+LADDER_FORMS = ("svg", "txt", "mmd", "puml")
+"""As `report.ladder.drawing.FORMS`, known before pandas is loaded."""
+
+LADDER_STYLES = {"": "", "bold": "bold", "role": "bold blue", "problem": "bold red", "small": "dim"}
 
 
 @click.command("summary")
@@ -109,16 +118,33 @@ def _read(sources: tuple[str, ...], engine: EngineName) -> tuple[str, pd.DataFra
 @ENGINE
 @LANGUAGE
 def ladder_command(source: str, stream: int, out: Path | None, engine: EngineName, language: Language) -> None:
-    """Draw the sequence diagram of connection STREAM (Wireshark's tcp.stream) as SVG."""
+    """Draw the sequence diagram of connection STREAM (Wireshark's tcp.stream).
+
+    On a terminal it is drawn there, as wide as the terminal is. Into a pipe it is SVG; into a file it is what OUT's ending says:
+    .svg, .txt, .mmd (Mermaid) or .puml (PlantUML).
+    """
     from pybridge import capture
 
-    check_ending(out, ("svg",))
+    check_ending(out, LADDER_FORMS)
     with nullcontext() if out is None else atomic_file.replacing(out) as target:
         read = capture.read(source, engine)
         if stream not in read.connections.index:
             raise CaptureError(f"{label_of(source)} has no connection {stream}: pybridge connections lists them.")
-        svg = read.ladder(stream, language=language)
+        ladder = read.ladder(stream, language=language)
         if target:
-            target.write_text(svg, encoding="utf-8")
+            target.write_text(ladder.written(ending(out) or "svg"), encoding="utf-8")
+        elif sys.stdout.isatty():
+            _print_ladder(ladder)
         else:
-            click.echo(svg)
+            click.echo(ladder)
+
+
+def _print_ladder(ladder: Ladder) -> None:
+    from rich.text import Text
+
+    from pybridge.cli.console import console_for
+
+    console = console_for(sys.stdout)
+    for line in ladder.lines(console.width):
+        pieces = ((piece.text, LADDER_STYLES[piece.style]) for piece in line)
+        console.print(Text.assemble(*pieces, no_wrap=True), soft_wrap=True)

@@ -116,3 +116,15 @@ def test_columns_that_do_not_fit_are_named(tmp_path: Path) -> None:
     assert "server_last_seen did not fit into 80 characters: widen the terminal" in " ".join(seen.split())
     _, wide = in_terminal(tmp_path, *arguments, width=200)
     assert "did not fit" not in wide
+
+
+@pytest.mark.tshark
+def test_a_ladder_is_drawn_on_a_terminal_and_svg_in_a_pipe(run: Run, tmp_path: Path) -> None:
+    status, seen = in_terminal(tmp_path, "ladder", str(find("refused.pcapng")), "0", width=90)
+    drawn = lines(seen)
+    assert status == 0
+    assert sum("▶" in line for line in drawn) == sum("◀" in line for line in drawn) == 1
+    assert max(len(line.rstrip()) for line in drawn) <= 90
+    assert run("ladder", find("refused.pcapng"), "0").stdout.startswith("<svg")
+    assert run("ladder", find("refused.pcapng"), "0", "-o", "x.mmd").returncode == 0
+    assert (tmp_path / "x.mmd").read_text().startswith("sequenceDiagram\n")
