@@ -11,7 +11,8 @@ A short tour, with a capture that comes with the package:
 ['SYN', 'RST']
 
 `read` annotates one capture: a file, a folder, or a pattern of files. The `Capture` that it returns has both tables, and answers
-further questions by `failed`, `slowest`, `filter`, `follow`, `ladder` and `packet`. `read_all` annotates several captures, each
+further questions by `failed`, `anomalies`, `slowest`, `by_server`, `filter`, `follow` and `packet`, and draws by `plot`, `ladder`
+and `report`. `read_all` annotates several captures, each
 for itself. `verify` annotates a capture with both engines, and returns the differences.
 
 `live` follows an interface and yields events as they happen. `testing` has helpers for your own test suite. `examples` has small
@@ -30,6 +31,7 @@ from pybridge.errors import (
     CutShortWarning,
     FilterError,
     LeftOutWarning,
+    NotCaptureWarning,
     OutputError,
     PluginError,
     PybridgeError,
@@ -50,6 +52,7 @@ __all__ = [
     "CutShortWarning",
     "FilterError",
     "LeftOutWarning",
+    "NotCaptureWarning",
     "OutputError",
     "PluginError",
     "PybridgeError",

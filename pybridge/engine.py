@@ -131,14 +131,14 @@ class Run:
 
 @contextmanager
 def open_run(
-    source: str | CaptureSource, engine: EngineName | Engine = "python", *, progress: bool | None = None
+    source: str | tuple[str, ...] | CaptureSource, engine: EngineName | Engine = "python", *, progress: bool | None = None
 ) -> Iterator[Run]:
     """Open a capture by its name, unless it is open already, and annotate it with an engine.
 
     Parameters
     ----------
-    source : str or CaptureSource
-        The name as of `pybridge.read`, or a capture that `open_source` opened.
+    source : str, tuple of str or CaptureSource
+        The name as of `pybridge.read`, names of several files, or a capture that `open_source` opened.
     engine : {"python", "plugin"} or Engine
     progress : bool, optional
         Show the number of segments on standard error, or as a widget in Jupyter, when it takes longer than a second; by
@@ -150,7 +150,7 @@ def open_run(
 
     Warns
     -----
-    CutShortWarning, LeftOutWarning, SameFileWarning
+    CutShortWarning, LeftOutWarning, NotCaptureWarning, SameFileWarning
     """
     chosen = engine_by_name(engine) if isinstance(engine, str) else engine
     opening = nullcontext(source) if isinstance(source, CaptureSource) else open_source(source)

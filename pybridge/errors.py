@@ -11,6 +11,7 @@ PybridgeError
 
 CutShortWarning          the capture ends in the middle of a packet; all whole packets were annotated
 LeftOutWarning           one of many files could not be read; all others were annotated
+NotCaptureWarning        some files of a folder are no captures; all others were annotated
 SameFileWarning          one of many files is a copy of another; it was read once
 """
 
@@ -54,6 +55,10 @@ class CutShortWarning(UserWarning):
 
 class LeftOutWarning(UserWarning):
     """One of the files of a capture could not be read; all others were annotated."""
+
+
+class NotCaptureWarning(UserWarning):
+    """Some of the files of a folder, or of those that a pattern matches, are no captures; all others were annotated."""
 
 
 class SameFileWarning(UserWarning):

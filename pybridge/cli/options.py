@@ -9,9 +9,12 @@ from typing import Any
 
 import click
 
+from pybridge.cli.process import say
 from pybridge.engine import ENGINES
 from pybridge.errors import OutputError
+from pybridge.progress import counting
 from pybridge.report.language import LANGUAGES
+from pybridge.wireshark import mergecap, rings
 from pybridge.wireshark.capture_source import STANDARD_INPUT, is_many
 
 CAPTURE_PATH = click.Path(allow_dash=True)
@@ -30,20 +33,50 @@ LANGUAGE = click.option(
 )
 
 
+EACH = click.option(
+    "--each/--merge",
+    default=None,
+    help="Read the files of a folder or pattern each by itself, or as one capture. Default: one if names and times follow on.",
+)
+
+
 def out_option(default: Path | None = None, text: str = "Write to this file, not to standard output.") -> Callable[..., Any]:
     """Return the option `-o` of a command."""
     file = click.Path(path_type=Path, dir_okay=True)
     return click.option("-o", "--output", "out", type=file, default=default, show_default=default is not None, help=text)
 
 
-def is_many_files(sources: Sequence[str]) -> bool:
-    """Whether the user names one capture made of many files."""
+def captures_of(sources: Sequence[str], each: bool | None) -> list[str]:
+    """Return the captures that the user names: folders and patterns of one capture as they are, those of many as their files.
+
+    Parameters
+    ----------
+    each : bool, optional
+        Whether every file is a capture by itself; by default the names and the times of the files decide.
+    """
     if sources.count(STANDARD_INPUT) > 1:
         raise click.UsageError("Standard input can be read only once: name - once.")
-    many = any(map(is_many, sources))
-    if many and len(sources) > 1:
-        raise click.UsageError("A folder or a pattern is one capture made of many files: name it alone.")
-    return many
+    found: list[str] = []
+    for source in sources:
+        found += _files_of(source, each) if is_many(source) and each is not False else [source]
+    if len(found) > 1 and any(map(is_many, found)):
+        raise click.UsageError("A folder or a pattern that is one capture must be named alone; --each reads each of its files.")
+    return found
+
+
+def _files_of(source: str, each: bool | None) -> list[str]:
+    """Return the files of a folder or pattern if they are unrelated captures, else only its name; say what was taken."""
+    with counting(f"looking at {source}"), mergecap.surveyed(mergecap.names_in(source)) as survey:
+        reason = rings.unrelated(survey.files)
+        count = len(survey.files)
+        if count < 2 or not (each or reason):
+            if count > 1:
+                say(f"{source}: its {count} files follow on, and are read as one capture (--each reads each by itself).")
+            return [source]
+        if not each:
+            say(f"{source}: its {count} files are read as a capture each, because {reason} (--merge makes them one).")
+        mergecap.warn_left_out(source, survey)
+        return [file.name for file in survey.files]
 
 
 def ending(out: Path | None) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import warnings
 import webbrowser
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from importlib import import_module
@@ -15,14 +16,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pybridge import atomic_file
-from pybridge.cli.options import CAPTURE_PATH, ENGINE, FILES, LANGUAGE, check_ending, ending, is_many_files, out_option
+from pybridge.cli.options import CAPTURE_PATH, EACH, ENGINE, FILES, LANGUAGE, captures_of, check_ending, ending, out_option
 from pybridge.cli.process import Diagnostics, say
 from pybridge.engine import EngineName
 from pybridge.errors import CaptureError, CutShortWarning
 from pybridge.progress import counting
 from pybridge.report.language import Language
 from pybridge.version import __version__
-from pybridge.wireshark.capture_source import label_of
+from pybridge.wireshark.capture_source import is_many, label_of
 from pybridge.wireshark.installation import tshark_version
 
 if TYPE_CHECKING:
@@ -39,40 +40,48 @@ LADDER_STYLES = {"": "", "bold": "bold", "role": "bold blue", "problem": "bold r
 
 @click.command("summary")
 @FILES
+@EACH
 @ENGINE
 @click.pass_obj
-def summary_command(diagnostics: Diagnostics, sources: tuple[str, ...], engine: EngineName) -> int:
+def summary_command(diagnostics: Diagnostics, sources: tuple[str, ...], each: bool | None, engine: EngineName) -> int:
     """Print a summary: what opened and failed, the slowest handshakes, anomalies. pybridge FILE is short for it."""
-    many = is_many_files(sources)
+    captures = captures_of(sources, each)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(import_module, "pybridge.report.summary")  # while tshark works
-        title, segments, connections = _read(sources, engine)
+        title, segments, connections = _read(captures, engine)
     from pybridge.cli.summary_text import print_summary
     from pybridge.report.summary import summary
 
     print_summary(summary(segments, connections), title)
-    return diagnostics.status if many else 0
+    return diagnostics.status if any(map(is_many, sources)) else 0
 
 
 @click.command("report")
 @FILES
+@EACH
 @out_option(Path("report.html"), "The page to write.")
 @click.option("--open", "opening", is_flag=True, help="Open the page in the browser.")
 @ENGINE
 @LANGUAGE
 @click.pass_obj
 def report_command(
-    diagnostics: Diagnostics, sources: tuple[str, ...], out: Path, opening: bool, engine: EngineName, language: Language
+    diagnostics: Diagnostics,
+    sources: tuple[str, ...],
+    each: bool | None,
+    out: Path,
+    opening: bool,
+    engine: EngineName,
+    language: Language,
 ) -> int:
     """Print a summary, and write a page with the connections and sequence diagrams, failed and unusual ones first."""
-    many = is_many_files(sources)
+    captures = captures_of(sources, each)
     check_ending(out, ("html", "htm"))
     with atomic_file.replacing(out) as temporary, ThreadPoolExecutor(1) as pool:
         pool.submit(import_module, "pybridge.report.page")  # while tshark works
         if out.exists():
             say(f"{out} exists: it is replaced when the new one is complete.")
         with warnings.catch_warnings(record=True) as caught:
-            title, segments, connections = _read(sources, engine)
+            title, segments, connections = _read(captures, engine)
         for warning in caught:
             warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
         from pybridge.cli.summary_text import print_summary
@@ -95,10 +104,10 @@ def report_command(
     say(f"report written to {out}")
     if opening and not webbrowser.open(out.absolute().as_uri()):
         say(f"no browser could be started: open {out} in one yourself.")
-    return diagnostics.status if many else 0
+    return diagnostics.status if any(map(is_many, sources)) else 0
 
 
-def _read(sources: tuple[str, ...], engine: EngineName) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+def _read(sources: Sequence[str], engine: EngineName) -> tuple[str, pd.DataFrame, pd.DataFrame]:
     """Return a title, and the tables of one capture or of several."""
     from pybridge import capture
 

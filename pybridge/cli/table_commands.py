@@ -21,12 +21,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from pybridge import atomic_file
-from pybridge.cli.options import ENGINE, FILES, check_ending, ending, is_many_files, out_option
+from pybridge.cli.options import EACH, ENGINE, FILES, captures_of, check_ending, ending, out_option
 from pybridge.cli.process import ERROR, Diagnostics, say
 from pybridge.engine import EngineName, Run, open_run
 from pybridge.errors import CaptureError, OutputError
 from pybridge.progress import counting
 from pybridge.wireshark import plugin_files
+from pybridge.wireshark.capture_source import is_many
 from pybridge.wireshark.columns import matching_frames
 from pybridge.wireshark.sources import open_source
 
@@ -94,6 +95,7 @@ def table_options(command: Callable[..., int]) -> Callable[..., int]:
                      help="In the order of a column; with a minus before its name (--sort=-duration), the greatest first."),
         click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N rows."),
         click.option("--columns", type=Columns(), default=(), metavar="A,B,...", help="Only these columns, in this order."),
+        EACH,
         ENGINE,
         click.option("--format", "form", type=click.Choice(FORMATS), help="Default: by OUT's ending, else table."),
         out_option(),
@@ -106,20 +108,20 @@ def table_options(command: Callable[..., int]) -> Callable[..., int]:
 @table_options
 @click.pass_obj
 def segments_command(
-    diagnostics: Diagnostics, /, sources: tuple[str, ...], form: str | None, out: Path | None, **chosen: Any
+    diagnostics: Diagnostics, /, sources: tuple[str, ...], each: bool | None, form: str | None, out: Path | None, **chosen: Any
 ) -> int:
     """Print a row per TCP segment: its role, its step, the states after it, its anomalies."""
-    return _write_table(diagnostics, sources, form, out, _wanted("segments", **chosen))
+    return _write_table(diagnostics, sources, each, form, out, _wanted("segments", **chosen))
 
 
 @click.command("connections")
 @table_options
 @click.pass_obj
 def connections_command(
-    diagnostics: Diagnostics, /, sources: tuple[str, ...], form: str | None, out: Path | None, **chosen: Any
+    diagnostics: Diagnostics, /, sources: tuple[str, ...], each: bool | None, form: str | None, out: Path | None, **chosen: Any
 ) -> int:
     """Print a row per connection: how it opened and closed, by whom, how fast."""
-    return _write_table(diagnostics, sources, form, out, _wanted("connections", **chosen))
+    return _write_table(diagnostics, sources, each, form, out, _wanted("connections", **chosen))
 
 
 def _wanted(table: str, sort: tuple[str, ...], **chosen: Any) -> Wanted:
@@ -128,18 +130,21 @@ def _wanted(table: str, sort: tuple[str, ...], **chosen: Any) -> Wanted:
     return Wanted(table, sort="".join(sort), **chosen)
 
 
-def _write_table(diagnostics: Diagnostics, sources: tuple[str, ...], form: str | None, out: Path | None, wanted: Wanted) -> int:
+def _write_table(
+    diagnostics: Diagnostics, sources: tuple[str, ...], each: bool | None, form: str | None, out: Path | None, wanted: Wanted
+) -> int:
     """Write one of the tables; return the exit status."""
     if "pandas" not in sys.modules:
         sys.meta_path.insert(0, _WithoutPandas())
-    many = is_many_files(sources)
     if form is None:
         check_ending(out, ENDINGS)
         form = ENDINGS.get(ending(out), "table")
     if out is None and form in BINARY and sys.stdout.isatty():
         raise OutputError(f"{form.capitalize()} is not for a terminal: add -o FILE.{form}.")
+    captures = captures_of(sources, each)
+    many = any(map(is_many, captures))
     if wanted.columns or wanted.sort:
-        _check_columns(wanted, several=many or len(sources) > 1)
+        _check_columns(wanted, several=many or len(captures) > 1, many=many)
     # A table that is printed as it comes needs no other sign of progress.
     progress = False if out is None and form != "table" and not wanted.sort and sys.stdout.isatty() else None
     failed = []
@@ -156,14 +161,14 @@ def _write_table(diagnostics: Diagnostics, sources: tuple[str, ...], form: str |
     with nullcontext() if out is None else atomic_file.replacing(out) as target, ThreadPoolExecutor(1) as pool:
         if form in BINARY:
             pool.submit(import_module, "pyarrow.parquet")  # while tshark works
-        if len(sources) == 1:
-            blocks = _begun(_chosen_rows(sources[0], wanted, progress))
+        if len(captures) == 1:
+            blocks = _begun(_chosen_rows(captures[0], wanted, progress))
             schema = _schema(wanted.table, several=False, many=many)
         else:
-            blocks = chain.from_iterable(map(or_skipped, sources))
+            blocks = chain.from_iterable(map(or_skipped, captures))
             schema = _schema(wanted.table, several=True)
         _write(*_arranged(blocks, schema, wanted), form, target, all_columns=bool(wanted.columns))
-    return ERROR if failed else diagnostics.status if many else 0
+    return ERROR if failed else diagnostics.status if any(map(is_many, sources)) else 0
 
 
 def _schema(table: str, *, several: bool, many: bool = False) -> pa.Schema:
@@ -175,11 +180,11 @@ def _schema(table: str, *, several: bool, many: bool = False) -> pa.Schema:
     return schema.with_capture(found) if several else found
 
 
-def _check_columns(wanted: Wanted, *, several: bool) -> None:
+def _check_columns(wanted: Wanted, *, several: bool, many: bool) -> None:
     from pybridge.tables import selection
 
     names = (*wanted.columns, *([wanted.sort.removeprefix(selection.DESCENDING)] if wanted.sort else []))
-    selection.check_columns(names, _schema(wanted.table, several=several, many=several))
+    selection.check_columns(names, _schema(wanted.table, several=several, many=many))
 
 
 def _chosen_rows(source: str, wanted: Wanted, progress: bool | None) -> Blocks:
