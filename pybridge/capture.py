@@ -24,6 +24,7 @@ from pybridge.wireshark import mergecap, plugin_files
 from pybridge.wireshark.capture_source import STANDARD_INPUT, CaptureSource, is_many, label_of
 from pybridge.wireshark.columns import matching_frames
 from pybridge.wireshark.installation import tshark_version
+from pybridge.wireshark.packet_comments import write_commented
 from pybridge.wireshark.packets import follow_stream, read_packet
 from pybridge.wireshark.sources import open_source
 
@@ -151,6 +152,34 @@ class Capture:
         from pybridge.report.plots import Plots
 
         return Plots(self.connections)
+
+    def annotate(self, path: str | os.PathLike[str]) -> Path:
+        """Write the capture as pcapng with comments on its packets, and return the path.
+
+        The comments say the role, the step, the anomaly and the states of segments that open, close, abort or are unusual; the
+        first one of a connection says how the connection went. They are shown by every Wireshark, without the plugin.
+
+        Raises
+        ------
+        CaptureError
+            The capture cannot be read again.
+        OutputError
+            The file cannot be written.
+
+        Examples
+        --------
+        >>> import pybridge, tempfile
+        >>> capture = pybridge.read(pybridge.examples.capture("refused"))
+        >>> path = capture.annotate(f"{tempfile.mkdtemp()}/commented.pcapng")
+        >>> pybridge.read(path).filter('frame.comment contains "RST of the server"').segments["frame"].tolist()
+        [2]
+        """
+        from pybridge.report.comments import comments
+
+        target = Path(path)
+        with self._again() as source, replacing(target) as temporary, temporary.open("wb") as stream:
+            write_commented(source, comments(self.segments, self.connections), stream)
+        return target
 
     def report(self, path: str | os.PathLike[str] = "report.html", *, language: Language = "en") -> Path:
         """Write the page that `pybridge report` writes, and return its path.

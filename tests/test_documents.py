@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import duckdb
 import pytest
 
 from pybridge.cli.commands import cli
@@ -101,7 +102,12 @@ def commands(group: click.Group, before: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 COMMANDS = dict(commands(cli))
-OPTIONS = {option for command in COMMANDS.values() for parameter in command.params for option in parameter.opts}
+OPTIONS = {
+    option
+    for command in COMMANDS.values()
+    for parameter in command.params
+    for option in (*parameter.opts, *parameter.secondary_opts)
+}
 GUIDES = [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "limits.md"]
 
 
@@ -181,3 +187,19 @@ def test_the_readme_shows_the_filters_that_wireshark_knows() -> None:
     for page in SNIPPETS:
         for name in re.findall(r"tcp_handshake\.(?!lua)([a-z_]+)", text_of(page)):
             assert f'{{ "{name}"' in fields, name
+
+
+@pytest.mark.tshark
+def test_the_queries_of_duckdb_and_polars_run(run: Run, place: Path) -> None:
+    page = ROOT / "docs" / "howto" / "query-parquet.md"
+    for line in command_lines(page):
+        assert run(*shlex.split(line)[1:]).returncode == 0
+    found = [duckdb.sql(query).fetchall() for query in code_of(page, "sql")]
+    assert found[0] == [("10.0.0.2", 80, "refused", 1)]
+    assert found[1] == [("192.168.101.5", 1, 0.147, 0.147)]
+    assert found[2] == [("connection-refused", 1)]
+    assert found[3] == [("pcaps/refused.pcapng", 0, "10.0.0.2", 2, "RST, ACK")]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        for snippet in code_of(page, "py"):
+            exec(snippet, {})  # noqa: S102 - our own document
+    assert "refused" in printed.getvalue()

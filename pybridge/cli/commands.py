@@ -19,7 +19,7 @@ from pybridge import atomic_file, examples
 from pybridge.cli.completion import completion_command
 from pybridge.cli.options import CAPTURE_PATH
 from pybridge.cli.process import run, say, stopping
-from pybridge.cli.report_commands import ladder_command, report_command, summary_command
+from pybridge.cli.report_commands import annotate_command, ladder_command, report_command, summary_command
 from pybridge.cli.table_commands import connections_command, segments_command
 from pybridge.cli.verify_command import verify_command
 from pybridge.errors import OutputError
@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 for each in (summary_command, report_command, connections_command, segments_command, ladder_command, verify_command):
     cli.add_command(each)
+cli.add_command(annotate_command)
 cli.add_command(completion_command)
 
 

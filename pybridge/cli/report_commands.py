@@ -18,13 +18,15 @@ import click
 from pybridge import atomic_file
 from pybridge.cli.options import CAPTURE_PATH, EACH, ENGINE, FILES, LANGUAGE, captures_of, check_ending, ending, out_option
 from pybridge.cli.process import Diagnostics, say
-from pybridge.engine import EngineName
+from pybridge.engine import EngineName, open_run
 from pybridge.errors import CaptureError, CutShortWarning
 from pybridge.progress import counting
 from pybridge.report.language import Language
 from pybridge.version import __version__
 from pybridge.wireshark.capture_source import is_many, label_of
 from pybridge.wireshark.installation import tshark_version
+from pybridge.wireshark.packet_comments import write_commented
+from pybridge.wireshark.sources import open_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +120,24 @@ def _read(sources: Sequence[str], engine: EngineName) -> tuple[str, pd.DataFrame
     from pybridge.report.summary import numbered
 
     return f"{len(sources)} captures", *numbered(*tables)
+
+
+@click.command("annotate")
+@click.argument("source", metavar="FILE", type=CAPTURE_PATH)
+@click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, help="The pcapng file to write.")
+@ENGINE
+def annotate_command(source: str, out: Path, engine: EngineName) -> None:
+    """Write the capture as pcapng with comments on packets: role, step, anomaly and states; any Wireshark shows them."""
+    from pybridge import capture
+
+    check_ending(out, ("pcapng", "ntar"))
+    with open_source(source) as opened, atomic_file.replacing(out) as temporary:
+        with open_run(opened, engine) as run:
+            read = capture.capture_of(run)
+        from pybridge.report.comments import comments
+
+        with counting("writing comments"), temporary.open("wb") as stream:
+            write_commented(opened, comments(read.segments, read.connections), stream)
 
 
 @click.command("ladder")

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BINARY = ("parquet", "arrow")
-FORMATS = ("table", "csv", "json", "jsonl", *BINARY)
-ENDINGS = {"txt": "table"} | {name: name for name in FORMATS if name != "table"}
+FORMATS = ("table", "csv", "json", "jsonl", "zeek", *BINARY)
+ENDINGS = {"txt": "table", "log": "zeek"} | {name: name for name in FORMATS if name not in ("table", "zeek")}
 """Formats by the ending of the output's name."""
 
 Blocks = Iterator["pa.RecordBatch"]
@@ -269,6 +269,10 @@ def _write(blocks: Blocks, schema: pa.Schema, form: str, target: Path | None, *,
             from pybridge.cli.table_text import print_table
 
             print_table(blocks, schema, stream, all_columns=all_columns)
+        elif form == "zeek":
+            from pybridge.tables.zeek import write_zeek
+
+            write_zeek(blocks, schema, stream)
         else:
             from pybridge.tables.text_writers import WRITERS
 

@@ -40,7 +40,7 @@ def write_jsonl(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, stream: Tex
 
 
 WRITERS: dict[str, Writer] = {"csv": write_csv, "json": write_json, "jsonl": write_jsonl}
-"""The writer of each format."""
+"""The writer of each of these formats."""
 
 
 def as_values(table: pa.RecordBatch | pa.Table) -> list[list[Any]]:
@@ -52,12 +52,13 @@ def _values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     if pa.types.is_timestamp(column.type):
         column = pc.strftime(column.cast(pa.timestamp("ns")), ISO, locale="C")
     elif pa.types.is_duration(column.type):
-        return [None if value is None else _seconds(value) for value in column.cast(pa.int64()).to_pylist()]
+        return [None if value is None else seconds_text(value) for value in column.cast(pa.int64()).to_pylist()]
     values: list[Any] = column.to_pylist()
     return values
 
 
-def _seconds(nanoseconds: int) -> str:
+def seconds_text(nanoseconds: int) -> str:
+    """Return a number of nanoseconds as seconds, exactly."""
     whole, part = divmod(abs(nanoseconds), 1_000_000_000)
     return f"{'-' if nanoseconds < 0 else ''}{whole}.{part:09d}"
 
