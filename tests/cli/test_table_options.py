@@ -86,7 +86,7 @@ def test_options_work_for_parquet_too(run: Run, tmp_path: Path) -> None:
     (["--sort", "-durtion"], "There is no column 'durtion': did you mean duration?"),
     (["--columns", "capture"], "There is no column 'capture': did you mean captured?"),
     (["--columns", "zzzz"], "There is no column 'zzzz': choose from stream, client"),
-    (["-o", "x.xls"], "x.xls has an ending that stands for no format of this command: choose from .txt, .csv, .json"),
+    (["-o", "x.xls"], "x.xls has an ending that stands for no format of this command: choose from .txt, .log, .csv, .json"),
 ])  # fmt: skip
 def test_what_does_not_exist_is_an_error_before_the_work(run: Run, tmp_path: Path, options: list[str], said: str) -> None:
     done = run("connections", REFUSED, *options)
