@@ -11,7 +11,8 @@ A short tour, with a capture that comes with the package:
 ['SYN', 'RST']
 
 `read` annotates one capture: a file, a folder, or a pattern of files. The `Capture` that it returns has both tables, and answers
-further questions by `failed`, `slowest`, `filter`, `follow`, `ladder` and `packet`. `read_all` annotates several captures, each
+further questions by `failed`, `anomalies`, `slowest`, `by_server`, `filter`, `follow` and `packet`, and draws by `plot`, `ladder`
+and `report`. `read_all` annotates several captures, each
 for itself. `verify` annotates a capture with both engines, and returns the differences.
 
 `live` follows an interface and yields events as they happen. `testing` has helpers for your own test suite. `examples` has small
@@ -26,9 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 from pybridge.errors import (
     CaptureError,
+    ColumnError,
     CutShortWarning,
     FilterError,
     LeftOutWarning,
+    NotCaptureWarning,
     OutputError,
     PluginError,
     PybridgeError,
@@ -45,9 +48,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Capture",
     "CaptureError",
+    "ColumnError",
     "CutShortWarning",
     "FilterError",
     "LeftOutWarning",
+    "NotCaptureWarning",
     "OutputError",
     "PluginError",
     "PybridgeError",

@@ -9,17 +9,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from pybridge.atomic_file import replacing
 from pybridge.engine import Engine, EngineName, Run, open_run
 from pybridge.errors import CaptureError
 from pybridge.report.language import Language
 from pybridge.tables import batches, schema
 from pybridge.tcp.vocabulary import FAILED, SENDERS
-from pybridge.text import endpoint
-from pybridge.wireshark import plugin_files
-from pybridge.wireshark.capture_source import STANDARD_INPUT, CaptureSource
+from pybridge.text import amount, endpoint
+from pybridge.version import __version__
+from pybridge.wireshark import mergecap, plugin_files
+from pybridge.wireshark.capture_source import STANDARD_INPUT, CaptureSource, is_many, label_of
 from pybridge.wireshark.columns import matching_frames
+from pybridge.wireshark.installation import tshark_version
+from pybridge.wireshark.packet_comments import write_commented
 from pybridge.wireshark.packets import follow_stream, read_packet
 from pybridge.wireshark.sources import open_source
 
@@ -28,7 +33,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyshark.packet.packet import Packet
 
-    from pybridge.report.ladder.svg import Ladder
+    from pybridge.report.ladder.drawing import Ladder
+    from pybridge.report.plots import Plots
+
+
+Source = str | os.PathLike[str]
 
 
 class Capture:
@@ -36,27 +45,31 @@ class Capture:
 
     Attributes
     ----------
-    source : str
-        Path of the capture.
+    source : str or tuple of str
+        Path of the capture, or the paths of its files.
     segments : pandas.DataFrame
         A row per TCP segment, in the order of the capture.
     connections : pandas.DataFrame
         A row per connection, index `stream`.
     """
 
-    def __init__(self, source: str, segments: pd.DataFrame, connections: pd.DataFrame) -> None:
+    def __init__(self, source: str | tuple[str, ...], segments: pd.DataFrame, connections: pd.DataFrame) -> None:
         self.source = source
         self.segments = segments
         self.connections = connections
 
     def __repr__(self) -> str:
-        return f"<Capture {self.source}: {len(self.segments)} segments, {len(self.connections)} connections>"
+        return f"<Capture {self._label}: {len(self.segments)} segments, {len(self.connections)} connections>"
 
     def _repr_html_(self) -> str:
         """Return what Jupyter displays: the verdict, charts, and the first failures."""
         from pybridge.report import page
 
-        return page.excerpt(self.segments, self.connections, title=self.source)
+        return page.excerpt(self.segments, self.connections, title=self._label)
+
+    @property
+    def _label(self) -> str:
+        return label_of(self.source) if isinstance(self.source, str) else amount(len(self.source), "file")
 
     @property
     def failed(self) -> pd.DataFrame:
@@ -68,6 +81,143 @@ class Capture:
     def slowest(self, n: int = 10) -> pd.DataFrame:
         """Return the `n` connections whose handshakes took longest, slowest first."""
         return self.connections.dropna(subset="handshake_time").nlargest(n, "handshake_time")
+
+    @property
+    def anomalies(self) -> pd.DataFrame:
+        """A row per anomaly: `stream`, `frame`, `time`, `sender`, and `anomaly`, a category.
+
+        Where a segment has several anomalies there are several rows. `unreachable` is on no segment, so that its row has no
+        frame, time and sender.
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> capture = pybridge.read(pybridge.examples.capture("refused"))
+        >>> capture.anomalies["anomaly"].tolist()
+        ['connection-refused']
+        """
+        from pybridge.tables import frames
+
+        return frames.anomalies(self.segments, self.connections)
+
+    @property
+    def seconds(self) -> pd.DataFrame:
+        """The table `connections` with all durations as seconds, which plot and describe as numbers.
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> capture = pybridge.read(pybridge.examples.capture("article-wget"))
+        >>> capture.seconds["handshake_time"].tolist()
+        [0.000147]
+        """
+        from pybridge.tables import frames
+
+        return frames.in_seconds(self.connections)
+
+    def by_server(self) -> pd.DataFrame:
+        """Count connections by server and port, those with the most failures and resets first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index `server` and `server_port`. Columns: `connections`; `opened` and `failed`; `failed` by kind (`refused`,
+            `unreachable`, `unanswered`, `invalid_answer`, `aborted`, `half_open`); `still_waiting` and `not_captured`;
+            `handshake_median` and `handshake_p95`, median and 95th percentile of the handshake times; `waited`, the time lost
+            by repeated SYNs and SYN-ACKs; `reset_mid_connection`, `reset_while_closing` and `reset_after_close` (harmless).
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> capture = pybridge.read(pybridge.examples.capture("refused"))
+        >>> capture.by_server()[["connections", "opened", "refused"]].reset_index()
+             server  server_port  connections  opened  refused
+        0  10.0.0.2           80            1       0        1
+        """
+        from pybridge.tables.peers import by_peer
+
+        return by_peer(self.connections, "server")
+
+    def by_client(self) -> pd.DataFrame:
+        """Count connections by client as `by_server` does; the index is `client`."""
+        from pybridge.tables.peers import by_peer
+
+        return by_peer(self.connections, "client")
+
+    @property
+    def plot(self) -> Plots:
+        """Plots on axes of matplotlib: `handshake_times`, `outcomes` (over time) and `waiting`.
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> capture = pybridge.read(pybridge.examples.capture("article-wget"))
+        >>> capture.plot.handshake_times().get_title()
+        'Handshake times'
+        """
+        from pybridge.report.plots import Plots
+
+        return Plots(self.connections)
+
+    def annotate(self, path: str | os.PathLike[str]) -> Path:
+        """Write the capture as pcapng with comments on its packets, and return the path.
+
+        The comments say the role, the step, the anomaly and the states of segments that open, close, abort or are unusual; the
+        first one of a connection says how the connection went. They are shown by every Wireshark, without the plugin.
+
+        Raises
+        ------
+        CaptureError
+            The capture cannot be read again.
+        OutputError
+            The file cannot be written.
+
+        Examples
+        --------
+        >>> import pybridge, tempfile
+        >>> capture = pybridge.read(pybridge.examples.capture("refused"))
+        >>> path = capture.annotate(f"{tempfile.mkdtemp()}/commented.pcapng")
+        >>> pybridge.read(path).filter('frame.comment contains "RST of the server"').segments["frame"].tolist()
+        [2]
+        """
+        from pybridge.report.comments import comments
+
+        target = Path(path)
+        with self._again() as source, replacing(target) as temporary, temporary.open("wb") as stream:
+            write_commented(source, comments(self.segments, self.connections), stream)
+        return target
+
+    def report(self, path: str | os.PathLike[str] = "report.html", *, language: Language = "en") -> Path:
+        """Write the page that `pybridge report` writes, and return its path.
+
+        Raises
+        ------
+        OutputError
+            It cannot be written.
+
+        Examples
+        --------
+        >>> import pybridge, tempfile
+        >>> capture = pybridge.read(pybridge.examples.capture("refused"))
+        >>> capture.report(f"{tempfile.mkdtemp()}/refused.html").name
+        'refused.html'
+        """
+        from pybridge.report import page
+        from pybridge.report.summary import summary
+
+        target = Path(path)
+        with replacing(target) as temporary:
+            text = page.render(
+                self.segments,
+                self.connections,
+                facts=summary(self.segments, self.connections),
+                title=Path(self._label).name,
+                versions={"pybridge": __version__, "tshark": str(tshark_version())},
+                notes=[],
+                language=language,
+            )
+            temporary.write_text(text, encoding="utf-8")
+        return target
 
     def filter(self, display_filter: str) -> Capture:
         """Return the segments in the frames that a Wireshark display filter selects, and their connections.
@@ -134,9 +284,9 @@ class Capture:
         ValueError
             There is no such language.
         """
-        from pybridge.report.ladder import svg
+        from pybridge.report.ladder.drawing import Ladder
 
-        return svg.Ladder(svg.ladder_svg(self.segments, self._connection(stream), language=language))
+        return Ladder(self.segments, self._connection(stream), language=language)
 
     def packet(self, frame: int) -> Packet:
         """Return the whole packet behind a row from pyshark, with every field that Wireshark dissects.
@@ -151,7 +301,7 @@ class Capture:
 
     def _connection(self, stream: int) -> pd.Series[Any]:
         if stream not in self.connections.index:
-            raise KeyError(f"{self.source} has no connection {stream}.")
+            raise KeyError(f"{self._label} has no connection {stream}.")
         return cast("pd.Series[Any]", self.connections.loc[stream])
 
     def _again(self) -> AbstractContextManager[CaptureSource]:
@@ -161,16 +311,17 @@ class Capture:
         return open_source(self.source)
 
 
-def read(source: str | os.PathLike[str], engine: EngineName | Engine = "python", *, progress: bool | None = None) -> Capture:
+def read(source: Source | Iterable[Source], engine: EngineName | Engine = "python", *, progress: bool | None = None) -> Capture:
     """Annotate a capture.
 
     Parameters
     ----------
-    source : path-like
-        Any capture that Wireshark reads, also compressed; `-` is standard input. A folder, or a pattern (`ring/*.pcapng`), is one
-        capture made of many files, which Wireshark's `mergecap` merges by time: connections continue from file to file.
-        `segments` then begins with `capture` and `capture_frame`, the file and the frame in it; `connections` with `capture`,
-        the file of its first segment. `frame` counts through the whole capture.
+    source : path-like, or several
+        Any capture that Wireshark reads, also compressed; `-` is standard input. A folder, a pattern (`ring/*.pcapng`), or
+        several paths are one capture made of many files, which Wireshark's `mergecap` merges by time: connections continue
+        from file to file. `segments` then begins with `capture` and `capture_frame`, the file and the frame in it;
+        `connections` with `capture`, the file of its first segment. `frame` counts through the whole capture. (`read_all`
+        reads files of which each is a capture by itself.)
     engine : {"python", "plugin"} or Engine
         Annotate with the Python implementation, or read the fields of the Lua plugin. Both give the same tables.
     progress : bool, optional
@@ -190,7 +341,9 @@ def read(source: str | os.PathLike[str], engine: EngineName | Engine = "python",
     CutShortWarning
         The capture, or one of its files, ends in the middle of a packet; all whole packets were annotated.
     LeftOutWarning
-        One of many files could not be read; all others were annotated.
+        Some of the files of a folder could not be read; all others were annotated.
+    NotCaptureWarning
+        Some of the files of a folder are no captures; all others were annotated.
     SameFileWarning
         One of many files is a copy of another; it was read once.
 
@@ -201,9 +354,12 @@ def read(source: str | os.PathLike[str], engine: EngineName | Engine = "python",
     >>> capture.connections.establishment.tolist()
     ['refused']
     """
-    with open_run(os.fspath(source), engine, progress=progress) as run:
+    named = os.fspath(source) if isinstance(source, (str, os.PathLike)) else tuple(os.fspath(each) for each in source)
+    if not named and not isinstance(named, str):
+        raise CaptureError("No capture is named: name at least one file.")
+    with open_run(named, engine, progress=progress) as run:
         capture = capture_of(run)
-    capture.source = os.fspath(source)
+    capture.source = named
     return capture
 
 
@@ -217,13 +373,14 @@ def capture_of(run: Run) -> Capture:
 
 
 def read_all(
-    sources: Iterable[str | os.PathLike[str]], engine: EngineName = "python", *, progress: bool | None = None
+    sources: Iterable[Source], engine: EngineName = "python", *, progress: bool | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Annotate several captures, each for itself.
 
     Parameters
     ----------
     sources : iterable of path-like
+        A folder or a pattern stands for the captures in it.
     engine, progress
         As for `read`.
 
@@ -238,7 +395,7 @@ def read_all(
     """
     segments: list[pa.RecordBatch] = []
     connections: list[pa.RecordBatch] = []
-    for source in [os.fspath(source) for source in sources]:
+    for source in [name for given in sources for name in _each(os.fspath(given))]:
         with open_run(source, engine, progress=progress) as run:
             segments += batches.named(source, run.segments())
             connections += batches.named(source, run.connections())
@@ -248,3 +405,12 @@ def read_all(
         frames.frame(segments, schema.with_capture(schema.SEGMENTS)),
         frames.frame(connections, schema.with_capture(schema.CONNECTIONS)),
     )
+
+
+def _each(source: str) -> list[str]:
+    """Return the captures in a folder, or those that a pattern matches; anything else as it is."""
+    if not is_many(source):
+        return [source]
+    with mergecap.surveyed(mergecap.names_in(source)) as survey:
+        mergecap.warn_left_out(source, survey)
+        return [file.name for file in survey.files]

@@ -1,32 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The path of a capture from its name to the tables: `open_run` opens it, an engine annotates it, a `Run` yields the rows."""
+"""The path of a capture from its name to the tables: `open_run` opens it, an engine annotates it, a `Run` yields the rows.
+
+What needs pyarrow is imported by the functions that use it, so that tshark starts before pyarrow is loaded.
+"""
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import pyarrow as pa
-from tqdm import TqdmWarning
-
-from pybridge.tables.file_origins import ManyFiles, SingleFile
+from pybridge.progress import counting
 from pybridge.tcp.annotator import Annotator
 from pybridge.tcp.model import Annotation, ConnectionRow, Segment
 from pybridge.tcp.packed_connections import LIVE_OBJECTS
-from pybridge.text import printable
-from pybridge.wireshark import plugin_files, segments
+from pybridge.wireshark import plugin_files
 from pybridge.wireshark.capture_source import CaptureSource
 from pybridge.wireshark.columns import read_columns
+from pybridge.wireshark.fields import FIELDS
 from pybridge.wireshark.plugin_engine import PluginEngine
 from pybridge.wireshark.sources import open_source
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", TqdmWarning)  # in Jupyter without ipywidgets, where tqdm draws with characters
-    from tqdm.auto import tqdm
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pybridge.tables.file_origins import ManyFiles, SingleFile
 
 EngineName = Literal["python", "plugin"]
 ENGINES: tuple[EngineName, ...] = ("python", "plugin")
@@ -59,7 +59,13 @@ class PythonEngine:
 
     def annotate(self, source: CaptureSource) -> Generator[Block]:
         """Yield blocks of segments with their annotations, in order, as tshark delivers them."""
-        for batch in read_columns(source, segments.FIELDS):
+        yield from self.blocks(read_columns(source, FIELDS))
+
+    def blocks(self, batches: Iterable[pa.RecordBatch]) -> Generator[Block]:
+        """Yield a block for each batch with the columns `fields.FIELDS`."""
+        for batch in batches:
+            from pybridge.wireshark import segments
+
             yield list(self._annotator.annotate(segments.events(batch)))
 
     def rows(self) -> Iterator[ConnectionRow]:
@@ -88,17 +94,28 @@ class Run:
     Attributes
     ----------
     source : CaptureSource
-    segments_schema, connections_schema : pyarrow.Schema
-        The columns of the tables, with those of the file in front if the capture is made of many files.
     """
 
     def __init__(self, source: CaptureSource, engine: Engine, blocks: Iterator[Block]) -> None:
         self.source = source
         self._engine = engine
         self._blocks = blocks
-        self._origins = ManyFiles(source.files) if source.is_many else SingleFile()
-        self.segments_schema = self._origins.segments_schema
-        self.connections_schema = self._origins.connections_schema
+
+    @cached_property
+    def _origins(self) -> ManyFiles | SingleFile:
+        from pybridge.tables.file_origins import ManyFiles, SingleFile
+
+        return ManyFiles(self.source.files) if self.source.is_many else SingleFile()
+
+    @property
+    def segments_schema(self) -> pa.Schema:
+        """The columns of `segments`, with those of the file in front if the capture is made of many files."""
+        return self._origins.segments_schema
+
+    @property
+    def connections_schema(self) -> pa.Schema:
+        """The columns of `connections`, with that of the file in front if the capture is made of many files."""
+        return self._origins.connections_schema
 
     def segments(self) -> Iterator[pa.RecordBatch]:
         """Yield the segments in batches as tshark delivers them, in constant memory."""
@@ -114,14 +131,14 @@ class Run:
 
 @contextmanager
 def open_run(
-    source: str | CaptureSource, engine: EngineName | Engine = "python", *, progress: bool | None = None
+    source: str | tuple[str, ...] | CaptureSource, engine: EngineName | Engine = "python", *, progress: bool | None = None
 ) -> Iterator[Run]:
     """Open a capture by its name, unless it is open already, and annotate it with an engine.
 
     Parameters
     ----------
-    source : str or CaptureSource
-        The name as of `pybridge.read`, or a capture that `open_source` opened.
+    source : str, tuple of str or CaptureSource
+        The name as of `pybridge.read`, names of several files, or a capture that `open_source` opened.
     engine : {"python", "plugin"} or Engine
     progress : bool, optional
         Show the number of segments on standard error, or as a widget in Jupyter, when it takes longer than a second; by
@@ -133,7 +150,7 @@ def open_run(
 
     Warns
     -----
-    CutShortWarning, LeftOutWarning, SameFileWarning
+    CutShortWarning, LeftOutWarning, NotCaptureWarning, SameFileWarning
     """
     chosen = engine_by_name(engine) if isinstance(engine, str) else engine
     opening = nullcontext(source) if isinstance(source, CaptureSource) else open_source(source)
@@ -143,11 +160,7 @@ def open_run(
 
 def _counted(engine: Engine, source: CaptureSource, progress: bool | None) -> Generator[Block]:
     """Yield the blocks of an engine, and show the number of segments so far."""
-    if progress is None:
-        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
-    name = printable(Path(source.label).name)
-    bar = tqdm(desc=name, unit=" segments", unit_scale=True, delay=1, disable=not progress, leave=False)
-    with bar, closing(engine.annotate(source)) as blocks:
+    with counting(Path(source.label).name, "segments", shown=progress) as count, closing(engine.annotate(source)) as blocks:
         for block in blocks:
             yield block
-            bar.update(len(block))
+            count(len(block))

@@ -5,11 +5,13 @@ PybridgeError
 ├── CaptureError         the capture cannot be read: missing, a folder, empty, no permission, not a capture
 ├── TSharkError          tshark is missing, too old, or failed
 ├── FilterError          Wireshark does not understand a display filter
+├── ColumnError          a table has no such column
 ├── PluginError          the Lua plugin was not loaded, is not the one that came with the package, or failed
 └── OutputError          a result cannot be written
 
 CutShortWarning          the capture ends in the middle of a packet; all whole packets were annotated
 LeftOutWarning           one of many files could not be read; all others were annotated
+NotCaptureWarning        some files of a folder are no captures; all others were annotated
 SameFileWarning          one of many files is a copy of another; it was read once
 """
 
@@ -35,6 +37,10 @@ class FilterError(PybridgeError):
     """Wireshark does not understand a display filter."""
 
 
+class ColumnError(PybridgeError):
+    """A table has no such column."""
+
+
 class PluginError(PybridgeError):
     """The Lua plugin was not loaded, is not the one that came with the package, or failed."""
 
@@ -49,6 +55,10 @@ class CutShortWarning(UserWarning):
 
 class LeftOutWarning(UserWarning):
     """One of the files of a capture could not be read; all others were annotated."""
+
+
+class NotCaptureWarning(UserWarning):
+    """Some of the files of a folder, or of those that a pattern matches, are no captures; all others were annotated."""
 
 
 class SameFileWarning(UserWarning):

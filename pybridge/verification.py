@@ -4,20 +4,28 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
+from itertools import tee
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
+import pyarrow as pa
 
-from pybridge.capture import Capture, capture_of
-from pybridge.engine import EngineName, open_run
-from pybridge.errors import CaptureError, CutShortWarning
+from pybridge.capture import Capture
+from pybridge.engine import PythonEngine, Run
+from pybridge.errors import CaptureError
+from pybridge.progress import counting
+from pybridge.tables import frames
 from pybridge.tables.batches import HEADERS
+from pybridge.wireshark import plugin_engine, plugin_files
 from pybridge.wireshark.capture_source import CaptureSource
-from pybridge.wireshark.plugin_engine import FROM_HEADERS
+from pybridge.wireshark.columns import read_columns
+from pybridge.wireshark.plugin_engine import FROM_HEADERS, PluginEngine
 from pybridge.wireshark.sources import open_source
+
+Tables = tuple[pa.Table, pa.Table]
+"""Segments and connections."""
 
 COLUMNS = ("table", "stream", "frame", "column", "python", "plugin")
 SUFFIXES = (".pcap", ".pcapng", ".cap", ".ntar", ".snoop", ".erf")
@@ -58,11 +66,10 @@ def verify(source: str | os.PathLike[str], *, progress: bool | None = None) -> p
     0
     """
     with open_source(os.fspath(source)) as opened:
-        python = _read(opened, "python", progress=progress)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CutShortWarning)  # the first reading has warned
-            plugin = _read(opened, "plugin", progress=progress)
-    return compare(python, plugin)
+        python, plugin = _read(opened, progress)
+    if all(_same(name, *both) for name, both in zip(SHARED, zip(python, plugin, strict=True), strict=True)):
+        return _table([])
+    return compare(*(Capture(opened.label, *_frames(*tables)) for tables in (python, plugin)))
 
 
 def compare(python: Capture, plugin: Capture) -> pd.DataFrame:
@@ -71,7 +78,7 @@ def compare(python: Capture, plugin: Capture) -> pd.DataFrame:
         *_disagreements("segments", _by_place(python.segments), _by_place(plugin.segments)),
         *_disagreements("connections", python.connections, plugin.connections),
     ]
-    return pd.DataFrame(found, columns=list(COLUMNS)).astype({"stream": "Int64", "frame": "Int64"})
+    return _table(found)
 
 
 def captures(source: str) -> list[str]:
@@ -91,9 +98,46 @@ def captures(source: str) -> list[str]:
     return found
 
 
-def _read(source: CaptureSource, engine: EngineName, *, progress: bool | None) -> Capture:
-    with open_run(source, engine, progress=progress) as run:
-        return capture_of(run)
+def _table(found: list[tuple[Any, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(found, columns=list(COLUMNS)).astype({"stream": "Int64", "frame": "Int64"})
+
+
+def _read(source: CaptureSource, progress: bool | None) -> tuple[Tables, Tables]:
+    """Return the tables of both engines; one tshark, with the plugin, prints the headers for both.
+
+    The engines take turns with the batches, so that each batch is kept no longer than it is used.
+    """
+    python, plugin = PythonEngine(), PluginEngine(plugin_files.path())
+    with counting(Path(source.label).name, "segments", shown=progress) as count:
+        headers, fields = tee(read_columns(source, plugin_engine.FIELDS, plugin=plugin_files.path()))
+        runs = Run(source, python, python.blocks(headers)), Run(source, plugin, plugin.blocks(source, fields))
+        segments = []
+        for blocks in zip(*(run.segments() for run in runs), strict=True):
+            segments.append(blocks)
+            count(len(blocks[0]))
+    one, other = (
+        (pa.Table.from_batches([pair[place] for pair in segments], run.segments_schema), _connections(run))
+        for place, run in enumerate(runs)
+    )
+    return one, other
+
+
+def _connections(run: Run) -> pa.Table:
+    return pa.Table.from_batches(run.connections(), run.connections_schema)
+
+
+def _frames(segments: pa.Table, connections: pa.Table) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return (
+        frames.frame(segments.to_batches(), segments.schema),
+        frames.frame(connections.to_batches(), connections.schema).set_index("stream"),
+    )
+
+
+def _same(name: str, python: pa.Table, plugin: pa.Table) -> bool:
+    """Whether all columns that are compared are equal; Arrow sees that at once, pandas takes as long as tshark."""
+    compared = [column for column in python.column_names if column not in SHARED[name]]
+    same: bool = python.select(compared).equals(plugin.select(compared))
+    return same and len(python) == len(plugin)
 
 
 def _unreadable(error: OSError) -> NoReturn:

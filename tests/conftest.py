@@ -16,7 +16,7 @@ hypothesis.settings.load_profile("busy")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-READ_CAPTURES = {"pybridge", "pybridge.capture", "pybridge.live"}
+READ_CAPTURES = {"pybridge", "pybridge.capture", "pybridge.live", "pybridge.report.ladder.drawing", "pybridge.verification"}
 """Modules whose docstrings have examples that read captures."""
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import duckdb
 import pytest
 
 from pybridge.cli.commands import cli
@@ -24,7 +25,7 @@ PAGES = sorted(
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 ABBREVIATIONS = re.compile(r"\b(?:e\.g|i\.e|etc|cf|vs|Fig)\.")
-NEEDS_MORE = ("eth0", "ssh ", "FILE", "INTERFACE", " live -", "plugin install", "plugin uninstall")
+NEEDS_MORE = ("eth0", "ssh ", "FILE", "INTERFACE", " live -", "plugin install", "plugin uninstall", "completion fish >")
 """Parts of command lines that need an interface, another host, or the reader's own Wireshark."""
 
 
@@ -101,7 +102,12 @@ def commands(group: click.Group, before: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 COMMANDS = dict(commands(cli))
-OPTIONS = {option for command in COMMANDS.values() for parameter in command.params for option in parameter.opts}
+OPTIONS = {
+    option
+    for command in COMMANDS.values()
+    for parameter in command.params
+    for option in (*parameter.opts, *parameter.secondary_opts)
+}
 GUIDES = [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "limits.md"]
 
 
@@ -124,7 +130,7 @@ def test_every_option_exists(page: Path) -> None:
 def test_every_command_exists(page: Path) -> None:
     for line in [*command_lines(page), *re.findall(r"`(pybridge [a-z][^`]*)`", text_of(page))]:
         words = tuple(line.rpartition("pybridge ")[2].split())
-        assert any(words[: len(name)] == name for name in COMMANDS), line
+        assert any(words[: len(name)] == name for name in COMMANDS) or words[0].endswith(".pcapng"), line
 
 
 @pytest.fixture
@@ -181,3 +187,19 @@ def test_the_readme_shows_the_filters_that_wireshark_knows() -> None:
     for page in SNIPPETS:
         for name in re.findall(r"tcp_handshake\.(?!lua)([a-z_]+)", text_of(page)):
             assert f'{{ "{name}"' in fields, name
+
+
+@pytest.mark.tshark
+def test_the_queries_of_duckdb_and_polars_run(run: Run, place: Path) -> None:
+    page = ROOT / "docs" / "howto" / "query-parquet.md"
+    for line in command_lines(page):
+        assert run(*shlex.split(line)[1:]).returncode == 0
+    found = [duckdb.sql(query).fetchall() for query in code_of(page, "sql")]
+    assert found[0] == [("10.0.0.2", 80, "refused", 1)]
+    assert found[1] == [("192.168.101.5", 1, 0.147, 0.147)]
+    assert found[2] == [("connection-refused", 1)]
+    assert found[3] == [("pcaps/refused.pcapng", 0, "10.0.0.2", 2, "RST, ACK")]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        for snippet in code_of(page, "py"):
+            exec(snippet, {})  # noqa: S102 - our own document
+    assert "refused" in printed.getvalue()

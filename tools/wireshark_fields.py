@@ -34,7 +34,7 @@ import pybridge
 from pybridge import verification
 from pybridge.errors import CutShortWarning, PybridgeError, TSharkError
 from pybridge.tcp.vocabulary import ACK, FIN, RST, SYN
-from pybridge.wireshark import segments
+from pybridge.wireshark.fields import FIELDS, nanoseconds
 from pybridge.wireshark.installation import find_program
 
 COMPLETENESS, INITIAL_RTT = "tcp.completeness", "tcp.analysis.initial_rtt"
@@ -321,7 +321,7 @@ def _answered(headers: Iterable[Header]) -> tuple[Header, Header] | None:
 
 def listen(source: Path) -> pa.Table:
     """Read the fields of all TCP packets that both sides need: by tshark with default preferences, in two passes."""
-    return _run(source, (*segments.FIELDS, *OWN), "tcp")
+    return _run(source, (*FIELDS, *OWN), "tcp")
 
 
 def _run(source: Path, fields: Sequence[str], display_filter: str, *arguments: str) -> pa.Table:
@@ -368,12 +368,12 @@ def _headers(fields: pa.Table, rows: Mapping[int, Sequence[Any]]) -> Iterator[tu
     for frame, time, *texts in zip(*(fields[name].to_pylist() for name in OWN), strict=True):
         count = len(texts[0].split(",")) if texts[0] else 0
         in_table = rows.get(int(frame or 0), ())
-        at = segments.nanoseconds(time or "")
+        at = nanoseconds(time or "")
         each: Iterator[Any] = zip(*(_each(text, count) for text in texts), strict=True)
         for place, (stream, flags, length, completeness, initial_rtt) in enumerate(each):
             row = in_table[place] if place < len(in_table) else None  # the first headers are the segments (rule G2)
             header = Header(int(frame), at, int(stream), int(flags, 16) if flags else None, int(length or 0), row)
-            yield header, int(completeness) if completeness else None, segments.nanoseconds(initial_rtt) if initial_rtt else None
+            yield header, int(completeness) if completeness else None, nanoseconds(initial_rtt) if initial_rtt else None
 
 
 def _each(text: str | None, count: int) -> list[str | None]:

@@ -1,61 +1,60 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The commands and their options.
+"""The command `pybridge`: its group, and the commands that have no module of their own.
 
-Commands import modules that need pandas themselves, because pandas takes longer to load than most captures take to read.
+Commands import modules that need pyarrow or pandas themselves, because these take longer to load than most captures take to read.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from importlib import import_module
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import click
-import pyarrow as pa
-from tqdm import tqdm
+from click.shell_completion import CompletionItem
 
 from pybridge import atomic_file, examples
-from pybridge.cli.process import ERROR, FINDINGS, Diagnostics, run, say, show, stopping
-from pybridge.engine import ENGINES, EngineName, Run, open_run
-from pybridge.errors import CaptureError, CutShortWarning, OutputError, PybridgeError
+from pybridge.cli.completion import completion_command
+from pybridge.cli.options import CAPTURE_PATH
+from pybridge.cli.process import run, say, stopping
+from pybridge.cli.report_commands import annotate_command, ladder_command, report_command, summary_command
+from pybridge.cli.table_commands import connections_command, segments_command
+from pybridge.cli.verify_command import verify_command
+from pybridge.errors import OutputError
 from pybridge.live.monitor import Limits
-from pybridge.report.language import LANGUAGES, Language
-from pybridge.tables import batches, schema, writers
 from pybridge.version import __version__
 from pybridge.wireshark import plugin_files
-from pybridge.wireshark.capture_source import STANDARD_INPUT, is_many, label_of
+from pybridge.wireshark.capture_source import STANDARD_INPUT, SourceKind, kind_of
 from pybridge.wireshark.installation import tshark_version
 
-FORMATS = ("table", "csv", "json", "jsonl", "parquet", "arrow")
-BINARY = ("parquet", "arrow")
 
-FILES = click.argument("sources", nargs=-1, required=True, metavar="FILE...")
-ENGINE = click.option(
-    "--engine",
-    type=click.Choice(ENGINES),
-    default="python",
-    show_default=True,
-    help="Implementation: the Python annotator, or the Lua plugin run by tshark.",
-)
-FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), help="Default: by OUT's ending, else table.")
-OUT = click.option("-o", "--output", "out", type=click.Path(path_type=Path), help="Write to this file, not to standard output.")
-LANGUAGE = click.option(
-    "--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Language of the texts: English or Chinese."
-)
+class _Group(click.Group):
+    """A group of commands that takes the name of a capture in place of a command, and prints its summary."""
 
-Blocks = Iterator[pa.RecordBatch]
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name; the summary if they begin with the name of a capture."""
+        if args and self.get_command(ctx, args[0]) is None and _is_capture(args[0]):
+            return summary_command.name, summary_command, args
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return commands and options; the shell adds the names of files."""
+        return [CompletionItem(incomplete, type="file"), *super().shell_complete(ctx, incomplete)]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _is_capture(name: str) -> bool:
+    """Whether a word that is no command is the name of a capture, though perhaps of one that is missing."""
+    return kind_of(name) is not SourceKind.ABSENT or name == STANDARD_INPUT or os.sep in name or "." in name
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pybridge")
 def cli() -> None:
     """TCP handshakes and teardowns of captures: who opened, who closed, who refused, where it stalled.
+
+    pybridge FILE prints a summary.
 
     FILE is any capture that Wireshark reads, or - for standard input. A folder or a quoted pattern ('ring/*.pcapng') is one
     capture made of many files.
@@ -67,178 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     run(cli, arguments)
 
 
-@cli.command("segments")
-@FILES
-@ENGINE
-@FORMAT
-@OUT
-@click.pass_obj
-def segments_command(
-    diagnostics: Diagnostics, sources: tuple[str, ...], engine: EngineName, form: str | None, out: Path | None
-) -> int:
-    """Print a row per TCP segment: its role, its step, the states after it, its anomalies."""
-    return _write_table(diagnostics, sources, engine, form, out, (schema.SEGMENTS, schema.SEGMENTS_OF_MANY), Run.segments)
-
-
-@cli.command("connections")
-@FILES
-@ENGINE
-@FORMAT
-@OUT
-@click.pass_obj
-def connections_command(
-    diagnostics: Diagnostics, sources: tuple[str, ...], engine: EngineName, form: str | None, out: Path | None
-) -> int:
-    """Print a row per connection: how it opened and closed, by whom, how fast."""
-    schemas = (schema.CONNECTIONS, schema.CONNECTIONS_OF_MANY)
-    return _write_table(diagnostics, sources, engine, form, out, schemas, Run.connections)
-
-
-def _write_table(
-    diagnostics: Diagnostics,
-    sources: tuple[str, ...],
-    engine: EngineName,
-    form: str | None,
-    out: Path | None,
-    schemas: tuple[pa.Schema, pa.Schema],
-    choose: Callable[[Run], Blocks],
-) -> int:
-    """Write one of the tables; return the exit status."""
-    many = _is_many(sources)
-    form = form or _format_of(out)
-    if out is None and form in BINARY and sys.stdout.isatty():
-        raise OutputError(f"{form.capitalize()} is not for a terminal: add -o FILE.{form}.")
-    # A table that is printed as it comes needs no other sign of progress.
-    progress = False if out is None and form != "table" and sys.stdout.isatty() else None
-
-    def blocks(source: str) -> Blocks:
-        with open_run(source, engine, progress=progress) as opened:
-            yield from choose(opened)
-
-    failed = []
-
-    def or_skipped(source: str) -> Blocks:
-        try:
-            yield from batches.named(source, blocks(source))
-        except CaptureError as error:
-            say(str(error))
-            failed.append(source)
-
-    with nullcontext() if out is None else atomic_file.replacing(out) as target:
-        if len(sources) == 1:
-            _write(blocks(sources[0]), schemas[many], form, target)
-        else:
-            several = chain.from_iterable(map(or_skipped, sources))
-            _write(several, schema.with_capture(schemas[0]), form, target)
-    return ERROR if failed else diagnostics.status if many else 0
-
-
-def _is_many(sources: Sequence[str]) -> bool:
-    """Whether the user names one capture made of many files."""
-    if sources.count(STANDARD_INPUT) > 1:
-        raise click.UsageError("Standard input can be read only once: name - once.")
-    many = any(map(is_many, sources))
-    if many and len(sources) > 1:
-        raise click.UsageError("A folder or a pattern is one capture made of many files: name it alone.")
-    return many
-
-
-def _format_of(out: Path | None) -> str:
-    """Return the format that the file's ending asks for, else `table`."""
-    ending = out.suffix.removeprefix(".").lower() if out else ""
-    return ending if ending in FORMATS else "table"
-
-
-def _write(blocks: Blocks, table_schema: pa.Schema, form: str, target: Path | None) -> None:
-    """Write a table to a file, or to standard output."""
-    if form in BINARY:
-        write = writers.write_parquet if form == "parquet" else writers.write_arrow
-        write(blocks, table_schema, target or sys.stdout.buffer)
-        return
-    from pybridge.cli.table_text import print_table
-    from pybridge.tables.text_writers import WRITERS
-
-    stream = target.open("w", encoding="utf-8", newline="") if target else sys.stdout
-    try:
-        WRITERS.get(form, print_table)(blocks, table_schema, stream)
-    finally:
-        if target:
-            stream.close()
-
-
-@cli.command("verify")
-@click.argument("sources", nargs=-1, required=True, metavar="FILE_OR_FOLDER...")
-def verify_command(sources: tuple[str, ...]) -> int:
-    """Annotate with both engines, and print every column in which they differ.
-
-    Exit status 0 if all agree, 1 if some differ, 2 if a file could not be read.
-    """
-    from pybridge import verification
-
-    found = [path for source in sources for path in verification.captures(source)]
-    agreed = differing = unread = 0
-    bar = tqdm(found, desc="verify", unit=" captures", delay=1, disable=not sys.stderr.isatty(), leave=False)
-    for source in bar:
-        try:
-            disagreements = verification.verify(source, progress=False if len(found) > 1 else None)
-        except PybridgeError as error:
-            say(str(error))
-            unread += 1
-            continue
-        for row in disagreements.itertuples(index=False):
-            where = f"connection {row.stream}" if row.table == "connections" else f"frame {row.frame}"
-            show(f"{source}: {row.table}: {where}: {row.column}: python {row.python!r}, plugin {row.plugin!r}")
-        agreed, differing = agreed + disagreements.empty, differing + (not disagreements.empty)
-    click.echo(f"{agreed} agree, {differing} differ, {unread} could not be read.")
-    return ERROR if unread else FINDINGS if differing else 0
-
-
-@cli.command("report")
-@FILES
-@click.option("-o", "--output", "out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
-@ENGINE
-@LANGUAGE
-@click.pass_obj
-def report_command(diagnostics: Diagnostics, sources: tuple[str, ...], out: Path, engine: EngineName, language: Language) -> int:
-    """Print a summary, and write a page with the connections and sequence diagrams, failed and unusual ones first."""
-    from pybridge import capture
-
-    many = _is_many(sources)
-    with atomic_file.replacing(out) as temporary, ThreadPoolExecutor(1) as pool:
-        pool.submit(import_module, "pybridge.report.page")  # while tshark works
-        if out.exists():
-            say(f"{out} exists: it is replaced when the new one is complete.")
-        with warnings.catch_warnings(record=True) as caught:
-            if len(sources) == 1:
-                read = capture.read(sources[0], engine)
-                title, tables = Path(label_of(sources[0])).name, (read.segments, read.connections)
-            else:
-                title, tables = f"{len(sources)} captures", capture.read_all(sources, engine)
-        for warning in caught:
-            warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
-        from pybridge.cli.summary_text import print_summary
-        from pybridge.report import page
-        from pybridge.report.summary import numbered, summary
-
-        if len(sources) > 1:
-            tables = numbered(*tables)
-        facts = summary(*tables)
-        text = page.render(
-            *tables,
-            facts=facts,
-            title=title,
-            versions={"pybridge": __version__, "tshark": str(tshark_version()), "engine": engine},
-            notes=[str(warning.message) for warning in caught if issubclass(warning.category, CutShortWarning)],
-            language=language,
-        )
-        temporary.write_text(text, encoding="utf-8")
-    print_summary(facts, title)
-    say(f"report written to {out}")
-    return diagnostics.status if many else 0
+for each in (summary_command, report_command, connections_command, segments_command, ladder_command, verify_command):
+    cli.add_command(each)
+cli.add_command(annotate_command)
+cli.add_command(completion_command)
 
 
 @cli.command("live")
-@click.argument("source", metavar="INTERFACE")
+@click.argument("source", metavar="INTERFACE", type=CAPTURE_PATH)
 @click.option("--filter", "bpf", default="", metavar="BPF", help="Capture filter, e.g. 'tcp port 443'.")
 @click.option(
     "--format",
@@ -300,28 +135,10 @@ def live_command(
     if form == "events":
         live_view.follow(source, bpf, limits, stopping)
         return
-    _write(live_view.rows(source, bpf, limits, stopping), schema.CONNECTIONS, "csv", None)
+    from pybridge.tables import schema
+    from pybridge.tables.text_writers import write_csv
 
-
-@cli.command("ladder")
-@click.argument("source", metavar="FILE")
-@click.argument("stream", type=int)
-@OUT
-@ENGINE
-@LANGUAGE
-def ladder_command(source: str, stream: int, out: Path | None, engine: EngineName, language: Language) -> None:
-    """Draw the sequence diagram of connection STREAM (Wireshark's tcp.stream) as SVG."""
-    from pybridge import capture
-
-    with nullcontext() if out is None else atomic_file.replacing(out) as target:
-        read = capture.read(source, engine)
-        if stream not in read.connections.index:
-            raise CaptureError(f"{label_of(source)} has no connection {stream}: pybridge connections lists them.")
-        svg = read.ladder(stream, language=language)
-        if target:
-            target.write_text(svg, encoding="utf-8")
-        else:
-            click.echo(svg)
+    write_csv(live_view.rows(source, bpf, limits, stopping), schema.CONNECTIONS, sys.stdout)
 
 
 @cli.command("notebook")

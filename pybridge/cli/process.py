@@ -13,13 +13,13 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import NoReturn, TextIO
 
 import click
-from tqdm import tqdm
 
+from pybridge.cli import completion
 from pybridge.errors import CutShortWarning, LeftOutWarning, PybridgeError
 from pybridge.text import printable
 
@@ -61,6 +61,8 @@ def run(command: click.Command, arguments: Sequence[str] | None) -> NoReturn:
     gc.set_threshold(100_000)
     _catch_signals()
     _keep_standard_streams()
+    if (answered := completion.answer(command)) is not None:
+        sys.exit(answered)
     try:
         context = command.make_context("pybridge", list(sys.argv[1:] if arguments is None else arguments), obj=diagnostics)
         with context:
@@ -96,7 +98,8 @@ def say(text: str) -> None:
 
 def show(text: str, *, err: bool = False) -> None:
     """Print a line, not into the middle of a progress bar; control characters are escaped."""
-    with tqdm.external_write_mode():
+    tqdm = sys.modules.get("tqdm")  # unless it is loaded, there is no bar
+    with tqdm.tqdm.external_write_mode() if tqdm else nullcontext():
         click.echo(printable(text), err=err)
 
 

@@ -1,57 +1,222 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Print a table for people: all columns in a pipe, the most useful ones on a terminal, folded to its width."""
+"""Print a table for people: all columns in a pipe; on a terminal the most useful ones, as many as fit, with whole words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-import pandas as pd
 import pyarrow as pa
-from rich.table import Table
-from rich.text import Text
 
-from pybridge.cli.console import console_for
-from pybridge.tables import frames
-from pybridge.tables.text_writers import as_text
-from pybridge.tcp.vocabulary import FAILED
-from pybridge.text import duration_text, endpoint, printable
+from pybridge.cli.process import say
+from pybridge.tables.text_writers import as_values
+from pybridge.tcp.vocabulary import FAILED, STILL_WAITING
+from pybridge.text import endpoint, nanoseconds_text, printable
 
+GAP = 2
+"""Spaces between columns."""
 
-def print_table(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, stream: TextIO) -> None:
-    """Print a table; all of it must fit into memory."""
-    table = frames.frame(blocks, schema)
-    on_terminal = stream.isatty()
-    text = _glance(table) if on_terminal else as_text(table)
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name in text.columns:
-        right = name == "handshake" or pd.api.types.is_numeric_dtype(text[name].dtype)
-        grid.add_column(name, justify="right" if right else "left", no_wrap=not on_terminal, overflow="fold")
-    for row in text.itertuples(index=False):
-        grid.add_row(*(_cell(name, value) for name, value in zip(text.columns, row, strict=True)))
-    console_for(stream).print(grid, soft_wrap=False)
+CONNECTIONS_FIRST = ("capture", "stream", "client", "server", "opening", "closing", "by", "handshake", "anomalies")
+CONNECTIONS_THEN = ("duration", "client bytes", "server bytes", "reset by", "SYNs repeated", "start")
+SEGMENTS_FIRST = ("capture", "frame", "sender", "flags", "role", "step", "client state", "server state", "anomaly", "stream")
+SEGMENTS_THEN = ("bytes", "answers", "after", "time")
+"""Columns on a terminal, the most useful first; wide terminals have the further ones, too."""
+
+WRONG = ("anomaly", "anomalies")
 
 
-def _glance(table: pd.DataFrame) -> pd.DataFrame:
-    """Return fewer and narrower columns."""
-    capture = {"capture": table["capture"]} if "capture" in table else {}
-    if "establishment" not in table:
-        names = ["frame", "stream", "sender", "tcp_flags", "length", "role"]
-        rest = ["client_state", "server_state", "anomaly"]
-        return pd.DataFrame(
-            capture | {name: table[name] for name in names} | {"step": frames.steps(table)} | {name: table[name] for name in rest}
+@dataclass
+class Column:
+    """A column as text.
+
+    Attributes
+    ----------
+    narrowest, widest : int
+        Width of the longest word, and of the longest text.
+    """
+
+    name: str
+    cells: Sequence[str]
+    right: bool = False
+    narrowest: int = field(init=False)
+    widest: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        texts = {self.name, *self.cells}
+        self.widest = max(map(width_of, texts))
+        self.narrowest = max(width_of(word) for text in texts for word in text.split(" "))
+
+
+def print_table(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, stream: TextIO, *, all_columns: bool = False) -> None:
+    """Print a table; all of it must fit into memory.
+
+    Parameters
+    ----------
+    all_columns : bool
+        On a terminal, print the columns of `schema` as they are, not a choice of them.
+    """
+    table = pa.Table.from_batches(blocks, schema)
+    if not stream.isatty():
+        _print_plain([_column(name, values) for name, values in zip(schema.names, as_values(table), strict=True)], stream)
+        return
+    from pybridge.cli.console import console_for
+
+    console = console_for(stream)
+    expected: Sequence[str]
+    further: Sequence[str]
+    if all_columns:
+        columns = [_column(name, values) for name, values in zip(schema.names, as_values(table), strict=True)]
+        expected, further = schema.names, ()
+    elif "establishment" in schema.names:
+        columns, expected, further = _connections(table), CONNECTIONS_FIRST, CONNECTIONS_THEN
+    else:
+        columns, expected, further = _segments(table), SEGMENTS_FIRST, SEGMENTS_THEN
+    shown = fitting(columns, (*expected, *further), console.width)
+    _print_rich(shown, console)
+    left_out = [column.name for column in columns if column.name in expected and column not in shown]
+    if left_out:
+        say(
+            f"{', '.join(left_out)} did not fit into {console.width} characters: "
+            "widen the terminal, choose with --columns, or write a file with -o."
         )
-    ends = {end: [endpoint(*both) for both in zip(table[end], table[f"{end}_port"], strict=True)] for end in ("client", "server")}
-    verdict = {
-        "opening": frames.outcomes(table),
-        "handshake": [duration_text(time) for time in table["handshake_time"]],
-        "closing": table["termination"],
-        "by": table["closed_by"],
-        "anomalies": table["anomalies"].str.replace("+", ", "),
-    }
-    return pd.DataFrame(capture | {"stream": table["stream"]} | ends | verdict)
 
 
-def _cell(name: str, value: Any) -> Text:
-    wrong = name in ("anomaly", "anomalies") or (name == "opening" and value in FAILED)
-    return Text("" if pd.isna(value) else printable(str(value)), "bold red" if wrong else "")
+def fitting(columns: Sequence[Column], by_use: Sequence[str], width: int) -> list[Column]:
+    """Return the columns that fit side by side without breaking a word, taken in the order of their use; at least one."""
+    by_name = {column.name: column for column in columns}
+    chosen: list[Column] = []
+    for column in (by_name[name] for name in by_use if name in by_name):
+        if chosen and sum(each.narrowest + GAP for each in (*chosen, column)) - GAP > width:
+            break
+        chosen.append(column)
+    return [column for column in columns if column in chosen]
+
+
+def widths(columns: Sequence[Column], width: int) -> list[int]:
+    """Return the width of each column: as wide as its texts where there is room, else at least as wide as its longest word."""
+    found = [column.narrowest for column in columns]
+    room = width - sum(found) - GAP * (len(columns) - 1)
+    for index, column in enumerate(columns):
+        more = min(column.widest - column.narrowest, max(room, 0))
+        found[index] += more
+        room -= more
+    return found
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _column(name: str, values: Sequence[Any]) -> Column:
+    right = any(isinstance(value, int) for value in values)
+    return Column(name, ["" if value is None else printable(str(value)) for value in values], right)
+
+
+def _print_plain(columns: Sequence[Column], stream: TextIO) -> None:
+    """Print a line per row, however long."""
+    for row in ([column.name for column in columns], *zip(*(column.cells for column in columns), strict=True)):
+        cells = (_padded(text, column) for text, column in zip(row, columns, strict=True))
+        stream.write((" " * GAP).join(cells).rstrip() + "\n")
+
+
+def _padded(text: str, column: Column) -> str:
+    padding = " " * (column.widest - width_of(text))
+    return padding + text if column.right else text + padding
+
+
+def _print_rich(columns: Sequence[Column], console: Any) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for column, width in zip(columns, widths(columns, console.width), strict=True):
+        grid.add_column(column.name, justify="right" if column.right else "left", width=width)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        cells = zip(columns, row, strict=True)
+        grid.add_row(*(Text(text, "bold red" if _is_wrong(column.name, text) else "") for column, text in cells))
+    console.print(grid, soft_wrap=False)
+
+
+def _is_wrong(name: str, text: str) -> bool:
+    return (name in WRONG and text != "") or (name in ("opening", "establishment") and text in FAILED)
+
+
+def _connections(table: pa.Table) -> list[Column]:
+    """Return the columns of `connections` for a glance that say anything, in the order in which they are printed."""
+    values = _Values(table)
+    waiting = values["still_waiting"]
+    opening = [STILL_WAITING if waits else kind for kind, waits in zip(values["establishment"], waiting, strict=True)]
+    columns = [
+        *values.capture(),
+        _column("stream", values["stream"]),
+        _column("client", values.ends("client")),
+        _column("server", values.ends("server")),
+        _column("start", values["start"]),
+        _column("opening", opening),
+        Column("handshake", values.durations("handshake_time"), right=True),
+        _column("SYNs repeated", [count or None for count in values["syn_retransmissions"]]),
+        Column("duration", values.durations("duration"), right=True),
+        _column("client bytes", values["client_bytes"]),
+        _column("server bytes", values["server_bytes"]),
+        _column("closing", values["termination"]),
+        _column("by", values["closed_by"]),
+        _column("reset by", values["reset_by"]),
+        _column("anomalies", values.names("anomalies")),
+    ]
+    return _that_say_anything(columns)
+
+
+def _segments(table: pa.Table) -> list[Column]:
+    """Return the columns of `segments` for a glance that say anything, in the order in which they are printed."""
+    values = _Values(table)
+    steps = zip(values["handshake_step"], values["teardown_step"], strict=True)
+    columns = [
+        *values.capture(),
+        _column("frame", values["frame"]),
+        _column("time", values["time"]),
+        _column("stream", values["stream"]),
+        _column("sender", values["sender"]),
+        _column("flags", values["tcp_flags"]),
+        _column("bytes", values["length"]),
+        _column("role", values["role"]),
+        _column("step", [" ".join(str(step) for step in both if step is not None) for both in steps]),
+        _column("client state", values["client_state"]),
+        _column("server state", values["server_state"]),
+        _column("answers", values["responds_to"]),
+        Column("after", values.durations("response_time"), right=True),
+        _column("anomaly", values.names("anomaly")),
+    ]
+    return _that_say_anything(columns)
+
+
+def _that_say_anything(columns: Sequence[Column]) -> list[Column]:
+    return [column for column in columns if not column.cells or any(column.cells)]
+
+
+class _Values:
+    """The columns of a table as lists of Python values."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __getitem__(self, name: str) -> list[Any]:
+        return as_values(self._table.select([name]))[0]
+
+    def capture(self) -> list[Column]:
+        return [_column("capture", self["capture"])] if "capture" in self._table.column_names else []
+
+    def ends(self, end: str) -> list[str]:
+        return [endpoint(*both) for both in zip(self[end], self[f"{end}_port"], strict=True)]
+
+    def durations(self, name: str) -> list[str]:
+        values = self._table.column(name).cast(pa.int64()).to_pylist()
+        return ["" if value is None else nanoseconds_text(value) for value in values]
+
+    def names(self, name: str) -> list[str | None]:
+        return [value and value.replace("+", ", ") for value in self[name]]

@@ -32,9 +32,9 @@ from pybridge.errors import PybridgeError, TSharkError
 from pybridge.tables import batches, frames
 from pybridge.tcp.annotator import Annotator
 from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
-from pybridge.wireshark import segments
 from pybridge.wireshark.capture_source import CaptureSource
 from pybridge.wireshark.columns import read_columns
+from pybridge.wireshark.fields import FIELDS
 from pybridge.wireshark.installation import tshark_version
 
 ROWS = 500_000
@@ -173,7 +173,7 @@ def _dissect(path: str, number: int, version: Version) -> tuple[pd.DataFrame, _S
     problems: list[str] = []
     try:
         source = CaptureSource(path, path)
-        for batch in read_columns(source, segments.FIELDS, every_packet=True, on_cut_short=problems.append):
+        for batch in read_columns(source, FIELDS, every_packet=True, on_cut_short=problems.append):
             blocks.append(file.rows(batch))
     except PybridgeError as error:
         problems.append(str(error))

@@ -16,7 +16,6 @@ from itertools import chain
 
 from pybridge.live.monitor import SECOND, Event, Limits, Monitor
 from pybridge.tcp.model import ConnectionRow
-from pybridge.wireshark import segments
 from pybridge.wireshark.capture_source import SourceKind, kind_of
 from pybridge.wireshark.dumpcap import SESSION_PACKETS, Packets
 
@@ -95,6 +94,8 @@ class Live:
 
     def steps(self) -> Iterator[list[Event]]:
         """Yield lists of events, also empty lists while nothing happens, so that the caller can look at `monitor`."""
+        from pybridge.wireshark import segments  # the command line offers the options of `live` before pyarrow is loaded
+
         monitor = self.monitor
         for session in self._packets.sessions(self._patience):
             monitor.begin_session()

@@ -14,7 +14,7 @@ from pybridge.report.explanations import ANOMALIES, ESTABLISHMENT, TERMINATION
 from pybridge.report.findings import Finding, findings
 from pybridge.report.language import Translate
 from pybridge.tables import frames
-from pybridge.tables.peers import RESETS, Side, by_peer, resets
+from pybridge.tables.peers import RESETS, Side, by_peer, column_of, resets
 from pybridge.tcp.vocabulary import BENIGN_ANOMALIES, DIAGNOSES, FAILED, OPENED, STILL_WAITING
 from pybridge.text import amount, endpoint
 
@@ -334,11 +334,11 @@ def _peers(connections: pd.DataFrame, side: Side) -> list[Peer]:
             name=endpoint(*row.Index) if side == "server" else str(row.Index),
             connections=row.connections,
             opened=row.opened,
-            failures={name: count for name in FAILED if (count := int(counts[name]))},
+            failures={name: count for name in FAILED if (count := int(counts[column_of(name)]))},
             handshake_median=row.handshake_median,
             handshake_p95=row.handshake_p95,
             waited=row.waited,
-            resets={name: count for name in RESETS if (count := int(counts[name]))},
+            resets={name: count for name in RESETS if (count := int(counts[column_of(name)]))},
         )
         for table in (by_peer(connections, side),)
         for row, (_, counts) in zip(_tuples(table), table.iterrows(), strict=True)

@@ -9,7 +9,9 @@ import pandas as pd
 import pyarrow as pa
 
 from pybridge.tables import schema as table_schema
-from pybridge.tcp.vocabulary import STILL_WAITING
+from pybridge.tcp.vocabulary import ANOMALIES, STILL_WAITING
+
+UNREACHABLE = "unreachable"
 
 
 def segments(blocks: Iterable[pa.RecordBatch]) -> pd.DataFrame:
@@ -32,6 +34,31 @@ def outcomes(connections: pd.DataFrame) -> pd.Series:
     """Return how each connection opened: its `establishment`, or `still-waiting` (rules C4, C23)."""
     establishment = connections["establishment"].astype(object)
     return establishment.where(~connections["still_waiting"], STILL_WAITING)
+
+
+def anomalies(segments: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per anomaly; see `Capture.anomalies`."""
+    on_segments = _exploded(segments[["stream", "frame", "time", "sender", "anomaly"]], "anomaly")
+    listed = pd.DataFrame({"stream": connections.index, "anomaly": connections["anomalies"].to_numpy()})
+    on_connections = _exploded(listed, "anomaly")
+    on_connections = on_connections[on_connections["anomaly"] == UNREACHABLE]  # the only one that no segment has
+    found = pd.concat([on_segments, on_connections.astype({"anomaly": object})], ignore_index=True)
+    found = found.astype({"stream": "int64", "frame": "Int64", "sender": segments["sender"].dtype})
+    found["time"] = found["time"].astype(segments["time"].dtype)
+    found["anomaly"] = pd.Categorical(found["anomaly"], categories=list(ANOMALIES))
+    return found.sort_values(["stream", "frame"], kind="stable", ignore_index=True)
+
+
+def _exploded(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return a row for each of the names that are joined in a column."""
+    some = table[table[column].notna()]
+    return some.assign(**{column: some[column].astype(str).str.split("+")}).explode(column)
+
+
+def in_seconds(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a copy with all durations as seconds; missing ones are NaN."""
+    durations = [name for name in table.columns if table[name].dtype.kind == "m"]
+    return table.assign(**{name: table[name].dt.total_seconds() for name in durations})
 
 
 def steps(segments: pd.DataFrame) -> pd.Series:

@@ -15,6 +15,9 @@ Side = Literal["server", "client"]
 RESETS = ("mid-connection", "while-closing", "after-close")
 """Classes of resets, the most harmful first."""
 
+OUTCOMES = (*FAILED, STILL_WAITING, "not-captured")
+"""Outcomes of openings that are counted one by one."""
+
 _KEYS: dict[Side, list[str]] = {"server": ["server", "server_port"], "client": ["client"]}
 
 
@@ -35,30 +38,38 @@ def resets(connections: pd.DataFrame) -> pd.Series:
     return found
 
 
+def column_of(value: str) -> str:
+    """Return the name of the column that counts an outcome, or a class of resets."""
+    return ("reset_" if value in RESETS else "") + value.replace("-", "_")
+
+
 def by_peer(connections: pd.DataFrame, side: Side) -> pd.DataFrame:
     """Count connections by server and port, or by client; those with the most failures and resets first.
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by `server` and `server_port`, or by `client`: `connections`, `opened`, `failed`, each value of `FAILED`,
-        `handshake_median`, `handshake_p95` (timedelta), `waited` (timedelta: the sum of `retransmission_delay`), and each of
-        `RESETS`.
+        Indexed by `server` and `server_port`, or by `client`: `connections`, `opened`, `failed`, a column for each of
+        `OUTCOMES`, `handshake_median`, `handshake_p95` (timedelta), `waited` (timedelta: the sum of `retransmission_delay`),
+        and a column for each of `RESETS`.
     """
-    keys = _KEYS[side]
-    outcome = frames.outcomes(connections)
-    columns = {
-        "opened": outcome.isin(OPENED),
-        "failed": outcome.isin(FAILED),
-        **{name: outcome == name for name in FAILED},
-        **{name: resets(connections) == name for name in RESETS},
-    }
-    counted = connections[keys].assign(
-        connections=1, **{name: values.fillna(False).astype(int) for name, values in columns.items()}
+    keys = [connections[name] for name in _KEYS[side]]
+    outcome, reset = frames.outcomes(connections), resets(connections)
+    counted = pd.DataFrame(
+        {
+            "connections": 1,
+            "opened": outcome.isin(OPENED).astype(int),
+            "failed": outcome.isin(FAILED).astype(int),
+            **{column_of(name): (outcome == name).astype(int) for name in OUTCOMES},
+            "waited": connections["retransmission_delay"].fillna(pd.Timedelta(0)),
+            **{column_of(name): (reset == name).fillna(False).astype(int) for name in RESETS},
+        },
+        index=connections.index,
     )
-    counted["waited"] = connections["retransmission_delay"].fillna(pd.Timedelta(0))
-    table = counted.groupby(keys, sort=False, observed=True).sum()
-    times = connections.groupby(keys, sort=False, observed=True)["handshake_time"]
-    table["handshake_median"], table["handshake_p95"] = times.quantile(0.5), times.quantile(0.95)
-    table = table[["connections", "opened", "failed", *FAILED, "handshake_median", "handshake_p95", "waited", *RESETS]]
-    return table.sort_values(["failed", "mid-connection", "waited", "connections"], ascending=False, kind="stable")
+    table = counted.groupby(keys, sort=False).sum()
+    times = connections["handshake_time"].groupby(keys, sort=False)
+    place = table.columns.get_loc("waited")
+    for share, name in ((0.95, "handshake_p95"), (0.5, "handshake_median")):
+        table.insert(int(place), name, times.quantile(share).reindex(table.index))  # type: ignore[arg-type]
+    order = ["failed", column_of("mid-connection"), "waited", "connections"]
+    return table.sort_values(order, ascending=False, kind="stable")

@@ -2,6 +2,7 @@
 """Read fields of packets as columns: tshark prints them as text (`-T tabs`), pyarrow reads the text in blocks.
 
 Custom columns cost tshark a seventh of `-T fields`, which builds the whole protocol tree of every packet.
+pyarrow is imported while tshark starts: both take as long.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
+from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO
-
-import pyarrow as pa
-import pyarrow.csv
+from typing import TYPE_CHECKING, BinaryIO
 
 from pybridge.errors import CaptureError, TSharkError
 from pybridge.wireshark.capture_source import NON_CAPTURE_ENCAPSULATIONS, CaptureSource
 from pybridge.wireshark.installation import tshark_version
 from pybridge.wireshark.process import PLUGIN_PROTOCOL, TSharkProcess, warn_cut_short
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.csv
 
 BLOCK = 1 << 20
 LINK_LAYERS = ("eth", "ip", "ipv6", "null", "sll", "wlan")
@@ -73,7 +76,10 @@ def read_columns(
         arguments += ["-2", "-R", "frame"]
     count = 0
     with TSharkProcess(source, arguments, plugin=plugin) as process:
-        tshark_version()  # while tshark starts: both take as long
+        version = process.begin(tshark_version)
+        for module in ("pyarrow.csv", "pyarrow.compute"):
+            import_module(module)
+        process.result(version)
         for batch in _blocks(process, fields):
             count += len(batch)
             yield batch
@@ -130,6 +136,9 @@ def _tabs(fields: Sequence[str]) -> list[str]:
 
 def _csv_options(fields: Sequence[str]) -> tuple[pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions]:
     """Return pyarrow's options for reading the output of `_tabs`."""
+    import pyarrow as pa
+    import pyarrow.csv
+
     return (
         pa.csv.ReadOptions(column_names=list(fields), block_size=BLOCK, use_threads=False),
         pa.csv.ParseOptions(delimiter="\t", quote_char=False, double_quote=False, ignore_empty_lines=False),
@@ -138,6 +147,9 @@ def _csv_options(fields: Sequence[str]) -> tuple[pa.csv.ReadOptions, pa.csv.Pars
 
 
 def _blocks(process: TSharkProcess, fields: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+    import pyarrow.csv
+
     try:
         reader = process.call(pa.csv.open_csv, process.output, *_csv_options(fields))
         ahead = process.begin(_next_batch, reader)
@@ -195,6 +207,9 @@ class GrowingCapture(TSharkProcess):
 
     def batches(self, patience: float | None) -> Iterator[pa.RecordBatch | None]:
         """Yield record batches as `read_columns` does, as they come; yield None whenever nothing came for `patience` seconds."""
+        import pyarrow as pa
+        import pyarrow.csv
+
         while True:
             ahead = self.begin(os.read, self.output.fileno(), BLOCK)
             while not wait([ahead], timeout=patience).done:

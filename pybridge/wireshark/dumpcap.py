@@ -13,18 +13,20 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import pyarrow as pa
 from packaging.version import Version
 from pyshark.capture.live_capture import LiveCapture
 
 from pybridge.errors import CaptureError
-from pybridge.wireshark import segments
 from pybridge.wireshark.capture_source import SourceKind, check_file, check_standard_input, kind_of, label_of
 from pybridge.wireshark.columns import BLOCK, GrowingCapture
+from pybridge.wireshark.fields import FIELDS
 from pybridge.wireshark.framing import Framing
 from pybridge.wireshark.installation import find_program, tshark_version
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SESSION_PACKETS = 1_000_000
 """Packets that one tshark reads."""
@@ -83,7 +85,7 @@ class Packets:
     def __init__(
         self,
         source: str,
-        fields: Sequence[str] = segments.FIELDS,
+        fields: Sequence[str] = FIELDS,
         *,
         bpf: str = "",
         session_packets: int = SESSION_PACKETS,

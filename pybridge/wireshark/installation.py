@@ -16,6 +16,7 @@ from packaging.version import Version
 from pyshark.tshark import tshark as pyshark_tshark
 
 from pybridge.errors import TSharkError
+from pybridge.wireshark import version_cache
 
 MINIMUM_VERSION = Version("4.0.0")
 
@@ -65,6 +66,10 @@ def tshark_version() -> Version:
 
 @functools.cache
 def _version(path: str) -> Version:
+    return Version(version_cache.remembered(path, _asked_version))
+
+
+def _asked_version(path: str) -> str:
     try:
         with _no_config():
             found = pyshark_tshark.get_tshark_version(path)
@@ -77,7 +82,7 @@ def _version(path: str) -> Version:
         raise TSharkError(f"{path} does not tell its version: install Wireshark 4.0 or later again.") from None
     if found < MINIMUM_VERSION:
         raise TSharkError(f"tshark {found} is too old: install Wireshark 4.0 or later.")
-    return Version(str(found))
+    return str(found)
 
 
 def personal_plugins() -> Path:

@@ -10,22 +10,25 @@ The plugin judges; this engine does not. The row of a connection comes from thre
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import pyarrow as pa
-from pyshark.packet.packet import Packet
+from typing import TYPE_CHECKING
 
 from pybridge.errors import PluginError
 from pybridge.tcp.annotator import Annotator
 from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Segment
 from pybridge.tcp.vocabulary import ANOMALIES, RETRANSMISSIONS
-from pybridge.wireshark import segments
 from pybridge.wireshark.capture_source import CaptureSource
 from pybridge.wireshark.columns import read_columns
+from pybridge.wireshark.fields import FIELDS as HEADER_FIELDS
+from pybridge.wireshark.fields import nanoseconds
 from pybridge.wireshark.packets import read_packets
 from pybridge.wireshark.process import PLUGIN_PROTOCOL
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyshark.packet.packet import Packet
 
 ON_SEGMENTS = Annotation._fields
 """Fields of the plugin that annotate a segment."""
@@ -61,7 +64,7 @@ FROM_HEADERS = (
 
 _PREFIX = f"{PLUGIN_PROTOCOL}."
 _ERROR = "_ws.lua.error"
-FIELDS = (*segments.FIELDS, *(_PREFIX + name for name in (*ON_SEGMENTS, *ON_CONNECTIONS)), _ERROR)
+FIELDS = (*HEADER_FIELDS, *(_PREFIX + name for name in (*ON_SEGMENTS, *ON_CONNECTIONS)), _ERROR)
 
 
 class PluginEngine:
@@ -89,7 +92,11 @@ class PluginEngine:
         PluginError
             The plugin was not loaded, failed, or left a segment without annotation.
         """
-        for batch in read_columns(source, FIELDS, plugin=self._plugin, two_passes=self._two_passes):
+        yield from self.blocks(source, read_columns(source, FIELDS, plugin=self._plugin, two_passes=self._two_passes))
+
+    def blocks(self, source: CaptureSource, batches: Iterable[pa.RecordBatch]) -> Generator[list[tuple[Segment, Annotation]]]:
+        """Yield a block for each batch with the columns `FIELDS`; raise as `annotate`."""
+        for batch in batches:
             yield list(self._block(source, batch))
 
     def rows(self) -> list[ConnectionRow]:
@@ -97,6 +104,8 @@ class PluginEngine:
         return [self._totals[row.stream].row(row) for row in self._annotator.rows()]
 
     def _block(self, source: CaptureSource, batch: pa.RecordBatch) -> Iterator[tuple[Segment, Annotation]]:
+        from pybridge.wireshark import segments
+
         for error, frame in zip(batch.column(_ERROR).to_pylist(), batch.column("frame.number").to_pylist(), strict=True):
             if error:
                 raise PluginError(f"The plugin failed on frame {frame}: {error}")
@@ -183,7 +192,7 @@ def _boolean(text: str | None) -> bool | None:
 
 
 def _duration(text: str | None) -> int | None:
-    return segments.nanoseconds(text) if text else None
+    return nanoseconds(text) if text else None
 
 
 @dataclass(slots=True)

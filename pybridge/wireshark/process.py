@@ -37,6 +37,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+_watcher_lock = threading.Lock()
 _Result = TypeVar("_Result")
 
 
@@ -292,9 +293,10 @@ def _child_watcher() -> Iterator[None]:
     if not hasattr(policy, "_watcher"):
         yield
         return
-    watcher = policy._watcher
-    policy._watcher = asyncio.ThreadedChildWatcher()
-    try:
-        yield
-    finally:
-        policy._watcher = watcher
+    with _watcher_lock:  # captures may be read in several threads
+        watcher = policy._watcher
+        policy._watcher = asyncio.ThreadedChildWatcher()
+        try:
+            yield
+        finally:
+            policy._watcher = watcher

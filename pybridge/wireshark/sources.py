@@ -24,11 +24,11 @@ COPY_BLOCK = 1 << 20
 
 
 @contextmanager
-def open_source(source: str) -> Iterator[CaptureSource]:
+def open_source(source: str | tuple[str, ...]) -> Iterator[CaptureSource]:
     """Open a capture so that it can be read more than once, as long as the context lasts.
 
     Standard input and named pipes are copied to a temporary file. A folder stands for the files in it, a pattern
-    (`ring/*.pcapng`) for the files that it matches; these are merged by time.
+    (`ring/*.pcapng`) for the files that it matches, several names for these files; they are merged by time.
 
     Raises
     ------
@@ -37,9 +37,13 @@ def open_source(source: str) -> Iterator[CaptureSource]:
 
     Warns
     -----
-    CutShortWarning, LeftOutWarning, SameFileWarning
+    CutShortWarning, LeftOutWarning, NotCaptureWarning, SameFileWarning
         As `mergecap.open_merged`.
     """
+    if not isinstance(source, str):
+        with mergecap.open_merged(source) as merged:
+            yield merged
+        return
     kind = kind_of(source)
     if kind in (SourceKind.FOLDER, SourceKind.PATTERN):
         with mergecap.open_merged(source) as merged:

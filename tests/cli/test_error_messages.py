@@ -181,8 +181,8 @@ def test_an_output_that_cannot_be_written_is_reported_before_the_work_and_leaves
 ) -> None:
     (tmp_path / "folder").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    for command in ("segments", "report"):
-        assert f"{out} cannot be written" in sentence(run, command, find("refused.pcapng"), "-o", out)
+    for command, name in (("segments", out), ("report", out.replace(".csv", ".html"))):
+        assert f"{name} cannot be written" in sentence(run, command, find("refused.pcapng"), "-o", name)
     assert sorted(tmp_path.rglob("*")) == before
 
 

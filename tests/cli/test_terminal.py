@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -19,12 +20,17 @@ from tools.goldens.listing import find
 COMMAND = [sys.executable, "-m", "pybridge"]
 
 
-def in_terminal(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+def in_terminal(folder: Path, *arguments: str, width: int = 2000, **environment: str) -> tuple[int, str]:
     """Run with a terminal as all three standard streams; return the exit status and what the terminal shows."""
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 2000))
+    termios.tcsetwinsize(theirs, (24, width))
     process = subprocess.Popen(
-        [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=os.environ | environment
+        [*COMMAND, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=folder,
+        env=os.environ | {"TERM": "xterm"} | environment,
     )
     os.close(theirs)
     seen = b""
@@ -38,6 +44,12 @@ def in_terminal(folder: Path, *arguments: str, **environment: str) -> tuple[int,
         seen += data
     os.close(ours)
     return process.wait(), seen.decode(errors="replace")
+
+
+def lines(seen: str) -> list[str]:
+    """Return the lines that stay on the terminal, without messages and without progress, which is overwritten."""
+    rows = [re.sub(r"\x1b\[[0-9;]*[mK]", "", line).rpartition("\r")[2] for line in seen.split("\r\n")]
+    return [row for row in rows if row and not row.startswith("pybridge: ")]
 
 
 def slow_tshark(folder: Path) -> str:
@@ -79,3 +91,40 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(run: Run, tmp_path: Pa
     assert run("segments", find("refused.pcapng"), PATH=path).stderr == ""
     _, seen = in_terminal(tmp_path, "segments", str(find("refused.pcapng")), "-o", "x.csv", PATH=path)
     assert "refused.pcapng: 2.00 segments" in seen
+
+
+@pytest.mark.tshark
+@pytest.mark.parametrize("command", ["segments", "connections"])
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_table_uses_the_width_of_the_terminal_and_breaks_no_word(run: Run, tmp_path: Path, command: str, width: int) -> None:
+    path = str(find("fin-retransmission-merged-lost.pcapng"))
+    status, seen = in_terminal(tmp_path, command, path, width=width)
+    table = lines(seen)
+    assert status == 0
+    assert max(map(len, table)) <= width
+    _, unlimited = in_terminal(tmp_path, command, path)
+    assert set(" ".join(table).split()) <= set(" ".join(lines(unlimited)).split())
+    assert {"ESTABLISHED", "FIN-WAIT-1"} <= set(" ".join(table).split()) or command == "connections"
+    _, wider = in_terminal(tmp_path, command, path, width=width + 100)
+    assert set(" ".join(table).split()) < set(" ".join(lines(wider)).split()) or width == 200
+
+
+@pytest.mark.tshark
+def test_columns_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    arguments = ["connections", str(find("refused.pcapng")), "--columns", "stream,start,client_last_seen,server_last_seen"]
+    _, seen = in_terminal(tmp_path, *arguments, width=80)
+    assert "server_last_seen did not fit into 80 characters: widen the terminal" in " ".join(seen.split())
+    _, wide = in_terminal(tmp_path, *arguments, width=200)
+    assert "did not fit" not in wide
+
+
+@pytest.mark.tshark
+def test_a_ladder_is_drawn_on_a_terminal_and_svg_in_a_pipe(run: Run, tmp_path: Path) -> None:
+    status, seen = in_terminal(tmp_path, "ladder", str(find("refused.pcapng")), "0", width=90)
+    drawn = lines(seen)
+    assert status == 0
+    assert sum("▶" in line for line in drawn) == sum("◀" in line for line in drawn) == 1
+    assert max(len(line.rstrip()) for line in drawn) <= 90
+    assert run("ladder", find("refused.pcapng"), "0").stdout.startswith("<svg")
+    assert run("ladder", find("refused.pcapng"), "0", "-o", "x.mmd").returncode == 0
+    assert (tmp_path / "x.mmd").read_text().startswith("sequenceDiagram\n")

@@ -13,13 +13,14 @@ from pybridge.tables import schema
 from pybridge.wireshark import segments
 from pybridge.wireshark.capture_source import CaptureSource
 from pybridge.wireshark.columns import read_columns
+from pybridge.wireshark.fields import FIELDS
 from tools.goldens.listing import REAL, find
 
 pytestmark = pytest.mark.tshark
 
 
 def packets(path: Path) -> list[pa.RecordBatch]:
-    return list(read_columns(CaptureSource(str(path), str(path)), segments.FIELDS, every_packet=True))
+    return list(read_columns(CaptureSource(str(path), str(path)), FIELDS, every_packet=True))
 
 
 @pytest.mark.parametrize(

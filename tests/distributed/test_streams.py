@@ -15,9 +15,9 @@ from pybridge.distributed import rows
 from pybridge.distributed.streams import Conversation, StreamNumbering
 from pybridge.tcp.model import Segment
 from pybridge.tcp.vocabulary import ACK, FIN, RST, SYN
-from pybridge.wireshark import segments
 from pybridge.wireshark.capture_source import CaptureSource
 from pybridge.wireshark.columns import read_columns
+from pybridge.wireshark.fields import FIELDS
 from pybridge.wireshark.installation import tshark_version
 from tests.support.conversations import Conversation as RandomConversation
 from tests.support.conversations import conversations, golden_of
@@ -31,7 +31,7 @@ def assert_wireshark_agrees(path: Path) -> None:
     """
     file = rows.FileRows(0)
     table = pa.Table.from_batches(
-        file.rows(batch) for batch in read_columns(CaptureSource(str(path), str(path)), segments.FIELDS, every_packet=True)
+        file.rows(batch) for batch in read_columns(CaptureSource(str(path), str(path)), FIELDS, every_packet=True)
     )
     numbering = StreamNumbering(set(table["flow"].to_pylist()), tshark_version())
     found = [row for block in rows.in_order(table) for row in block]

@@ -160,7 +160,7 @@ def test_servers_and_clients_are_counted_and_the_worst_comes_first() -> None:
     server = by_peer(connections, "server").loc[("192.0.2.80", 80)]
     assert (server["opened"], server["failed"], server["refused"]) == (3, 2, 2)
     assert server["waited"] == pd.Timedelta("1s")
-    assert server["mid-connection"] == 1
+    assert server["reset_mid_connection"] == 1
 
 
 def test_every_kind_of_failure_is_shown_before_any_is_shown_again() -> None:

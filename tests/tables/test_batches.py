@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import pybridge
-from pybridge.cli.commands import _write as write
+from pybridge.cli.table_commands import _write as write
 from pybridge.tables import batches, schema, writers
 from pybridge.wireshark import columns
 from tools.goldens.listing import REAL

@@ -7,14 +7,16 @@ Where Wireshark 4.4 begins other streams (rule G4), this writes NAME.expected-4.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
 from packaging.version import Version
 
 import pybridge
-from pybridge.tables.text_writers import as_text
+from pybridge.tables import schema
+from pybridge.tables.text_writers import as_values
 from pybridge.wireshark.installation import tshark_version
 from tools.goldens.listing import Listing, load_all
 
@@ -34,21 +36,26 @@ def _files(golden: Listing) -> tuple[Path, Path]:
 
 def expected_text(capture: pybridge.Capture) -> str:
     """Return both tables as text: a line per segment, then a line per column of `connections`."""
-    segments = as_text(capture.segments)
-    connections = as_text(capture.connections.reset_index()).T.reset_index()
-    return f"segments\n{_aligned(segments, header=True)}\nconnections\n{_aligned(connections, header=False)}"
+    segments, connections = (
+        pa.Table.from_pandas(table, columns, preserve_index=False)
+        for table, columns in (
+            (capture.segments, schema.SEGMENTS),
+            (capture.connections.reset_index(), schema.CONNECTIONS),
+        )
+    )
+    rows = zip(*as_values(segments), strict=True)
+    by_column = ((name, *values) for name, values in zip(schema.CONNECTIONS.names, as_values(connections), strict=True))
+    return f"segments\n{_aligned([schema.SEGMENTS.names, *rows])}\nconnections\n{_aligned(by_column)}"
 
 
-def _aligned(table: pd.DataFrame, *, header: bool) -> str:
-    rows = [[_cell(value) for value in row] for row in table.to_numpy()]
-    if header:
-        rows.insert(0, [str(name) for name in table.columns])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
+def _aligned(rows: Iterable[Sequence[Any]]) -> str:
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in cells)
 
 
 def _cell(value: Any) -> str:
-    return MISSING if pd.isna(value) else str(value).replace(", ", ",") or MISSING
+    return MISSING if value is None else str(value).replace(", ", ",") or MISSING
 
 
 def main() -> None:

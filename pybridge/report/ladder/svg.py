@@ -83,15 +83,6 @@ STATE_BEFORE_CROSSING = {SYN_RECEIVED: SYN_SENT, CLOSING: FIN_WAIT_1}
 """State of an end when it sent a SYN or FIN that crossed the other's, by its state after that segment in the table."""
 
 
-class Ladder(str):
-    """The SVG of a ladder. Jupyter displays it as a picture."""
-
-    __slots__ = ()
-
-    def _repr_html_(self) -> str:
-        return str(self)
-
-
 @dataclass
 class _Canvas:
     """The drawing so far.
@@ -216,7 +207,7 @@ def _draw_group(canvas: _Canvas, story: Story, group: list[Item]) -> None:
             _draw_missing(canvas, item)
         elif isinstance(item, Run):
             _draw_run(canvas, story, item)
-        elif isinstance(following, LadderRow) and _cross(item, following):
+        elif isinstance(following, LadderRow) and passed_each_other(item, following):
             _draw_crossing(canvas, story, item, following)
             next(remaining)
         else:
@@ -281,7 +272,7 @@ def _draw_row(canvas: _Canvas, story: Story, row: LadderRow) -> None:
     canvas.advance(max(55 if raw else 43, 14 * len(lines) + 14))
 
 
-def _cross(first: LadderRow, second: LadderRow) -> bool:
+def passed_each_other(first: LadderRow, second: LadderRow) -> bool:
     """Whether two segments passed each other on the way: both ends opened, or both closed, at the same time."""
     return (
         bool({"simultaneous-open", "simultaneous-close"} & {*second.anomalies})
@@ -317,7 +308,7 @@ def _draw_crossing(canvas: _Canvas, story: Story, first: LadderRow, second: Ladd
 
 
 def _draw_margins(canvas: _Canvas, story: Story, row: LadderRow, y: int, lines: Sequence[tuple[str, str]]) -> None:
-    canvas.text(TIME_X, y - 1, "end", _seconds(row.time - story.start))
+    canvas.text(TIME_X, y - 1, "end", seconds(row.time - story.start))
     canvas.text(TIME_X, y + 12, "end small", canvas.translate("frame {frame}").format(frame=row.frame))
     for line, (classes, note) in enumerate(lines):
         canvas.text(NOTE_X, y - 1 + 14 * line, classes, note)
@@ -374,8 +365,8 @@ def _draw_band(canvas: _Canvas, story: Story, run: Run) -> None:
     """Draw a run of plain segments as one band."""
     y, translate = canvas.y + 5, canvas.translate
     canvas.parts.append(f'<rect class="band" x="{CLIENT_X}" y="{y}" width="{SERVER_X - CLIENT_X}" height="40" rx="3"/>')
-    canvas.text(TIME_X, y + 12, "end", _seconds(run.time - story.start))
-    canvas.text(TIME_X, y + 37, "end", _seconds(run.last_time - story.start))
+    canvas.text(TIME_X, y + 12, "end", seconds(run.time - story.start))
+    canvas.text(TIME_X, y + 37, "end", seconds(run.last_time - story.start))
     text = translate("{count} more resets") if run.resets else translate("{count} plain segments")
     canvas.text(MIDDLE_X, y + 16, "middle bold", text.format(count=f"{sum(run.segments):,}"))
     canvas.text(MIDDLE_X, y + 32, "middle", labels.traffic(run, translate))
@@ -427,7 +418,8 @@ def _draw_network_error(canvas: _Canvas, story: Story) -> None:
         canvas.advance(22)
 
 
-def _seconds(nanoseconds: int) -> str:
+def seconds(nanoseconds: int) -> str:
+    """Return a time since the first segment in seconds, with microseconds."""
     return f"{nanoseconds / 1e9:.6f}".replace("-", MINUS)
 
 

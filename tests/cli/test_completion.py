@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Completion in bash, zsh and fish."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+ASKED = [
+    ("pybridge connections --col", "--columns"),
+    ("pybridge connec", "connections"),
+    ("pybridge connections --columns stream,establ", "stream,establishment"),
+    ("pybridge connections --format pa", "parquet"),
+]
+
+
+def shell(name: str, script: str, folder: Path) -> str:
+    """Run a script in a shell whose PATH has a `pybridge`; return what it prints."""
+    if not shutil.which(name):
+        pytest.skip(f"{name} is not installed")
+    command = folder / "pybridge"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m pybridge "$@"\n')
+    command.chmod(0o755)
+    root = Path(__file__).resolve().parent.parent.parent
+    environment = os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(root)}
+    flags = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[name]
+    return subprocess.run([name, *flags, "-c", script], capture_output=True, text=True, env=environment, check=True).stdout
+
+
+@pytest.mark.parametrize(("line", "expected"), ASKED)
+def test_bash_completes(tmp_path: Path, line: str, expected: str) -> None:
+    script = f"""
+        eval "$(pybridge completion bash)"
+        COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        compopt() {{ :; }}
+        _pybridge_completion pybridge; printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    assert expected in shell("bash", script, tmp_path).splitlines()
+
+
+@pytest.mark.parametrize(("line", "expected"), ASKED)
+def test_fish_completes(tmp_path: Path, line: str, expected: str) -> None:
+    script = f"pybridge completion fish | source; complete --do-complete '{line}'"
+    assert expected in [row.partition("\t")[0] for row in shell("fish", script, tmp_path).splitlines()]
+
+
+@pytest.mark.parametrize(("line", "expected"), ASKED)
+def test_zsh_completes(tmp_path: Path, line: str, expected: str) -> None:
+    # What zsh's own completion calls is replaced by functions that print the array that they are given.
+    script = f"""
+        compdef() {{ :; }}; _describe() {{ print -l -- "${{(@P)3}}" }}; compadd() {{ print -l -- "${{(@P)5}}" }}
+        eval "$(pybridge completion zsh)"
+        words=({line}); CURRENT=${{#words}}; _pybridge_completion
+    """
+    found = shell("zsh", script, tmp_path).splitlines()
+    assert any(row.partition(":")[0] == expected for row in found), found
+
+
+def test_a_shell_that_is_unknown_is_refused(run: Run) -> None:
+    assert "'tcsh' is not one of 'bash', 'zsh', 'fish'" in run("completion", "tcsh").stderr
+
+
+def test_files_are_completed_by_the_shell(run: Run) -> None:
+    done = run(_PYBRIDGE_COMPLETE="bash_complete", COMP_WORDS="pybridge connections ref", COMP_CWORD="2")
+    assert done.stdout == "file,ref\n"
