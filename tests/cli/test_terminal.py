@@ -128,3 +128,13 @@ def test_a_ladder_is_drawn_on_a_terminal_and_svg_in_a_pipe(run: Run, tmp_path: P
     assert run("ladder", find("refused.pcapng"), "0").stdout.startswith("<svg")
     assert run("ladder", find("refused.pcapng"), "0", "-o", "x.mmd").returncode == 0
     assert (tmp_path / "x.mmd").read_text().startswith("sequenceDiagram\n")
+
+
+@pytest.mark.tshark
+def test_a_message_shows_no_progress_that_is_not_due(tmp_path: Path) -> None:
+    _, seen = in_terminal(tmp_path, "verify", "missing-1.pcapng", "missing-2.pcapng")
+    assert seen.splitlines() == [
+        "pybridge: missing-1.pcapng does not exist: check the file's name.",
+        "pybridge: missing-2.pcapng does not exist: check the file's name.",
+        "0 agree, 0 differ, 2 could not be read.",
+    ]
