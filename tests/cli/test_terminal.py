@@ -24,13 +24,9 @@ def in_terminal(folder: Path, *arguments: str, width: int = 2000, **environment:
     """Run with a terminal as all three standard streams; return the exit status and what the terminal shows."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, width))
+    own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
     process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=folder,
-        env=os.environ | {"TERM": "xterm"} | environment,
+        [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=own | environment
     )
     os.close(theirs)
     seen = b""
