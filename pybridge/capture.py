@@ -7,14 +7,16 @@ Functions import pandas themselves, because it takes longer to load than most ca
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pybridge.atomic_file import replacing
 from pybridge.engine import Engine, EngineName, Run, open_run
-from pybridge.errors import CaptureError
+from pybridge.errors import CaptureError, CutShortWarning, warn
+from pybridge.progress import counting
 from pybridge.report.language import Language
 from pybridge.tables import batches, schema
 from pybridge.tcp.vocabulary import FAILED, SENDERS
@@ -392,19 +394,43 @@ def read_all(
     Raises
     ------
     CaptureError, TSharkError, PluginError
+
+    Warns
+    -----
+    CutShortWarning, LeftOutWarning, NotCaptureWarning
+        As of `read`; once, however many captures it is about.
     """
     segments: list[pa.RecordBatch] = []
     connections: list[pa.RecordBatch] = []
-    for source in [name for given in sources for name in _each(os.fspath(given))]:
-        with open_run(source, engine, progress=progress) as run:
-            segments += batches.named(source, run.segments())
-            connections += batches.named(source, run.connections())
+    named = [name for given in sources for name in _each(os.fspath(given))]
+    alone = len(named) == 1
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        counting(f"{len(named)} captures", "captures", total=len(named), shown=False if alone else progress) as count,
+    ):
+        warnings.simplefilter("always")
+        for source in named:
+            with open_run(source, engine, progress=progress if alone else False) as run:
+                segments += batches.named(source, run.segments())
+                connections += batches.named(source, run.connections())
+            count(1)
+    _warn_once(caught, len(named))
     from pybridge.tables import frames
 
     return (
         frames.frame(segments, schema.with_capture(schema.SEGMENTS)),
         frames.frame(connections, schema.with_capture(schema.CONNECTIONS)),
     )
+
+
+def _warn_once(caught: Sequence[warnings.WarningMessage], captures: int) -> None:
+    """Repeat the warning about one capture; warn once about all if there are several."""
+    incomplete = [str(warning.message) for warning in caught if issubclass(warning.category, CutShortWarning)]
+    if len(incomplete) > 1:
+        warn(f"{len(incomplete)} of {captures} captures were annotated only in part. The first: {incomplete[0]}", CutShortWarning)
+    for warning in caught:
+        if not issubclass(warning.category, CutShortWarning) or len(incomplete) == 1:
+            warn(str(warning.message), cast("type[UserWarning]", warning.category))
 
 
 def _each(source: str) -> list[str]:

@@ -9,11 +9,29 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 from pybridge.text import printable
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 DELAY = 1.0
 """Seconds before anything is shown."""
+
+
+_bars: list[tqdm[NoReturn]] = []  # those of work that goes on
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Take the bars away while something else is printed."""
+    seen = [bar for bar in _bars if bar.last_print_t > bar.start_t]
+    for bar in seen:
+        bar.clear()
+    yield
+    for bar in seen:
+        bar.refresh()
 
 
 def is_shown(wanted: bool | None = None) -> bool:
@@ -54,6 +72,7 @@ def counting(
     form = {} if unit else {"bar_format": "{desc} ({elapsed})"}
     with tqdm(desc=printable(label), unit=f" {unit}", unit_scale=not total, total=total, delay=DELAY, leave=False, **form) as bar:
         ended = threading.Event()
+        _bars.append(bar)
 
         def beat() -> None:
             """Show the bar also while nothing is counted."""
@@ -67,6 +86,7 @@ def counting(
         try:
             yield bar.update
         finally:
+            _bars.remove(bar)
             ended.set()
             if beats.is_alive():
                 beats.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ hypothesis.settings.register_profile("busy", deadline=None)  # the time of an ex
 hypothesis.settings.load_profile("busy")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+KEPT = {"MPLCONFIGDIR": mpl.get_configdir(), "XDG_CACHE_HOME": str(Path(tempfile.gettempdir()) / "pybridge-tests-cache")}
+"""Folders that commands share from test to test."""
 
 READ_CAPTURES = {"pybridge", "pybridge.capture", "pybridge.live", "pybridge.report.ladder.drawing", "pybridge.verification"}
 """Modules whose docstrings have examples that read captures."""
@@ -32,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def run(tmp_path: Path) -> Run:
     """Run the command in an empty folder with an empty home, as a user would; return its output and exit status.
 
-    Matplotlib keeps its configuration folder, so that it does not search all fonts each time.
+    Matplotlib keeps its configuration folder, so that it does not search all fonts each time; caches are kept, too.
     """
 
     def call(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +45,7 @@ def run(tmp_path: Path) -> Run:
             input=stdin,
             capture_output=True,
             cwd=tmp_path,
-            env=os.environ | {"HOME": str(tmp_path), "MPLCONFIGDIR": mpl.get_configdir()} | environment,
+            env=os.environ | {"HOME": str(tmp_path), **KEPT} | environment,
             check=False,
         )
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())

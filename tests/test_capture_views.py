@@ -122,6 +122,9 @@ def test_many_files_that_were_cut_short_give_one_warning(tmp_path: Path) -> None
         pybridge.read(tmp_path, progress=False)
     assert [warning.category for warning in seen] == [pybridge.CutShortWarning]
     assert "3 files of" in str(seen[0].message)
+    with pytest.warns(pybridge.CutShortWarning, match=r"^3 of 4 captures were annotated only in part\. The first: ") as seen:
+        pybridge.read_all([find("refused.pcapng"), *sorted(tmp_path.glob("*"), reverse=True)], progress=False)
+    assert len(seen) == 1
 
 
 def test_no_file_at_all_is_an_error() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def captures_of(sources: Sequence[str], each: bool | None) -> list[str]:
 
 def _files_of(source: str, each: bool | None) -> list[str]:
     """Return the files of a folder or pattern if they are unrelated captures, else only its name; say what was taken."""
-    with counting(f"looking at {source}"), mergecap.surveyed(mergecap.names_in(source)) as survey:
+    with ExitStack() as stack:
+        with counting(f"looking at {source}"):
+            survey = stack.enter_context(mergecap.surveyed(mergecap.names_in(source)))
         reason = rings.unrelated(survey.files)
         count = len(survey.files)
         if count < 2 or not (each or reason):

@@ -13,12 +13,13 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, TextIO
 
 import click
 
+from pybridge import progress
 from pybridge.cli import completion
 from pybridge.errors import CutShortWarning, LeftOutWarning, PybridgeError
 from pybridge.text import printable
@@ -98,8 +99,7 @@ def say(text: str) -> None:
 
 def show(text: str, *, err: bool = False) -> None:
     """Print a line, not into the middle of a progress bar; control characters are escaped."""
-    tqdm = sys.modules.get("tqdm")  # unless it is loaded, there is no bar
-    with tqdm.tqdm.external_write_mode() if tqdm else nullcontext():
+    with progress.paused():
         click.echo(printable(text), err=err)
 
 

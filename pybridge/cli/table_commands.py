@@ -7,7 +7,7 @@ tshark starts before pyarrow is loaded, hence the imports in functions.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -147,17 +147,7 @@ def _write_table(
         _check_columns(wanted, several=many or len(captures) > 1, many=many)
     # A table that is printed as it comes needs no other sign of progress.
     progress = False if out is None and form != "table" and not wanted.sort and sys.stdout.isatty() else None
-    failed = []
-
-    def or_skipped(source: str) -> Blocks:
-        from pybridge.tables import batches
-
-        try:
-            yield from batches.named(source, _chosen_rows(source, wanted, progress))
-        except CaptureError as error:
-            say(str(error))
-            failed.append(source)
-
+    failed: list[str] = []
     with nullcontext() if out is None else atomic_file.replacing(out) as target, ThreadPoolExecutor(1) as pool:
         if form in BINARY:
             pool.submit(import_module, "pyarrow.parquet")  # while tshark works
@@ -165,7 +155,7 @@ def _write_table(
             blocks = _begun(_chosen_rows(captures[0], wanted, progress))
             schema = _schema(wanted.table, several=False, many=many)
         else:
-            blocks = chain.from_iterable(map(or_skipped, captures))
+            blocks = _rows_of_several(captures, wanted, progress, failed)
             schema = _schema(wanted.table, several=True)
         _write(*_arranged(blocks, schema, wanted), form, target, all_columns=bool(wanted.columns))
     return ERROR if failed else diagnostics.status if any(map(is_many, sources)) else 0
@@ -185,6 +175,20 @@ def _check_columns(wanted: Wanted, *, several: bool, many: bool) -> None:
 
     names = (*wanted.columns, *([wanted.sort.removeprefix(selection.DESCENDING)] if wanted.sort else []))
     selection.check_columns(names, _schema(wanted.table, several=several, many=many))
+
+
+def _rows_of_several(captures: Sequence[str], wanted: Wanted, progress: bool | None, failed: list[str]) -> Blocks:
+    """Yield the rows of several captures with their names; say why some cannot be read, and add them to `failed`."""
+    from pybridge.tables import batches
+
+    with counting(f"{len(captures)} captures", "captures", total=len(captures), shown=progress) as count:
+        for source in captures:
+            try:
+                yield from batches.named(source, _chosen_rows(source, wanted, progress=False))
+            except CaptureError as error:
+                say(str(error))
+                failed.append(source)
+            count(1)
 
 
 def _chosen_rows(source: str, wanted: Wanted, progress: bool | None) -> Blocks:

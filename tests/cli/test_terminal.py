@@ -24,13 +24,9 @@ def in_terminal(folder: Path, *arguments: str, width: int = 2000, **environment:
     """Run with a terminal as all three standard streams; return the exit status and what the terminal shows."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, width))
+    own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
     process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=folder,
-        env=os.environ | {"TERM": "xterm"} | environment,
+        [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=own | environment
     )
     os.close(theirs)
     seen = b""
@@ -128,3 +124,13 @@ def test_a_ladder_is_drawn_on_a_terminal_and_svg_in_a_pipe(run: Run, tmp_path: P
     assert run("ladder", find("refused.pcapng"), "0").stdout.startswith("<svg")
     assert run("ladder", find("refused.pcapng"), "0", "-o", "x.mmd").returncode == 0
     assert (tmp_path / "x.mmd").read_text().startswith("sequenceDiagram\n")
+
+
+@pytest.mark.tshark
+def test_a_message_shows_no_progress_that_is_not_due(tmp_path: Path) -> None:
+    _, seen = in_terminal(tmp_path, "verify", "missing-1.pcapng", "missing-2.pcapng")
+    assert seen.splitlines() == [
+        "pybridge: missing-1.pcapng does not exist: check the file's name.",
+        "pybridge: missing-2.pcapng does not exist: check the file's name.",
+        "0 agree, 0 differ, 2 could not be read.",
+    ]
