@@ -10,6 +10,7 @@ local get_port, get_stream = reader.get_port, reader.get_stream
 local get_length, get_time = reader.get_length, reader.get_time
 local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
 local read_numbers, read_offer_and_identity = reader.read_numbers, reader.read_offer_and_identity
+local read_network = reader.read_network
 local network_error, read_segment, read_segments = reader.network_error, reader.read_segment, reader.read_segments
 local getter = reader.getter
 local is_referenced, show, info_note, show_notes = items.is_referenced, items.show, items.info_note, items.show_notes
@@ -33,24 +34,26 @@ local function reset()
     last_frame, first_ordinals = 0, {}
 end
 
+local seconds_of -- gets pinfo.abs_ts
+
 --- Judges one segment of a frame, or recalls its annotation, and shows it.
 -- @param segment as read_segment gives it
 -- @param number of the frame
 -- @param is_new true if the frame was not processed before
 -- @param needs_fields what is_referenced returned
 -- @return its annotation, or the notes on it, or nil
-local function process(segment, number, is_new, tree, needs_fields)
+local function process(segment, number, is_new, pinfo, tree, needs_fields)
     local stream, flags = segment.stream, segment.flags
     local annotation, connection
     if is_new then
-        local offer, identity
+        local offer, identity, hop_limit
         if segment.header then
-            offer, identity = read_offer_and_identity(segment.header, flags)
+            offer, identity, hop_limit = read_offer_and_identity(segment.header, flags, pinfo)
         end
         local take = needs_fields and tracker.segment or tracker.take
         annotation = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
             segment.destination, segment.destination_port, flags, segment.seq, segment.ack, segment.length,
-            offer, identity)
+            offer, identity, hop_limit, seconds_of(pinfo))
         connection = tracker.connections[stream]
     else
         local first = first_ordinals[number] and first_ordinals[number][stream] or 0
@@ -70,7 +73,7 @@ end
 -- @param info the occurrence of its tcp.stream
 -- @param stream its value
 -- @return whether it was quiet
-local function follow_quiet(tvb, info, stream, tree, needs_fields)
+local function follow_quiet(tvb, info, stream, pinfo, tree, needs_fields)
     local connection = tracker.connections[stream]
     if not (connection and connection.is_quiet) then
         return false
@@ -85,7 +88,11 @@ local function follow_quiet(tvb, info, stream, tree, needs_fields)
         return false
     end
     local length = length_info()
-    local sender = tracker:follow(stream, source_port, destination_port, seq, ack, length)
+    local sender, is_first = tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds_of(pinfo))
+    if is_first then
+        local _, hop_limit = read_network(pinfo)
+        tracker:note_hop_limit(stream, sender, hop_limit)
+    end
     if sender and needs_fields then
         local annotation
         annotation, connection = tracker:followed(stream, sender, length)
@@ -96,14 +103,15 @@ end
 
 --- Judges or recalls the network error of a frame without segments, if it holds one (N1), and shows it.
 local function dissect_error(number, is_new, pinfo, tree)
-    local network, is_unreachable = network_error()
+    local network, is_unreachable, code = network_error()
     local annotation = tracker:recall_error(number)
     if network and is_new then
         local source, destination = last_value(network.get_source()), last_value(network.get_destination())
         local ports = { get_port() }
         if source and destination and #ports > 0 then
             annotation = tracker:network_error(number, value_of(get_time()), source, read_number(ports[#ports], 0, 2),
-                destination, read_number(ports[#ports], 2, 2), last_value(get_stream()))
+                destination, read_number(ports[#ports], 2, 2), last_value(get_stream()),
+                is_unreachable and network.unreachable or nil, code, value_of(network.get_source()))
         end
     end
     if annotation then
@@ -134,7 +142,9 @@ function proto.dissector(tvb, pinfo, tree)
         return
     end
     local stream, needs_fields = info and info(), is_referenced(tree)
-    number_of = number_of or getter(pinfo, "number")
+    if not number_of then
+        number_of, seconds_of = getter(pinfo, "number"), getter(pinfo, "abs_ts")
+    end
     local number = number_of(pinfo)
     local is_new = number > last_frame
     if number == last_frame and not pinfo.visited then
@@ -143,7 +153,7 @@ function proto.dissector(tvb, pinfo, tree)
     end
     if is_new then
         last_frame = number
-        if stream and not another_stream and follow_quiet(tvb, info, stream, tree, needs_fields) then
+        if stream and not another_stream and follow_quiet(tvb, info, stream, pinfo, tree, needs_fields) then
             return
         end
     end
@@ -155,14 +165,14 @@ function proto.dissector(tvb, pinfo, tree)
         segments, is_unclear = read_segments(pinfo)
         is_segment = #segments > 0
         for index = 1, #segments do
-            local annotation = process(segments[index], number, is_new, tree, needs_fields)
+            local annotation = process(segments[index], number, is_new, pinfo, tree, needs_fields)
             notes = notes .. (annotation and info_note(annotation) or "")
         end
     else
         local segment = read_segment(tracker, info, stream, pinfo)
         if segment then
             is_segment = true
-            local annotation = process(segment, number, is_new, tree, needs_fields)
+            local annotation = process(segment, number, is_new, pinfo, tree, needs_fields)
             notes = annotation and info_note(annotation) or ""
         end
     end

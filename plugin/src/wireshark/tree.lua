@@ -3,7 +3,9 @@
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local RST = require("vocabulary").RST
-local summary_of = require("connection_row").summary_of
+local summary_of, diagnosis = require("connection_row").summary_of, require("diagnosis")
+local verdict_of, evidence_text = diagnosis.verdict_of, diagnosis.evidence_text
+local sentence_of = require("wireshark.sentences").sentence_of
 local protocol, experts = require("wireshark.fields"), require("wireshark.experts")
 
 local format, concat = string.format, table.concat
@@ -145,6 +147,7 @@ local function show_event(item, annotation)
     add(item, "answered_in", annotation.answered_in)
     add(item, "response_time", annotation.response_time)
     add(item, "handshake_time", annotation.handshake_time)
+    add(item, "retransmission_delay", annotation.retransmission_delay)
     add(item, "teardown_time", annotation.teardown_time)
     add(item, "retransmission", annotation.retransmission)
     add_each(item, "anomaly", annotation.anomaly)
@@ -154,6 +157,28 @@ end
 local function needs_summary(item)
     return is_needed(item, "establishment") or is_needed(item, "termination") or is_needed(item, "closed_by")
         or is_needed(item, "reset_by") or is_needed(item, "conn_state") or is_needed(item, "history")
+end
+
+--- Returns whether Wireshark needs a field of the diagnosis.
+local function needs_diagnosis(item)
+    return is_needed(item, "diagnosis") or is_needed(item, "suspect") or is_needed(item, "evidence")
+        or is_needed(item, "evidence_frame") or is_needed(item, "diagnosis_text")
+end
+
+--- Adds the diagnosis (D, C17), if Wireshark needs any of it.
+local function show_diagnosis(item, connection)
+    if not needs_diagnosis(item) then
+        return
+    end
+    local verdict = verdict_of(connection)
+    add(item, "diagnosis", verdict.diagnosis)
+    if is_needed(item, "diagnosis_text") then
+        add(item, "diagnosis_text", sentence_of(connection, verdict))
+    end
+    add(item, "suspect", verdict.suspect)
+    add(item, "evidence", evidence_text(verdict))
+    add(item, "evidence_frame", verdict.before)
+    add(item, "evidence_frame", verdict.frame)
 end
 
 --- Adds the subtree of the connection (C17). Where the tree is not displayed, its fields need none.
@@ -176,6 +201,7 @@ local function show_connection(item, annotation, connection)
         add(subtree, "conn_state", summary.conn_state)
         add(subtree, "history", summary.history)
     end
+    show_diagnosis(subtree, connection)
     add(subtree, "sack_permitted", annotation.sack_permitted)
     add(subtree, "timestamps", annotation.timestamps)
     add(subtree, "ecn", annotation.ecn)
