@@ -452,8 +452,8 @@ end
 -- @return false if the segment is none of those, and was not followed
 local function follow_quiet(sender, peer, seq, ack, length)
     local repeated = (sender.next_sent - seq) % MODULUS
-    if repeated >= LARGEST_WINDOW
-        or length <= repeated and (length > 0 or repeated == 1) then -- D2: it repeats something
+    if repeated ~= 0 and (repeated >= LARGEST_WINDOW
+        or length <= repeated and (length > 0 or repeated == 1)) then -- D2: it repeats something
         return false
     end
     if ack ~= peer.next_sent and (ack - peer.next_sent) % MODULUS < HALF then
@@ -873,7 +873,7 @@ modules["diagnosis"] = function()
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local establishment_of = require("connection_row").establishment_of
 
-local format, abs = string.format, math.abs
+local format, abs, max = string.format, math.abs, math.max
 local MODULUS = vocabulary.MODULUS
 local CLOSED, SYN_SENT = vocabulary.CLOSED, vocabulary.SYN_SENT
 local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
@@ -887,7 +887,8 @@ local function new_trace()
     return {
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
-        delay_count = 0, talker = nil, first_talker = nil, third_step_time = nil,
+        is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
+        delay_count = 0, first_talker = nil, third_step_time = nil, marked = nil,
         -- Of an end: repeat_seq, repeat_frame, doubtful_rst. Of the attempt: silence_frame, injected_rst, injected_end
         -- (whose it would be), reset_kind, reset_frame, reset_suspect (D5: an index or "path"), closing_rst,
         -- delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind,
@@ -895,19 +896,9 @@ local function new_trace()
     }
 end
 
---- Returns whether seconds, which a float counts to less than a microsecond, are a long time (D).
-local function is_long(seconds)
-    return seconds >= LONG_SECONDS
-end
-
---- Returns whether an end has nothing in the trace that a plain segment could change, beside talker.
+--- Returns whether an end repeats nothing, is not silent, and has sent no RST that can turn out to be another's.
 local function is_calm(of_end)
     return of_end.repeats == 0 and not of_end.silent and not of_end.doubtful_rst
-end
-
---- Returns whether plain segments that neither repeat anything nor end a silence change only talker in the trace.
-local function is_quiet(trace)
-    return is_calm(trace[1]) and is_calm(trace[2])
 end
 
 -- ------------------------------------------------------------------------------------------------ What rules note
@@ -926,6 +917,9 @@ end
 -- sender's peer (D2).
 local function note_arrival(connection, segment)
     local trace, kind = connection.trace, segment.kind
+    if trace.is_calm and not segment.ends_silence then
+        return
+    end
     local own, other = trace[segment.sender], trace[segment.peer]
     other.repeats = 0
     if segment.ends_silence and not connection.fresh then
@@ -938,6 +932,7 @@ local function note_arrival(connection, segment)
             own.doubtful_rst = nil
         end
     end
+    trace.is_calm = is_calm(own) and is_calm(other)
 end
 
 --- Notes a plain or FIN segment to which T applies, before F1: whether it repeats something (D2), and who talks.
@@ -957,23 +952,27 @@ local function note_transfer(connection, segment, stop)
         end
         if repeats then
             own.repeats = own.repeat_seq == seq and own.repeats + 1 or 1
-            own.repeat_seq, own.repeat_frame, trace.marked = seq, segment.frame, segment.frame
+            own.repeat_seq, own.repeat_frame, trace.is_calm = seq, segment.frame, false
         end
     end
     if segment.length > 0 then
-        trace.first_talker, trace.talker = trace.first_talker or index, index
+        trace.first_talker, connection.talker = trace.first_talker or index, index
     end
 end
 
 --- Notes a plain or FIN segment that R6 and F5 have let through: it can show that its sender did not send an RST (D4).
 local function note_life(connection, segment)
     local trace, sender = connection.trace, connection[segment.sender]
+    if trace.is_calm then
+        return
+    end
     local own = trace[segment.sender]
     if own.doubtful_rst then
         local stop = (segment.seq + segment.length + (segment.kind == FIN and 1 or 0)) % MODULUS
         if is_new(sender, segment.seq, stop)
             or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged) then
             trace.injected_rst, trace.injected_end, own.doubtful_rst = own.doubtful_rst, segment.sender, nil
+            trace.is_calm = is_calm(trace[1]) and is_calm(trace[2])
         end
     end
 end
@@ -1010,7 +1009,8 @@ local function class_of(connection, segment)
         return "no-such-connection", nil
     end
     local reach = peer_closed and peer.fin_seq or peer.next_sent
-    if reach and is_beyond(reach, segment.ack) or trace.first_talker == peer_index and trace.talker == peer_index then
+    if reach and is_beyond(reach, segment.ack)
+        or trace.first_talker == peer_index and connection.talker == peer_index then
         return "reset-with-unread-data", index
     end
     return "application-abort", index
@@ -1020,7 +1020,7 @@ end
 -- @param reset_before whether the attempt was reset before
 local function note_rst(connection, segment, reset_before)
     local trace, one, two = connection.trace, connection[1], connection[2]
-    trace[segment.sender].doubtful_rst = segment.frame
+    trace[segment.sender].doubtful_rst, trace.is_calm = segment.frame, false
     if fin_counts(one, two) and fin_counts(two, one) then
         trace.closing_rst, trace.marked = segment.frame, segment.frame
     end
@@ -1063,9 +1063,9 @@ local function note_answer(connection, segment)
     end
 end
 
---- Returns the time between the two times of a list (C9) in nanoseconds, or nil.
-local function nanoseconds_of(clock, times)
-    local elapsed = times and clock.subtract(times[1], times[2])
+--- Returns the time of a response (C9) in nanoseconds, or nil.
+local function response_of(clock, answer_time, answered_time)
+    local elapsed = clock.subtract(answer_time, answered_time)
     return elapsed ~= nil and clock.nanoseconds(elapsed) or nil
 end
 
@@ -1075,8 +1075,8 @@ local function note_repeated_syn_ack(connection, segment)
     if sender.spoke then
         return
     elseif trace.third_step_time ~= nil then
-        local response = nanoseconds_of(segment, connection.server_response)
-        if is_more(segment, segment.time, trace.third_step_time, math.max(NOTICEABLE, response or 0)) then
+        local response = response_of(segment, connection.server_answer_time, connection.server_answered_time)
+        if is_more(segment, segment.time, trace.third_step_time, max(NOTICEABLE, response or 0)) then
             note_delay(trace, "third-step-ignored", segment.frame)
         end
     elseif sender.syn_ack_frame and peer.syn_frame and peer.syn_frame < sender.syn_ack_frame then
@@ -1121,10 +1121,15 @@ end
 
 -- ---------------------------------------------------------------------------------------------------- The diagnosis
 
+--- Returns the latest time of the capture so far in seconds.
+local function latest_of(clock)
+    return clock.latest_of and max(clock.latest, clock.latest_of()) or clock.latest
+end
+
 --- Returns whether a time lies a long time before the end of the capture, so far (C17).
 local function is_long_ago(connection, time)
     local clock = connection.clock
-    return time ~= nil and is_long(clock.latest - clock.seconds_of(time))
+    return time ~= nil and latest_of(clock) - clock.seconds_of(time) >= LONG_SECONDS
 end
 
 --- Returns the diagnosis of a handshake that was slow (D8): slow-server, slow-client, slow-path, or nil.
@@ -1134,8 +1139,8 @@ local function slowness_of(connection)
     if total < SLOW then
         return nil
     end
-    local server = nanoseconds_of(clock, connection.server_response)
-    local client = nanoseconds_of(clock, connection.client_response)
+    local server = response_of(clock, connection.server_answer_time, connection.server_answered_time)
+    local client = response_of(clock, connection.client_answer_time, connection.client_answered_time)
     if not (server and client) then
         return nil
     elseif 5 * server >= 4 * total then
@@ -1268,8 +1273,9 @@ end
 -- @return a table with diagnosis, and suspect, frame and before where there are any
 local function verdict_of(connection)
     local clock, verdict = connection.clock, connection.verdict
-    if not verdict or verdict.judged ~= clock.judged or verdict.latest ~= clock.latest then
-        verdict = { judged = clock.judged, latest = clock.latest }
+    local latest = latest_of(clock)
+    if not verdict or verdict.judged ~= clock.judged or verdict.latest ~= latest then
+        verdict = { judged = clock.judged, latest = latest }
         verdict.diagnosis, verdict.suspect, verdict.frame, verdict.before = diagnosis_of(connection)
         connection.verdict = verdict
     end
@@ -1283,7 +1289,7 @@ local function evidence_text(verdict)
 end
 
 return {
-    new_trace = new_trace, is_long = is_long, is_quiet = is_quiet, note_hop_limit = note_hop_limit,
+    new_trace = new_trace, note_hop_limit = note_hop_limit,
     note_arrival = note_arrival, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
     forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
     note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,
@@ -1375,7 +1381,7 @@ end
 --- Forgets the former attempt and both ends, and begins another attempt (H2, H6).
 local function begin_attempt(connection, segment)
     connection[segment.sender], connection[segment.peer] = new_end(CLOSED), new_end(LISTEN)
-    connection.attempt, connection.trace = new_attempt(), new_trace()
+    connection.attempt, connection.trace, connection.talker = new_attempt(), new_trace(), nil
 end
 
 --- Returns whether a SYN is repeated (H3).
@@ -1451,7 +1457,7 @@ local function judge_syn(connection, segment)
         add_anomaly(segment, "syn-on-established")
     else -- H7
         connection[segment.sender] = new_end(SYN_SENT)
-        connection.attempt, connection.trace = new_attempt(), new_trace()
+        connection.attempt, connection.trace, connection.talker = new_attempt(), new_trace(), nil
         forget_fin(peer)
         explain(segment, "comes on a live connection: the %s may have restarted", end_name(connection, segment.sender))
         remember_syn(connection, segment, false)
@@ -2430,7 +2436,6 @@ modules["annotations"] = function()
 
 local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
 local closing, connection_row = require("closing"), require("connection_row")
-local is_quiet_trace = require("diagnosis").is_quiet
 
 local floor, concat, find = math.floor, table.concat, string.find
 local ESTABLISHED, INVALID, PLAIN = vocabulary.ESTABLISHED, vocabulary.INVALID, vocabulary.PLAIN
@@ -2541,7 +2546,7 @@ end
 local function note_quiet(connection)
     local one, two = connection[1], connection[2]
     local is_quiet = one.state == ESTABLISHED and two.state == ESTABLISHED and connection.attempt.opened
-        and not connection.closed_by_error and is_still(one) and is_still(two) and is_quiet_trace(connection.trace)
+        and not connection.closed_by_error and is_still(one) and is_still(two) and connection.trace.is_calm
     connection.is_quiet = is_quiet
     if is_quiet then
         one.is_known = not one.heard and one.acknowledged ~= nil
@@ -2650,14 +2655,14 @@ local notes = require("notes")
 local connection_row, judging, annotations = require("connection_row"), require("judge"), require("annotations")
 local diagnosis = require("diagnosis")
 
-local format, tostring = string.format, tostring
+local format, max, tostring = string.format, math.max, tostring
 local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
 local CLOSED, LISTEN = vocabulary.CLOSED, vocabulary.LISTEN
 local SYN_SENT, TIME_WAIT = vocabulary.SYN_SENT, vocabulary.TIME_WAIT
 local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
-local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
+local LENGTH, OFFER, LONG_SECONDS = vocabulary.LENGTH, vocabulary.OFFER, vocabulary.LONG_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
@@ -2671,12 +2676,11 @@ local NOTED_ACK, NOTED_PAYLOAD = annotations.NOTED_ACK, annotations.NOTED_PAYLOA
 local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
-local new_trace, is_long, note_error = diagnosis.new_trace, diagnosis.is_long, diagnosis.note_error
-local note_hop_limit = diagnosis.note_hop_limit
+local new_trace, note_error, note_hop_limit = diagnosis.new_trace, diagnosis.note_error, diagnosis.note_hop_limit
 
 --- Annotates the segments of a capture. Interface:
 --
---   local tracker = new(subtract, nanoseconds)
+--   local tracker = new(subtract, nanoseconds, latest_of)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
 --                   flags, seq, ack, length, offer, identity, hop_limit, seconds)   -> annotation
 --   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
@@ -2713,8 +2717,9 @@ Tracker.__index = Tracker
 -- @tparam ?function subtract function (later, earlier) that subtracts times; without it they are plain numbers
 -- @tparam ?function nanoseconds function (duration) that returns a duration as a number of nanoseconds; without it it
 --   is one
+-- @tparam ?function latest_of function that returns the latest time of the segments that were given with seconds
 -- @treturn Tracker
-local function new(subtract, nanoseconds)
+local function new(subtract, nanoseconds, latest_of)
     local minus = subtract or function(later, earlier)
         return later - earlier
     end
@@ -2734,9 +2739,9 @@ local function new(subtract, nanoseconds)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
         current = { subtract = elapsed, nanoseconds = nanoseconds }, -- notes on the latest segment
-        -- D: the latest time seen so far in seconds, how many segments were judged, and how to reckon with times
+        -- D: the latest time seen so far in seconds, how many segments were judged, and how to calculate with times
         clock = {
-            latest = -math.huge, judged = 0, subtract = elapsed, nanoseconds = nanoseconds,
+            latest = -math.huge, latest_of = latest_of, judged = 0, subtract = elapsed, nanoseconds = nanoseconds,
             seconds_of = function(time)
                 return nanoseconds(time) / 1000000000
             end,
@@ -2783,14 +2788,16 @@ local function new_connection(stream, frame, former, addresses, ports)
         is_quiet = false, -- note_quiet (annotations)
         is_ahead = false, -- have numbers moved since the last entry of the log?
         is_mixed = false, former_1 = nil, former_2 = nil, -- X7
-        attempt = new_attempt(), trace = new_trace(),
+        attempt = new_attempt(), trace = new_trace(), talker = nil, latest_time = nil, captured = nil,
         recent = {}, had_duplicate = false, -- G8: recent by end, nil if there are none
         history_letters = "", -- Z1: as if the first end were the client
         anomalies = {}, handshake_time = nil, teardown_time = nil,
         new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
-        -- clock: that of the tracker; captured: 1 or 2 if only that end has sent segments, else 3 (C18); latest_time:
-        -- the latest time of a segment in seconds (D3); handshake_frame: D8; server_response, client_response: of an
-        -- answer its time, and the time of what it answers (C9)
+        -- clock: that of the tracker; talker: D, in no table of its own for the sake of quiet segments; captured: 1 or
+        -- 2 if only that end has sent segments, else 3 (C18); latest_time: the latest time of a segment in seconds
+        -- (D3); is_ipv6: have its segments IPv6 addresses (D1)? nil if not known yet; handshake_frame: D8;
+        -- server_answer_time, server_answered_time, client_answer_time, client_answered_time: of an answer its time,
+        -- and the time of what it answers (C9)
         -- last_frame, last_ordinal; former_numbers (X7), what former_1 and former_2 are at first; after Tracker:review,
         -- instead of the log: keys, annotations, situations, situation, offers, answerable (annotations with a role by
         -- frame)
@@ -2877,11 +2884,11 @@ local function note_times(connection, segment)
     if segment.answered_time == nil or segment.is_ambiguous or segment.time == nil then
         return
     elseif segment.sender ~= connection.client then
-        if segment.handshake_step == 2 and not connection.server_response then
-            connection.server_response = { segment.time, segment.answered_time }
+        if segment.handshake_step == 2 and connection.server_answer_time == nil then
+            connection.server_answer_time, connection.server_answered_time = segment.time, segment.answered_time
         end
-    elseif segment.handshake_step == 3 and not connection.client_response then
-        connection.client_response = { segment.time, segment.answered_time }
+    elseif segment.handshake_step == 3 and connection.client_answer_time == nil then
+        connection.client_answer_time, connection.client_answered_time = segment.time, segment.answered_time
     end
 end
 
@@ -3033,7 +3040,8 @@ end
 function Tracker:review(connection)
     local log, former = connection.log, connection.former_numbers
     local anomalies, history_letters = connection.anomalies, connection.history_letters
-    local ahead, trace = connection.is_ahead and numbers_of(connection), connection.trace
+    local ahead = connection.is_ahead and numbers_of(connection)
+    local trace, talker = connection.trace, connection.talker
     local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
         connection.ports)
     for name, value in pairs(blank) do
@@ -3059,7 +3067,8 @@ function Tracker:review(connection)
     if ahead then
         restore_numbers(connection, ahead)
     end
-    connection.trace = trace -- no annotation depends on it, and the log lacks segments that have changed it (D)
+    -- No annotation depends on these, and the log lacks segments that have changed them (D).
+    connection.trace, connection.talker = trace, talker
     note_quiet(connection)
     -- The log lacks segments whose anomaly follows from the situation, and such as are only followed.
     connection.anomalies, connection.history_letters = anomalies, history_letters
@@ -3070,23 +3079,23 @@ end
 -- @tparam any time
 -- @tparam number sender the index of the end that sent it
 -- @tparam ?number hop_limit
--- @tparam ?number seconds the time once more, as a number; worked out if nil
+-- @tparam ?number seconds the time once more, as a number; worked out if nil. Who gives it has a latest_of (new)
 function Tracker:tell(connection, time, sender, hop_limit, seconds)
     local segment, clock, captured = self.current, self.clock, connection.captured
-    if captured ~= sender then
+    if captured ~= 3 and captured ~= sender then
         connection.captured = captured and 3 or sender
     end
     clock.judged = clock.judged + 1
     segment.hop_limit, segment.ends_silence = hop_limit, false
     if time ~= nil then
-        seconds = seconds or clock.seconds_of(time)
+        if not seconds then
+            seconds = clock.seconds_of(time)
+            clock.latest = max(clock.latest, seconds)
+        end
         local latest = connection.latest_time
         if not latest or seconds > latest then
-            segment.ends_silence = latest ~= nil and is_long(seconds - latest)
+            segment.ends_silence = latest ~= nil and seconds - latest >= LONG_SECONDS
             connection.latest_time = seconds
-        end
-        if seconds > clock.latest then
-            clock.latest = seconds
         end
     end
 end
@@ -3140,7 +3149,7 @@ end
 -- @tparam number seq
 -- @tparam number ack
 -- @tparam number length of its payload
--- @tparam ?number seconds its time as a number; 0 or nil if the capture lacks it
+-- @tparam ?number seconds its time as a number; 0 or nil if the capture lacks it. Who gives it has a latest_of (new)
 -- @treturn ?number the index of the end that sent it if it was quiet, else nil
 -- @treturn ?boolean true if it is the first to which T applies for that end: see Tracker:note_hop_limit
 function Tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
@@ -3155,10 +3164,13 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length,
     elseif source_port ~= one or destination_port ~= two or one == two then
         return nil
     end
-    local latest = connection.latest_time or seconds or 0
-    seconds = seconds or latest
-    if seconds > latest and is_long(seconds - latest) then -- D3
-        return nil
+    local latest = connection.latest_time
+    if seconds and latest then
+        if seconds - latest >= LONG_SECONDS then -- D3
+            return nil
+        end
+    else
+        seconds, latest = 0, 0
     end
     local sender, noted = connection[index], length > 0 and NOTED_PAYLOAD or NOTED_ACK
     local is_first, spoke = not sender[noted], true
@@ -3177,14 +3189,10 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length,
     end
     connection.is_ahead = true
     if length > 0 then -- D
-        connection.trace.talker = index
+        connection.talker = index
     end
     if seconds > latest then
         connection.latest_time = seconds
-        local clock = self.clock
-        if seconds > clock.latest then
-            clock.latest = seconds
-        end
     end
     return index, not spoke
 end
@@ -3273,7 +3281,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     local clock = self.clock
     clock.judged = clock.judged + 1
     if time ~= nil then
-        clock.latest = math.max(clock.latest, clock.seconds_of(time))
+        clock.latest = max(clock.latest, clock.seconds_of(time))
     end
     local connection
     if stream then
@@ -3448,15 +3456,115 @@ return { proto = proto, fields = fields }
 
 end
 
+-- ==== plugin/src/wireshark/sentences.lua
+modules["wireshark.sentences"] = function()
+
+-- The diagnoses of chapter D in words: how harmful each is, what happened, and what to do.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local end_name = require("state").end_name
+
+local WARN, NOTE, CHAT = expert.severity.WARN, expert.severity.NOTE, expert.severity.CHAT
+
+-- Each diagnosis with the severity of its expert information (nil if it has none) and its sentence, the most harmful
+-- first. $A stands for the sender of the RST, $S for the suspect, $T for the handshake time.
+local DIAGNOSES = {
+    { "injected-reset", WARN,
+        "A reset came that the $A did not send: look for a firewall or a filter between the ends." },
+    { "no-such-connection", WARN,
+        "The $A answered that it has no such connection: it restarted or forgot it; look at its logs, and at "
+            .. "devices between that change addresses." },
+    { "reset-with-unread-data", WARN,
+        "The $A closed before it had read all data, so that its system reset the connection: look why its "
+            .. "application stopped reading." },
+    { "application-abort", WARN,
+        "The application of the $A aborted the connection: look at its log at this time." },
+    { "idle-timeout", WARN,
+        "After a long silence the $A reset the connection: let the application send something in between, or "
+            .. "raise the idle time-out of the $A or of a device on the path." },
+    { "peer-vanished", WARN,
+        "An end repeated its segments and got no answer: find out whether the other end, or the path to it, "
+            .. "failed." },
+    { "server-silent", NOTE,
+        "The server never answered the SYN: find out whether the SYN reaches it, and whether a firewall drops it "
+            .. "silently." },
+    { "filtered", NOTE,
+        "A filter refused the connection: look for a firewall rule on this port." },
+    { "host-unreachable", NOTE,
+        "The network reports that it cannot deliver the SYN: check the route, and whether the server is up." },
+    { "port-closed", NOTE,
+        "The server refused the connection: nothing listens on this port; start the service, or correct the port." },
+    { "invalid-answer", NOTE,
+        "The SYN got only answers that the client must not accept: look what answers in the server's place." },
+    { "old-connection-held", NOTE,
+        "The server still held an older connection between these addresses and ports, and answered from that: "
+            .. "look why the older one was not closed." },
+    { "close-not-finished", NOTE,
+        "One end closed and the other never did: look at the application of the $S, which keeps the connection "
+            .. "open." },
+    { "third-step-ignored", NOTE,
+        "The server answered again although the third step had come: its accept queue may be full; look at the "
+            .. "load of its application." },
+    { "syn-ack-lost", NOTE,
+        "The server answered the SYN, but the client sent it again: the answer was lost on its way to the client." },
+    { "third-step-lost", NOTE,
+        "The server answered again: its answer was lost on its way to the client." },
+    { "syn-lost", NOTE,
+        "The SYN had to be sent again: it was lost, or the server dropped it." },
+    { "slow-server", NOTE,
+        "The handshake took $T, most of it until the server's answer: look at the server and the path to it." },
+    { "slow-client", NOTE,
+        "The handshake took $T, most of it until the client's third step: look at the client and the path to it." },
+    { "slow-path", NOTE,
+        "The handshake took $T, on both sides of the point of capture: look at the distance between the ends." },
+    { "one-sided", nil,
+        "The capture holds one direction only: capture where both directions pass." },
+    { "probe", CHAT,
+        "The client opened the connection and reset it without sending data: a port scan or a health check." },
+    { "reset-after-close", CHAT,
+        "A reset came after both ends had closed: harmless." },
+    { "still-open", nil,
+        "The connection was open, or opening, at the end of the capture: nothing shows a fault." },
+    { "orderly", nil,
+        "Both ends closed the connection: nothing to do." },
+}
+
+-- The place of each diagnosis in that list.
+local rank_of = {}
+for index = 1, #DIAGNOSES do
+    rank_of[DIAGNOSES[index][1]] = index
+end
+
+--- Returns the diagnosis of a connection in words.
+-- @param verdict what verdict_of returned
+local function sentence_of(connection, verdict)
+    local reset_by, time = connection.attempt.reset_by, connection.handshake_time
+    if verdict.diagnosis == "injected-reset" then
+        reset_by = connection.trace.injected_end or reset_by
+    end
+    local words = { A = reset_by and end_name(connection, reset_by) or "peer", S = verdict.suspect or "other end" }
+    if time then
+        words.T = string.format("%.1f s", time:tonumber())
+    end
+    return (DIAGNOSES[rank_of[verdict.diagnosis]][3]:gsub("%$(%u)", words))
+end
+
+return { DIAGNOSES = DIAGNOSES, rank_of = rank_of, sentence_of = sentence_of }
+
+end
+
 -- ==== plugin/src/wireshark/experts.lua
 modules["wireshark.experts"] = function()
 
--- The expert information: one item for each anomaly, and one for a slow handshake.
+-- The expert information: one item for each anomaly, one for each diagnosis that is worth one, and one for a slow
+-- handshake.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local ANOMALIES = require("vocabulary").ANOMALIES
 local proto = require("wireshark.fields").proto
+local DIAGNOSES = require("wireshark.sentences").DIAGNOSES
 
 local CHAT, NOTE, WARN = expert.severity.CHAT, expert.severity.NOTE, expert.severity.WARN
 local SEQUENCE, PROTOCOL = expert.group.SEQUENCE, expert.group.PROTOCOL
@@ -3500,85 +3608,21 @@ for index = 1, #ANOMALIES do
     by_anomaly[name] = ProtoExpert.new("tcp_handshake.expert." .. name:gsub("-", "_"), sentence, group, severity)
     expert_list[index] = by_anomaly[name]
 end
+local by_diagnosis = {}
+for index = 1, #DIAGNOSES do
+    local name, severity = DIAGNOSES[index][1], DIAGNOSES[index][2]
+    if severity then
+        by_diagnosis[name] = ProtoExpert.new("tcp_handshake.expert.diagnosis_" .. name:gsub("-", "_"),
+            "Diagnosis: " .. name, SEQUENCE, severity)
+        expert_list[#expert_list + 1] = by_diagnosis[name]
+    end
+end
 local slow_handshake = ProtoExpert.new("tcp_handshake.expert.slow_handshake",
     "The handshake took longer than the preference allows.", SEQUENCE, NOTE)
 expert_list[#expert_list + 1] = slow_handshake
 proto.experts = expert_list
 
-return { by_anomaly = by_anomaly, slow_handshake = slow_handshake }
-
-end
-
--- ==== plugin/src/wireshark/sentences.lua
-modules["wireshark.sentences"] = function()
-
--- The diagnosis in words: one sentence for each, which says what happened and what to do.
---
--- SPDX-License-Identifier: GPL-2.0-or-later
-
-local end_name = require("state").end_name
-
--- $A stands for the sender of the RST, $S for the suspect, $T for the handshake time.
-local SENTENCES = {
-    ["server-silent"] = "The server never answered the SYN: find out whether the SYN reaches it, and whether a "
-        .. "firewall drops it silently.",
-    ["filtered"] = "A filter refused the connection: look for a firewall rule on this port.",
-    ["host-unreachable"] = "The network reports that it cannot deliver the SYN: check the route, and whether the "
-        .. "server is up.",
-    ["port-closed"] = "The server refused the connection: nothing listens on this port; start the service, or "
-        .. "correct the port.",
-    ["old-connection-held"] = "The server still held an older connection between these addresses and ports, and "
-        .. "answered from that: look why the older one was not closed.",
-    ["invalid-answer"] = "The SYN got only answers that the client must not accept: look what answers in the "
-        .. "server's place.",
-    ["one-sided"] = "The capture holds one direction only: capture where both directions pass.",
-    ["injected-reset"] = "A reset came that the $A did not send: look for a firewall or a filter between the ends.",
-    ["peer-vanished"] = "An end repeated its segments and got no answer: find out whether the other end, or the "
-        .. "path to it, failed.",
-    ["close-not-finished"] = "One end closed and the other never did: look at the application of the $S, which "
-        .. "keeps the connection open.",
-    ["reset-with-unread-data"] = "The $A closed before it had read all data, so that its system reset the "
-        .. "connection: look why its application stopped reading.",
-    ["idle-timeout"] = "After a long silence the $A no longer knew the connection: keep it alive, or raise the "
-        .. "idle time-out of the $A or of the devices between.",
-    ["probe"] = "The client opened the connection and reset it without sending data: a port scan or a health check.",
-    ["no-such-connection"] = "The $A answered that it has no such connection: it restarted or forgot it; look at "
-        .. "its logs, and at devices between that change addresses.",
-    ["application-abort"] = "The application of the $A aborted the connection: look at its log at this time.",
-    ["reset-after-close"] = "A reset came after both ends had closed: harmless.",
-    ["syn-lost"] = "The SYN had to be sent again: it was lost, or the server dropped it.",
-    ["syn-ack-lost"] = "The server answered the SYN, but the client sent it again: the answer was lost on its way "
-        .. "to the client.",
-    ["third-step-lost"] = "The server answered again: its answer was lost on its way to the client.",
-    ["third-step-ignored"] = "The server answered again although the third step had come: its accept queue may be "
-        .. "full; look at the load of its application.",
-    ["slow-server"] = "The handshake took $T, most of it until the server's answer: look at the server and the "
-        .. "path to it.",
-    ["slow-client"] = "The handshake took $T, most of it until the client's third step: look at the client and the "
-        .. "path to it.",
-    ["slow-path"] = "The handshake took $T, on both sides of the point of capture: look at the distance between "
-        .. "the ends.",
-    ["orderly"] = "Both ends closed the connection: nothing to do.",
-    ["still-open"] = "The connection was open, or opening, at the end of the capture: nothing shows a fault.",
-}
-
---- Returns the diagnosis of a connection in words.
--- @param verdict a table with diagnosis and suspect
-local function sentence_of(connection, verdict)
-    local attempt, time = connection.attempt, connection.handshake_time
-    local words = { S = verdict.suspect or "other end" }
-    if verdict.diagnosis == "injected-reset" and connection.trace.injected_end then
-        words.A = end_name(connection, connection.trace.injected_end)
-    else
-        words.A = attempt.reset_by and end_name(connection, attempt.reset_by) or "peer"
-    end
-    if time then
-        words.T = string.format("%.1f s", time:tonumber())
-    end
-    return (SENTENCES[verdict.diagnosis]:gsub("%$(%u)", words))
-end
-
-return { sentence_of = sentence_of }
+return { by_anomaly = by_anomaly, by_diagnosis = by_diagnosis, slow_handshake = slow_handshake }
 
 end
 
@@ -3614,6 +3658,7 @@ local NETWORKS = {
         errors = { [1] = true, [3] = true, [4] = true }, unreachable = 1,
     },
 }
+local get_source, get_source_6 = NETWORKS[1].get_source, NETWORKS[2].get_source
 -- C12: options that only SYNs and SYN-ACKs carry.
 local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
 local get_fast_open_request = Field.new("tcp.options.tfo.request")
@@ -3736,28 +3781,35 @@ end
 --- Returns what the network layers of a frame with one TCP header say. Their source addresses are asked for anyway: one
 -- field less costs every frame less. The identification stands eight bytes before that of IPv4, the hop limit four
 -- bytes; that of IPv6 stands right before its source address.
+-- @param is_ipv6 whether the source of the connection's segments is an IPv6 address; nil if that is not known yet
 -- @return the identification of the last IPv4 header (G8), 0 if there is none
 -- @return the hop limit (D1), or nil
-local function read_network(pinfo)
+-- @return is_ipv6
+local function read_network(pinfo, is_ipv6)
     local identity, hop_limit = 0, nil
-    local info, info6 = last_of(NETWORKS[1].get_source()), last_of(NETWORKS[2].get_source())
+    local info = last_of(get_source())
     if info then
         local high, low, _, _, limit = byte(raw(source_of(info), offset_of(info) - 8, 5), 1, 5)
         identity, hop_limit = high * 256 + low, limit
     end
-    if info6 and (not info or info6.value == pinfo.src) then -- in a tunnel, the address tells which layer is the inner
-        hop_limit = byte(raw(source_of(info6), offset_of(info6) - 1, 1))
+    if is_ipv6 ~= false then
+        info = last_of(get_source_6())
+        is_ipv6 = info ~= nil and (is_ipv6 or not hop_limit or info.value == pinfo.src) -- either can be in a tunnel
+        if is_ipv6 then
+            hop_limit = byte(raw(source_of(info), offset_of(info) - 1, 1))
+        end
     end
-    return identity, hop_limit
+    return identity, hop_limit, is_ipv6
 end
 
 --- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity (G8) and the hop limit (D1) of the only
--- segment of a frame, each nil if there is none.
+-- segment of a frame, each nil if there is none; and is_ipv6.
 -- @param header as read_header returns it
 -- @param flags of the segment
-local function read_offer_and_identity(header, flags, pinfo)
-    local identity, hop_limit = read_network(pinfo)
-    local offer
+-- @param is_ipv6 as of read_network
+local function read_offer_and_identity(header, flags, pinfo, is_ipv6)
+    local identity, hop_limit, offer
+    identity, hop_limit, is_ipv6 = read_network(pinfo, is_ipv6)
     local is_syn = flags % 4 >= 2
     if is_syn or identity == 0 then
         local has_sack, has_timestamps, tsval, tsecr = read_options(header)
@@ -3778,7 +3830,7 @@ local function read_offer_and_identity(header, flags, pinfo)
             }
         end
     end
-    return offer, identity, hop_limit
+    return offer, identity, hop_limit, is_ipv6
 end
 
 --- Looks for a network error in the frame (N1).
@@ -3919,6 +3971,7 @@ local protocol, experts = require("wireshark.fields"), require("wireshark.expert
 local format, concat = string.format, table.concat
 local proto, fields = protocol.proto, protocol.fields
 local expert_of, slow_handshake = experts.by_anomaly, experts.slow_handshake
+local expert_of_diagnosis, SLOW = experts.by_diagnosis, require("vocabulary").SLOW / 1000000000
 
 --- Returns the text of the tree's top item.
 local function summary_text(annotation)
@@ -4115,19 +4168,37 @@ local function show_connection(item, annotation, connection)
     add(subtree, "ecn", annotation.ecn)
 end
 
---- Adds the expert information on each anomaly, and on a slow handshake.
-local function show_experts(item, annotation)
+--- Adds the expert information on the diagnosis to a frame that shows it.
+-- @param is_new true if the frame was not processed before
+-- @param number of the frame
+local function show_diagnosis_expert(item, connection, is_new, number)
+    local verdict = verdict_of(connection)
+    local item_of = expert_of_diagnosis[verdict.diagnosis]
+    if is_new and verdict.diagnosis == "peer-vanished" and not connection.trace.reset_kind then
+        return -- the peer may still answer
+    elseif item_of and (verdict.frame == number or verdict.before == number) then
+        item:add_proto_expert_info(item_of, sentence_of(connection, verdict))
+    end
+end
+
+--- Adds the expert information on each anomaly, on a slow handshake and on the diagnosis.
+-- @param number of the frame
+local function show_experts(item, annotation, connection, is_new, number)
     if annotation.anomaly then
         for anomaly in annotation.anomaly:gmatch("[^+]+") do
             item:add_proto_expert_info(expert_of[anomaly])
         end
     end
-    local time = annotation.handshake_time
+    local time, seconds = annotation.handshake_time, 0
     if time then
         local limit = proto.prefs.slow_handshake
-        if limit > 0 and time:tonumber() * 1000 > limit then
-            item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", time:tonumber()))
+        seconds = time:tonumber()
+        if limit > 0 and seconds * 1000 > limit then
+            item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", seconds))
         end
+    end
+    if not is_new or connection.trace.marked == number or seconds >= SLOW then -- few new frames show one
+        show_diagnosis_expert(item, connection, is_new, number)
     end
 end
 
@@ -4149,9 +4220,11 @@ end
 -- @param connection the tracker's record
 -- @param needs_fields what is_referenced returned
 -- @param is_new true if the frame was not processed before
-local function show(annotation, connection, tree, needs_fields, is_new)
+-- @param number of the frame
+local function show(annotation, connection, tree, needs_fields, is_new, number)
     if not needs_fields then
-        show_experts(tree, annotation) -- taps read expert information also where no field is needed
+        -- Taps read expert information also where no field is needed.
+        show_experts(tree, annotation, connection, is_new, number)
         return
     end
     prepare(tree, is_new)
@@ -4173,7 +4246,7 @@ local function show(annotation, connection, tree, needs_fields, is_new)
         add(item, annotation.sender .. "_fast_open", annotation.fast_open)
     end
     show_connection(item, annotation, connection)
-    show_experts(item, annotation)
+    show_experts(item, annotation, connection, is_new, number)
 end
 
 return { is_referenced = is_referenced, show = show, info_note = info_note, show_notes = show_notes }
@@ -4207,6 +4280,10 @@ local last_frame
 -- In two passes with a read filter (tshark -2 -R), Wireshark gives the number of a frame that the filter drops to the
 -- next frame, too. By such a number and by stream: the ordinal of the first segment of the frame that kept the number.
 local first_ordinals
+-- The latest time of a segment so far in seconds, which the tracker asks for when it needs the end of the capture (D).
+local latest_seconds
+-- What gets pinfo.number and pinfo.abs_ts.
+local number_of, seconds_of
 
 --- Returns how many nanoseconds an NSTime is.
 local function nanoseconds(time)
@@ -4215,11 +4292,12 @@ end
 
 --- Forgets the capture.
 local function reset()
-    tracker = annotator.new(nil, nanoseconds) -- without the first function: NSTime values subtract as numbers do
-    last_frame, first_ordinals = 0, {}
+    last_frame, first_ordinals, latest_seconds = 0, {}, -math.huge
+    -- Without the first function: NSTime values subtract as numbers do.
+    tracker = annotator.new(nil, nanoseconds, function()
+        return latest_seconds
+    end)
 end
-
-local seconds_of -- gets pinfo.abs_ts
 
 --- Judges one segment of a frame, or recalls its annotation, and shows it.
 -- @param segment as read_segment gives it
@@ -4231,15 +4309,22 @@ local function process(segment, number, is_new, pinfo, tree, needs_fields)
     local stream, flags = segment.stream, segment.flags
     local annotation, connection
     if is_new then
-        local offer, identity, hop_limit
+        local offer, identity, hop_limit, is_ipv6
+        connection = tracker.connections[stream]
         if segment.header then
-            offer, identity, hop_limit = read_offer_and_identity(segment.header, flags, pinfo)
+            is_ipv6 = connection and connection.is_ipv6
+            offer, identity, hop_limit, is_ipv6 = read_offer_and_identity(segment.header, flags, pinfo, is_ipv6)
+        end
+        local seconds = seconds_of(pinfo)
+        if seconds > latest_seconds then
+            latest_seconds = seconds
         end
         local take = needs_fields and tracker.segment or tracker.take
         annotation = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
             segment.destination, segment.destination_port, flags, segment.seq, segment.ack, segment.length,
-            offer, identity, hop_limit, seconds_of(pinfo))
-        connection = tracker.connections[stream]
+            offer, identity, hop_limit, seconds)
+        connection = connection or tracker.connections[stream]
+        connection.is_ipv6 = is_ipv6
     else
         local first = first_ordinals[number] and first_ordinals[number][stream] or 0
         local ordinal = first + segment.ordinal
@@ -4247,7 +4332,7 @@ local function process(segment, number, is_new, pinfo, tree, needs_fields)
             segment.seq, segment.length)
     end
     if annotation then
-        show(annotation, connection, tree, needs_fields, is_new)
+        show(annotation, connection, tree, needs_fields, is_new, number)
     end
     return annotation
 end
@@ -4257,8 +4342,9 @@ end
 -- @param tvb the bytes of the frame
 -- @param info the occurrence of its tcp.stream
 -- @param stream its value
+-- @param number of the frame
 -- @return whether it was quiet
-local function follow_quiet(tvb, info, stream, pinfo, tree, needs_fields)
+local function follow_quiet(tvb, info, stream, number, pinfo, tree, needs_fields)
     local connection = tracker.connections[stream]
     if not (connection and connection.is_quiet) then
         return false
@@ -4273,15 +4359,19 @@ local function follow_quiet(tvb, info, stream, pinfo, tree, needs_fields)
         return false
     end
     local length = length_info()
-    local sender, is_first = tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds_of(pinfo))
+    local seconds = seconds_of(pinfo)
+    local sender, is_first = tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
+    if seconds > latest_seconds then
+        latest_seconds = seconds
+    end
     if is_first then
-        local _, hop_limit = read_network(pinfo)
+        local _, hop_limit = read_network(pinfo, connection.is_ipv6)
         tracker:note_hop_limit(stream, sender, hop_limit)
     end
     if sender and needs_fields then
         local annotation
         annotation, connection = tracker:followed(stream, sender, length)
-        show(annotation, connection, tree, true, true)
+        show(annotation, connection, tree, true, true, number)
     end
     return sender ~= nil
 end
@@ -4300,7 +4390,7 @@ local function dissect_error(number, is_new, pinfo, tree)
         end
     end
     if annotation then
-        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree), is_new)
+        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree), is_new, number)
         show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo, is_new)
     end
 end
@@ -4317,8 +4407,6 @@ local function take_over(number)
     first_ordinals[number] = first
     tracker.errors[number] = nil
 end
-
-local number_of -- gets pinfo.number
 
 --- Dissects a frame. Wireshark calls this after all other dissectors.
 function proto.dissector(tvb, pinfo, tree)
@@ -4338,7 +4426,7 @@ function proto.dissector(tvb, pinfo, tree)
     end
     if is_new then
         last_frame = number
-        if stream and not another_stream and follow_quiet(tvb, info, stream, pinfo, tree, needs_fields) then
+        if stream and not another_stream and follow_quiet(tvb, info, stream, number, pinfo, tree, needs_fields) then
             return
         end
     end
@@ -4385,11 +4473,13 @@ end
 -- ==== plugin/src/wireshark/tools.lua
 modules["wireshark.tools"] = function()
 
--- The table of the connections: the statistic for tshark, and the entries of Wireshark's Tools menu.
+-- The tables of the connections and of their diagnoses: the statistics for tshark, and the entries of Wireshark's Tools
+-- menu.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local summary_of = require("connection_row").summary_of
+local verdict_of, sentences = require("diagnosis").verdict_of, require("wireshark.sentences")
 local current_tracker = require("wireshark.dissector").current_tracker
 
 local max, min, format, concat, tostring = math.max, math.min, string.format, table.concat, tostring
@@ -4398,9 +4488,12 @@ local HEADINGS = {
     "stream", "frame", "client", "server", "establishment", "handshake_ms", "termination", "closed_by",
     "reset_by", "teardown_ms", "conn_state", "history", "anomalies",
 }
-local IS_NUMBER = { stream = true, frame = true, handshake_ms = true, teardown_ms = true }
+local DIAGNOSIS_HEADINGS = { "connections", "diagnosis", "suspect", "display filter" }
+local IS_NUMBER = { stream = true, frame = true, handshake_ms = true, teardown_ms = true, connections = true }
 -- A window with more rows takes long to open.
 local MAX_ROWS = 10000
+-- How many connections of each diagnosis the window of the diagnoses lists.
+local MAX_MEMBERS = 100
 -- How many of the slowest handshakes the menu entry shows.
 local SLOWEST_COUNT = 10
 
@@ -4458,13 +4551,13 @@ local function csv_text(rows)
     return concat(lines, "\n") .. "\n"
 end
 
---- Returns rows as a table in columns with a heading.
-local function table_text(rows)
+--- Returns rows as a table in columns.
+local function table_text(rows, headings)
     local lines = {}
     for index = 0, #rows do
         lines[index + 1] = ""
     end
-    for _, heading in ipairs(HEADINGS) do
+    for _, heading in ipairs(headings) do
         local width = #heading
         for _, row in ipairs(rows) do
             width = max(width, #row[heading])
@@ -4502,22 +4595,104 @@ local function record_text(rows, count)
     return concat(lines, "\n")
 end
 
+--- Returns the connections of the capture so far by their diagnosis and suspect, the most harmful first.
+-- @return a list of tables with a string for each of DIAGNOSIS_HEADINGS, and members: a list of connections by stream
+local function diagnosis_groups()
+    local groups, by_name = {}, {}
+    for _, connection in pairs(current_tracker().connections) do
+        local verdict = verdict_of(connection)
+        local diagnosis, suspect = verdict.diagnosis, verdict.suspect or ""
+        local name = diagnosis .. " " .. suspect
+        local group = by_name[name]
+        if not group then
+            group = {
+                diagnosis = diagnosis, suspect = suspect, members = {},
+                ["display filter"] = format('tcp_handshake.diagnosis == "%s" && %s', diagnosis,
+                    suspect == "" and "!tcp_handshake.suspect" or format('tcp_handshake.suspect == "%s"', suspect)),
+            }
+            by_name[name], groups[#groups + 1] = group, group
+        end
+        group.members[#group.members + 1] = connection
+    end
+    for _, group in ipairs(groups) do
+        group.connections = format("%d", #group.members)
+        table.sort(group.members, function(one, other)
+            return one.stream < other.stream
+        end)
+    end
+    table.sort(groups, function(one, other)
+        local rank, other_rank = sentences.rank_of[one.diagnosis], sentences.rank_of[other.diagnosis]
+        if rank ~= other_rank then
+            return rank < other_rank
+        end
+        return one.suspect < other.suspect
+    end)
+    return groups
+end
+
+--- Returns the groups of diagnosis_groups as short lines for a window.
+local function diagnosis_text(groups)
+    local lines = {}
+    local function add_line(template, ...)
+        lines[#lines + 1] = format(template, ...)
+    end
+    for _, group in ipairs(groups) do
+        local members = group.members
+        add_line("%s%s: %d", group.diagnosis, group.suspect ~= "" and ", suspect: " .. group.suspect or "", #members)
+        add_line("    %s", group["display filter"])
+        for index = 1, min(#members, MAX_MEMBERS) do
+            local connection = members[index]
+            local client, server = connection.client, 3 - connection.client
+            add_line("    stream %d, frame %d: %s → %s", connection.stream,
+                verdict_of(connection).frame or connection.first_frame,
+                end_text(connection.addresses[client], connection.ports[client]),
+                end_text(connection.addresses[server], connection.ports[server]))
+            if index == 1 then
+                add_line("        %s", sentences.sentence_of(connection, verdict_of(connection)))
+            end
+        end
+        if #members > MAX_MEMBERS then
+            add_line("    ... and %d more: the filter finds them.", #members - MAX_MEMBERS)
+        end
+    end
+    return concat(lines, "\n")
+end
+
 -- tshark -q -z tcp_handshake,connections
 register_stat_cmd_arg("tcp_handshake,connections", function()
     local listener = Listener.new()
     function listener.draw()
-        io.stdout:write(table_text((connection_rows(math.huge))))
+        local rows = connection_rows(math.huge)
+        io.stdout:write(table_text(rows, HEADINGS))
     end
 end)
 
+-- tshark -q -z tcp_handshake,diagnosis
+register_stat_cmd_arg("tcp_handshake,diagnosis", function()
+    local listener = Listener.new()
+    function listener.draw()
+        io.stdout:write(table_text(diagnosis_groups(), DIAGNOSIS_HEADINGS))
+    end
+end)
+
+--- Opens a window with a text.
+local function open_window(title, text)
+    local window = TextWindow.new(title)
+    window:set_atclose(function()
+        window = nil -- the reference is kept until here, since Lua closes a window that it collects as garbage
+    end)
+    window:set(text)
+    return window
+end
+
 if gui_enabled() then
+    register_menu("TCP Handshake: diagnosis", function()
+        open_window("TCP Handshake: diagnosis", diagnosis_text(diagnosis_groups()))
+    end, MENU_TOOLS_UNSORTED)
+
     register_menu("TCP Handshake: connections", function()
         local rows, count = connection_rows(MAX_ROWS)
-        local window = TextWindow.new("TCP Handshake: connections")
-        window:set_atclose(function()
-            window = nil -- the reference is kept until here, since Lua closes a window that it collects as garbage
-        end)
-        window:set(record_text(rows, count))
+        local window = open_window("TCP Handshake: connections", record_text(rows, count))
         window:add_button("Copy as CSV", function()
             copy_to_clipboard(csv_text((connection_rows(math.huge))))
         end)

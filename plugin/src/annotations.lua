@@ -11,7 +11,6 @@
 
 local vocabulary, state, notes = require("vocabulary"), require("state"), require("notes")
 local closing, connection_row = require("closing"), require("connection_row")
-local is_quiet_trace = require("diagnosis").is_quiet
 
 local floor, concat, find = math.floor, table.concat, string.find
 local ESTABLISHED, INVALID, PLAIN = vocabulary.ESTABLISHED, vocabulary.INVALID, vocabulary.PLAIN
@@ -122,7 +121,7 @@ end
 local function note_quiet(connection)
     local one, two = connection[1], connection[2]
     local is_quiet = one.state == ESTABLISHED and two.state == ESTABLISHED and connection.attempt.opened
-        and not connection.closed_by_error and is_still(one) and is_still(two) and is_quiet_trace(connection.trace)
+        and not connection.closed_by_error and is_still(one) and is_still(two) and connection.trace.is_calm
     connection.is_quiet = is_quiet
     if is_quiet then
         one.is_known = not one.heard and one.acknowledged ~= nil

@@ -7,14 +7,14 @@ local notes = require("notes")
 local connection_row, judging, annotations = require("connection_row"), require("judge"), require("annotations")
 local diagnosis = require("diagnosis")
 
-local format, tostring = string.format, tostring
+local format, max, tostring = string.format, math.max, tostring
 local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
 local CLOSED, LISTEN = vocabulary.CLOSED, vocabulary.LISTEN
 local SYN_SENT, TIME_WAIT = vocabulary.SYN_SENT, vocabulary.TIME_WAIT
 local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
-local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
+local LENGTH, OFFER, LONG_SECONDS = vocabulary.LENGTH, vocabulary.OFFER, vocabulary.LONG_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
@@ -28,12 +28,11 @@ local NOTED_ACK, NOTED_PAYLOAD = annotations.NOTED_ACK, annotations.NOTED_PAYLOA
 local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
-local new_trace, is_long, note_error = diagnosis.new_trace, diagnosis.is_long, diagnosis.note_error
-local note_hop_limit = diagnosis.note_hop_limit
+local new_trace, note_error, note_hop_limit = diagnosis.new_trace, diagnosis.note_error, diagnosis.note_hop_limit
 
 --- Annotates the segments of a capture. Interface:
 --
---   local tracker = new(subtract, nanoseconds)
+--   local tracker = new(subtract, nanoseconds, latest_of)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
 --                   flags, seq, ack, length, offer, identity, hop_limit, seconds)   -> annotation
 --   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
@@ -70,8 +69,9 @@ Tracker.__index = Tracker
 -- @tparam ?function subtract function (later, earlier) that subtracts times; without it they are plain numbers
 -- @tparam ?function nanoseconds function (duration) that returns a duration as a number of nanoseconds; without it it
 --   is one
+-- @tparam ?function latest_of function that returns the latest time of the segments that were given with seconds
 -- @treturn Tracker
-local function new(subtract, nanoseconds)
+local function new(subtract, nanoseconds, latest_of)
     local minus = subtract or function(later, earlier)
         return later - earlier
     end
@@ -91,9 +91,9 @@ local function new(subtract, nanoseconds)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
         current = { subtract = elapsed, nanoseconds = nanoseconds }, -- notes on the latest segment
-        -- D: the latest time seen so far in seconds, how many segments were judged, and how to reckon with times
+        -- D: the latest time seen so far in seconds, how many segments were judged, and how to calculate with times
         clock = {
-            latest = -math.huge, judged = 0, subtract = elapsed, nanoseconds = nanoseconds,
+            latest = -math.huge, latest_of = latest_of, judged = 0, subtract = elapsed, nanoseconds = nanoseconds,
             seconds_of = function(time)
                 return nanoseconds(time) / 1000000000
             end,
@@ -140,14 +140,16 @@ local function new_connection(stream, frame, former, addresses, ports)
         is_quiet = false, -- note_quiet (annotations)
         is_ahead = false, -- have numbers moved since the last entry of the log?
         is_mixed = false, former_1 = nil, former_2 = nil, -- X7
-        attempt = new_attempt(), trace = new_trace(),
+        attempt = new_attempt(), trace = new_trace(), talker = nil, latest_time = nil, captured = nil,
         recent = {}, had_duplicate = false, -- G8: recent by end, nil if there are none
         history_letters = "", -- Z1: as if the first end were the client
         anomalies = {}, handshake_time = nil, teardown_time = nil,
         new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
-        -- clock: that of the tracker; captured: 1 or 2 if only that end has sent segments, else 3 (C18); latest_time:
-        -- the latest time of a segment in seconds (D3); handshake_frame: D8; server_response, client_response: of an
-        -- answer its time, and the time of what it answers (C9)
+        -- clock: that of the tracker; talker: D, in no table of its own for the sake of quiet segments; captured: 1 or
+        -- 2 if only that end has sent segments, else 3 (C18); latest_time: the latest time of a segment in seconds
+        -- (D3); is_ipv6: have its segments IPv6 addresses (D1)? nil if not known yet; handshake_frame: D8;
+        -- server_answer_time, server_answered_time, client_answer_time, client_answered_time: of an answer its time,
+        -- and the time of what it answers (C9)
         -- last_frame, last_ordinal; former_numbers (X7), what former_1 and former_2 are at first; after Tracker:review,
         -- instead of the log: keys, annotations, situations, situation, offers, answerable (annotations with a role by
         -- frame)
@@ -234,11 +236,11 @@ local function note_times(connection, segment)
     if segment.answered_time == nil or segment.is_ambiguous or segment.time == nil then
         return
     elseif segment.sender ~= connection.client then
-        if segment.handshake_step == 2 and not connection.server_response then
-            connection.server_response = { segment.time, segment.answered_time }
+        if segment.handshake_step == 2 and connection.server_answer_time == nil then
+            connection.server_answer_time, connection.server_answered_time = segment.time, segment.answered_time
         end
-    elseif segment.handshake_step == 3 and not connection.client_response then
-        connection.client_response = { segment.time, segment.answered_time }
+    elseif segment.handshake_step == 3 and connection.client_answer_time == nil then
+        connection.client_answer_time, connection.client_answered_time = segment.time, segment.answered_time
     end
 end
 
@@ -390,7 +392,8 @@ end
 function Tracker:review(connection)
     local log, former = connection.log, connection.former_numbers
     local anomalies, history_letters = connection.anomalies, connection.history_letters
-    local ahead, trace = connection.is_ahead and numbers_of(connection), connection.trace
+    local ahead = connection.is_ahead and numbers_of(connection)
+    local trace, talker = connection.trace, connection.talker
     local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
         connection.ports)
     for name, value in pairs(blank) do
@@ -416,7 +419,8 @@ function Tracker:review(connection)
     if ahead then
         restore_numbers(connection, ahead)
     end
-    connection.trace = trace -- no annotation depends on it, and the log lacks segments that have changed it (D)
+    -- No annotation depends on these, and the log lacks segments that have changed them (D).
+    connection.trace, connection.talker = trace, talker
     note_quiet(connection)
     -- The log lacks segments whose anomaly follows from the situation, and such as are only followed.
     connection.anomalies, connection.history_letters = anomalies, history_letters
@@ -427,23 +431,23 @@ end
 -- @tparam any time
 -- @tparam number sender the index of the end that sent it
 -- @tparam ?number hop_limit
--- @tparam ?number seconds the time once more, as a number; worked out if nil
+-- @tparam ?number seconds the time once more, as a number; worked out if nil. Who gives it has a latest_of (new)
 function Tracker:tell(connection, time, sender, hop_limit, seconds)
     local segment, clock, captured = self.current, self.clock, connection.captured
-    if captured ~= sender then
+    if captured ~= 3 and captured ~= sender then
         connection.captured = captured and 3 or sender
     end
     clock.judged = clock.judged + 1
     segment.hop_limit, segment.ends_silence = hop_limit, false
     if time ~= nil then
-        seconds = seconds or clock.seconds_of(time)
+        if not seconds then
+            seconds = clock.seconds_of(time)
+            clock.latest = max(clock.latest, seconds)
+        end
         local latest = connection.latest_time
         if not latest or seconds > latest then
-            segment.ends_silence = latest ~= nil and is_long(seconds - latest)
+            segment.ends_silence = latest ~= nil and seconds - latest >= LONG_SECONDS
             connection.latest_time = seconds
-        end
-        if seconds > clock.latest then
-            clock.latest = seconds
         end
     end
 end
@@ -497,7 +501,7 @@ end
 -- @tparam number seq
 -- @tparam number ack
 -- @tparam number length of its payload
--- @tparam ?number seconds its time as a number; 0 or nil if the capture lacks it
+-- @tparam ?number seconds its time as a number; 0 or nil if the capture lacks it. Who gives it has a latest_of (new)
 -- @treturn ?number the index of the end that sent it if it was quiet, else nil
 -- @treturn ?boolean true if it is the first to which T applies for that end: see Tracker:note_hop_limit
 function Tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
@@ -512,10 +516,13 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length,
     elseif source_port ~= one or destination_port ~= two or one == two then
         return nil
     end
-    local latest = connection.latest_time or seconds or 0
-    seconds = seconds or latest
-    if seconds > latest and is_long(seconds - latest) then -- D3
-        return nil
+    local latest = connection.latest_time
+    if seconds and latest then
+        if seconds - latest >= LONG_SECONDS then -- D3
+            return nil
+        end
+    else
+        seconds, latest = 0, 0
     end
     local sender, noted = connection[index], length > 0 and NOTED_PAYLOAD or NOTED_ACK
     local is_first, spoke = not sender[noted], true
@@ -534,14 +541,10 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length,
     end
     connection.is_ahead = true
     if length > 0 then -- D
-        connection.trace.talker = index
+        connection.talker = index
     end
     if seconds > latest then
         connection.latest_time = seconds
-        local clock = self.clock
-        if seconds > clock.latest then
-            clock.latest = seconds
-        end
     end
     return index, not spoke
 end
@@ -630,7 +633,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     local clock = self.clock
     clock.judged = clock.judged + 1
     if time ~= nil then
-        clock.latest = math.max(clock.latest, clock.seconds_of(time))
+        clock.latest = max(clock.latest, clock.seconds_of(time))
     end
     local connection
     if stream then

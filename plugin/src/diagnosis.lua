@@ -9,7 +9,7 @@
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local establishment_of = require("connection_row").establishment_of
 
-local format, abs = string.format, math.abs
+local format, abs, max = string.format, math.abs, math.max
 local MODULUS = vocabulary.MODULUS
 local CLOSED, SYN_SENT = vocabulary.CLOSED, vocabulary.SYN_SENT
 local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
@@ -23,7 +23,8 @@ local function new_trace()
     return {
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
-        delay_count = 0, talker = nil, first_talker = nil, third_step_time = nil,
+        is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
+        delay_count = 0, first_talker = nil, third_step_time = nil, marked = nil,
         -- Of an end: repeat_seq, repeat_frame, doubtful_rst. Of the attempt: silence_frame, injected_rst, injected_end
         -- (whose it would be), reset_kind, reset_frame, reset_suspect (D5: an index or "path"), closing_rst,
         -- delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind,
@@ -31,19 +32,9 @@ local function new_trace()
     }
 end
 
---- Returns whether seconds, which a float counts to less than a microsecond, are a long time (D).
-local function is_long(seconds)
-    return seconds >= LONG_SECONDS
-end
-
---- Returns whether an end has nothing in the trace that a plain segment could change, beside talker.
+--- Returns whether an end repeats nothing, is not silent, and has sent no RST that can turn out to be another's.
 local function is_calm(of_end)
     return of_end.repeats == 0 and not of_end.silent and not of_end.doubtful_rst
-end
-
---- Returns whether plain segments that neither repeat anything nor end a silence change only talker in the trace.
-local function is_quiet(trace)
-    return is_calm(trace[1]) and is_calm(trace[2])
 end
 
 -- ------------------------------------------------------------------------------------------------ What rules note
@@ -62,6 +53,9 @@ end
 -- sender's peer (D2).
 local function note_arrival(connection, segment)
     local trace, kind = connection.trace, segment.kind
+    if trace.is_calm and not segment.ends_silence then
+        return
+    end
     local own, other = trace[segment.sender], trace[segment.peer]
     other.repeats = 0
     if segment.ends_silence and not connection.fresh then
@@ -74,6 +68,7 @@ local function note_arrival(connection, segment)
             own.doubtful_rst = nil
         end
     end
+    trace.is_calm = is_calm(own) and is_calm(other)
 end
 
 --- Notes a plain or FIN segment to which T applies, before F1: whether it repeats something (D2), and who talks.
@@ -93,23 +88,27 @@ local function note_transfer(connection, segment, stop)
         end
         if repeats then
             own.repeats = own.repeat_seq == seq and own.repeats + 1 or 1
-            own.repeat_seq, own.repeat_frame, trace.marked = seq, segment.frame, segment.frame
+            own.repeat_seq, own.repeat_frame, trace.is_calm = seq, segment.frame, false
         end
     end
     if segment.length > 0 then
-        trace.first_talker, trace.talker = trace.first_talker or index, index
+        trace.first_talker, connection.talker = trace.first_talker or index, index
     end
 end
 
 --- Notes a plain or FIN segment that R6 and F5 have let through: it can show that its sender did not send an RST (D4).
 local function note_life(connection, segment)
     local trace, sender = connection.trace, connection[segment.sender]
+    if trace.is_calm then
+        return
+    end
     local own = trace[segment.sender]
     if own.doubtful_rst then
         local stop = (segment.seq + segment.length + (segment.kind == FIN and 1 or 0)) % MODULUS
         if is_new(sender, segment.seq, stop)
             or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged) then
             trace.injected_rst, trace.injected_end, own.doubtful_rst = own.doubtful_rst, segment.sender, nil
+            trace.is_calm = is_calm(trace[1]) and is_calm(trace[2])
         end
     end
 end
@@ -146,7 +145,8 @@ local function class_of(connection, segment)
         return "no-such-connection", nil
     end
     local reach = peer_closed and peer.fin_seq or peer.next_sent
-    if reach and is_beyond(reach, segment.ack) or trace.first_talker == peer_index and trace.talker == peer_index then
+    if reach and is_beyond(reach, segment.ack)
+        or trace.first_talker == peer_index and connection.talker == peer_index then
         return "reset-with-unread-data", index
     end
     return "application-abort", index
@@ -156,7 +156,7 @@ end
 -- @param reset_before whether the attempt was reset before
 local function note_rst(connection, segment, reset_before)
     local trace, one, two = connection.trace, connection[1], connection[2]
-    trace[segment.sender].doubtful_rst = segment.frame
+    trace[segment.sender].doubtful_rst, trace.is_calm = segment.frame, false
     if fin_counts(one, two) and fin_counts(two, one) then
         trace.closing_rst, trace.marked = segment.frame, segment.frame
     end
@@ -199,9 +199,9 @@ local function note_answer(connection, segment)
     end
 end
 
---- Returns the time between the two times of a list (C9) in nanoseconds, or nil.
-local function nanoseconds_of(clock, times)
-    local elapsed = times and clock.subtract(times[1], times[2])
+--- Returns the time of a response (C9) in nanoseconds, or nil.
+local function response_of(clock, answer_time, answered_time)
+    local elapsed = clock.subtract(answer_time, answered_time)
     return elapsed ~= nil and clock.nanoseconds(elapsed) or nil
 end
 
@@ -211,8 +211,8 @@ local function note_repeated_syn_ack(connection, segment)
     if sender.spoke then
         return
     elseif trace.third_step_time ~= nil then
-        local response = nanoseconds_of(segment, connection.server_response)
-        if is_more(segment, segment.time, trace.third_step_time, math.max(NOTICEABLE, response or 0)) then
+        local response = response_of(segment, connection.server_answer_time, connection.server_answered_time)
+        if is_more(segment, segment.time, trace.third_step_time, max(NOTICEABLE, response or 0)) then
             note_delay(trace, "third-step-ignored", segment.frame)
         end
     elseif sender.syn_ack_frame and peer.syn_frame and peer.syn_frame < sender.syn_ack_frame then
@@ -257,10 +257,15 @@ end
 
 -- ---------------------------------------------------------------------------------------------------- The diagnosis
 
+--- Returns the latest time of the capture so far in seconds.
+local function latest_of(clock)
+    return clock.latest_of and max(clock.latest, clock.latest_of()) or clock.latest
+end
+
 --- Returns whether a time lies a long time before the end of the capture, so far (C17).
 local function is_long_ago(connection, time)
     local clock = connection.clock
-    return time ~= nil and is_long(clock.latest - clock.seconds_of(time))
+    return time ~= nil and latest_of(clock) - clock.seconds_of(time) >= LONG_SECONDS
 end
 
 --- Returns the diagnosis of a handshake that was slow (D8): slow-server, slow-client, slow-path, or nil.
@@ -270,8 +275,8 @@ local function slowness_of(connection)
     if total < SLOW then
         return nil
     end
-    local server = nanoseconds_of(clock, connection.server_response)
-    local client = nanoseconds_of(clock, connection.client_response)
+    local server = response_of(clock, connection.server_answer_time, connection.server_answered_time)
+    local client = response_of(clock, connection.client_answer_time, connection.client_answered_time)
     if not (server and client) then
         return nil
     elseif 5 * server >= 4 * total then
@@ -404,8 +409,9 @@ end
 -- @return a table with diagnosis, and suspect, frame and before where there are any
 local function verdict_of(connection)
     local clock, verdict = connection.clock, connection.verdict
-    if not verdict or verdict.judged ~= clock.judged or verdict.latest ~= clock.latest then
-        verdict = { judged = clock.judged, latest = clock.latest }
+    local latest = latest_of(clock)
+    if not verdict or verdict.judged ~= clock.judged or verdict.latest ~= latest then
+        verdict = { judged = clock.judged, latest = latest }
         verdict.diagnosis, verdict.suspect, verdict.frame, verdict.before = diagnosis_of(connection)
         connection.verdict = verdict
     end
@@ -419,7 +425,7 @@ local function evidence_text(verdict)
 end
 
 return {
-    new_trace = new_trace, is_long = is_long, is_quiet = is_quiet, note_hop_limit = note_hop_limit,
+    new_trace = new_trace, note_hop_limit = note_hop_limit,
     note_arrival = note_arrival, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
     forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
     note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,

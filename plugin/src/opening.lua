@@ -78,7 +78,7 @@ end
 --- Forgets the former attempt and both ends, and begins another attempt (H2, H6).
 local function begin_attempt(connection, segment)
     connection[segment.sender], connection[segment.peer] = new_end(CLOSED), new_end(LISTEN)
-    connection.attempt, connection.trace = new_attempt(), new_trace()
+    connection.attempt, connection.trace, connection.talker = new_attempt(), new_trace(), nil
 end
 
 --- Returns whether a SYN is repeated (H3).
@@ -154,7 +154,7 @@ local function judge_syn(connection, segment)
         add_anomaly(segment, "syn-on-established")
     else -- H7
         connection[segment.sender] = new_end(SYN_SENT)
-        connection.attempt, connection.trace = new_attempt(), new_trace()
+        connection.attempt, connection.trace, connection.talker = new_attempt(), new_trace(), nil
         forget_fin(peer)
         explain(segment, "comes on a live connection: the %s may have restarted", end_name(connection, segment.sender))
         remember_syn(connection, segment, false)

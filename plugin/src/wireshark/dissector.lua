@@ -22,6 +22,10 @@ local last_frame
 -- In two passes with a read filter (tshark -2 -R), Wireshark gives the number of a frame that the filter drops to the
 -- next frame, too. By such a number and by stream: the ordinal of the first segment of the frame that kept the number.
 local first_ordinals
+-- The latest time of a segment so far in seconds, which the tracker asks for when it needs the end of the capture (D).
+local latest_seconds
+-- What gets pinfo.number and pinfo.abs_ts.
+local number_of, seconds_of
 
 --- Returns how many nanoseconds an NSTime is.
 local function nanoseconds(time)
@@ -30,11 +34,12 @@ end
 
 --- Forgets the capture.
 local function reset()
-    tracker = annotator.new(nil, nanoseconds) -- without the first function: NSTime values subtract as numbers do
-    last_frame, first_ordinals = 0, {}
+    last_frame, first_ordinals, latest_seconds = 0, {}, -math.huge
+    -- Without the first function: NSTime values subtract as numbers do.
+    tracker = annotator.new(nil, nanoseconds, function()
+        return latest_seconds
+    end)
 end
-
-local seconds_of -- gets pinfo.abs_ts
 
 --- Judges one segment of a frame, or recalls its annotation, and shows it.
 -- @param segment as read_segment gives it
@@ -46,15 +51,22 @@ local function process(segment, number, is_new, pinfo, tree, needs_fields)
     local stream, flags = segment.stream, segment.flags
     local annotation, connection
     if is_new then
-        local offer, identity, hop_limit
+        local offer, identity, hop_limit, is_ipv6
+        connection = tracker.connections[stream]
         if segment.header then
-            offer, identity, hop_limit = read_offer_and_identity(segment.header, flags, pinfo)
+            is_ipv6 = connection and connection.is_ipv6
+            offer, identity, hop_limit, is_ipv6 = read_offer_and_identity(segment.header, flags, pinfo, is_ipv6)
+        end
+        local seconds = seconds_of(pinfo)
+        if seconds > latest_seconds then
+            latest_seconds = seconds
         end
         local take = needs_fields and tracker.segment or tracker.take
         annotation = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
             segment.destination, segment.destination_port, flags, segment.seq, segment.ack, segment.length,
-            offer, identity, hop_limit, seconds_of(pinfo))
-        connection = tracker.connections[stream]
+            offer, identity, hop_limit, seconds)
+        connection = connection or tracker.connections[stream]
+        connection.is_ipv6 = is_ipv6
     else
         local first = first_ordinals[number] and first_ordinals[number][stream] or 0
         local ordinal = first + segment.ordinal
@@ -62,7 +74,7 @@ local function process(segment, number, is_new, pinfo, tree, needs_fields)
             segment.seq, segment.length)
     end
     if annotation then
-        show(annotation, connection, tree, needs_fields, is_new)
+        show(annotation, connection, tree, needs_fields, is_new, number)
     end
     return annotation
 end
@@ -72,8 +84,9 @@ end
 -- @param tvb the bytes of the frame
 -- @param info the occurrence of its tcp.stream
 -- @param stream its value
+-- @param number of the frame
 -- @return whether it was quiet
-local function follow_quiet(tvb, info, stream, pinfo, tree, needs_fields)
+local function follow_quiet(tvb, info, stream, number, pinfo, tree, needs_fields)
     local connection = tracker.connections[stream]
     if not (connection and connection.is_quiet) then
         return false
@@ -88,15 +101,19 @@ local function follow_quiet(tvb, info, stream, pinfo, tree, needs_fields)
         return false
     end
     local length = length_info()
-    local sender, is_first = tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds_of(pinfo))
+    local seconds = seconds_of(pinfo)
+    local sender, is_first = tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
+    if seconds > latest_seconds then
+        latest_seconds = seconds
+    end
     if is_first then
-        local _, hop_limit = read_network(pinfo)
+        local _, hop_limit = read_network(pinfo, connection.is_ipv6)
         tracker:note_hop_limit(stream, sender, hop_limit)
     end
     if sender and needs_fields then
         local annotation
         annotation, connection = tracker:followed(stream, sender, length)
-        show(annotation, connection, tree, true, true)
+        show(annotation, connection, tree, true, true, number)
     end
     return sender ~= nil
 end
@@ -115,7 +132,7 @@ local function dissect_error(number, is_new, pinfo, tree)
         end
     end
     if annotation then
-        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree), is_new)
+        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree), is_new, number)
         show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo, is_new)
     end
 end
@@ -132,8 +149,6 @@ local function take_over(number)
     first_ordinals[number] = first
     tracker.errors[number] = nil
 end
-
-local number_of -- gets pinfo.number
 
 --- Dissects a frame. Wireshark calls this after all other dissectors.
 function proto.dissector(tvb, pinfo, tree)
@@ -153,7 +168,7 @@ function proto.dissector(tvb, pinfo, tree)
     end
     if is_new then
         last_frame = number
-        if stream and not another_stream and follow_quiet(tvb, info, stream, pinfo, tree, needs_fields) then
+        if stream and not another_stream and follow_quiet(tvb, info, stream, number, pinfo, tree, needs_fields) then
             return
         end
     end

@@ -27,6 +27,7 @@ local NETWORKS = {
         errors = { [1] = true, [3] = true, [4] = true }, unreachable = 1,
     },
 }
+local get_source, get_source_6 = NETWORKS[1].get_source, NETWORKS[2].get_source
 -- C12: options that only SYNs and SYN-ACKs carry.
 local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
 local get_fast_open_request = Field.new("tcp.options.tfo.request")
@@ -149,28 +150,35 @@ end
 --- Returns what the network layers of a frame with one TCP header say. Their source addresses are asked for anyway: one
 -- field less costs every frame less. The identification stands eight bytes before that of IPv4, the hop limit four
 -- bytes; that of IPv6 stands right before its source address.
+-- @param is_ipv6 whether the source of the connection's segments is an IPv6 address; nil if that is not known yet
 -- @return the identification of the last IPv4 header (G8), 0 if there is none
 -- @return the hop limit (D1), or nil
-local function read_network(pinfo)
+-- @return is_ipv6
+local function read_network(pinfo, is_ipv6)
     local identity, hop_limit = 0, nil
-    local info, info6 = last_of(NETWORKS[1].get_source()), last_of(NETWORKS[2].get_source())
+    local info = last_of(get_source())
     if info then
         local high, low, _, _, limit = byte(raw(source_of(info), offset_of(info) - 8, 5), 1, 5)
         identity, hop_limit = high * 256 + low, limit
     end
-    if info6 and (not info or info6.value == pinfo.src) then -- in a tunnel, the address tells which layer is the inner
-        hop_limit = byte(raw(source_of(info6), offset_of(info6) - 1, 1))
+    if is_ipv6 ~= false then
+        info = last_of(get_source_6())
+        is_ipv6 = info ~= nil and (is_ipv6 or not hop_limit or info.value == pinfo.src) -- either can be in a tunnel
+        if is_ipv6 then
+            hop_limit = byte(raw(source_of(info), offset_of(info) - 1, 1))
+        end
     end
-    return identity, hop_limit
+    return identity, hop_limit, is_ipv6
 end
 
 --- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity (G8) and the hop limit (D1) of the only
--- segment of a frame, each nil if there is none.
+-- segment of a frame, each nil if there is none; and is_ipv6.
 -- @param header as read_header returns it
 -- @param flags of the segment
-local function read_offer_and_identity(header, flags, pinfo)
-    local identity, hop_limit = read_network(pinfo)
-    local offer
+-- @param is_ipv6 as of read_network
+local function read_offer_and_identity(header, flags, pinfo, is_ipv6)
+    local identity, hop_limit, offer
+    identity, hop_limit, is_ipv6 = read_network(pinfo, is_ipv6)
     local is_syn = flags % 4 >= 2
     if is_syn or identity == 0 then
         local has_sack, has_timestamps, tsval, tsecr = read_options(header)
@@ -191,7 +199,7 @@ local function read_offer_and_identity(header, flags, pinfo)
             }
         end
     end
-    return offer, identity, hop_limit
+    return offer, identity, hop_limit, is_ipv6
 end
 
 --- Looks for a network error in the frame (N1).

@@ -11,6 +11,7 @@ local protocol, experts = require("wireshark.fields"), require("wireshark.expert
 local format, concat = string.format, table.concat
 local proto, fields = protocol.proto, protocol.fields
 local expert_of, slow_handshake = experts.by_anomaly, experts.slow_handshake
+local expert_of_diagnosis, SLOW = experts.by_diagnosis, require("vocabulary").SLOW / 1000000000
 
 --- Returns the text of the tree's top item.
 local function summary_text(annotation)
@@ -207,19 +208,37 @@ local function show_connection(item, annotation, connection)
     add(subtree, "ecn", annotation.ecn)
 end
 
---- Adds the expert information on each anomaly, and on a slow handshake.
-local function show_experts(item, annotation)
+--- Adds the expert information on the diagnosis to a frame that shows it.
+-- @param is_new true if the frame was not processed before
+-- @param number of the frame
+local function show_diagnosis_expert(item, connection, is_new, number)
+    local verdict = verdict_of(connection)
+    local item_of = expert_of_diagnosis[verdict.diagnosis]
+    if is_new and verdict.diagnosis == "peer-vanished" and not connection.trace.reset_kind then
+        return -- the peer may still answer
+    elseif item_of and (verdict.frame == number or verdict.before == number) then
+        item:add_proto_expert_info(item_of, sentence_of(connection, verdict))
+    end
+end
+
+--- Adds the expert information on each anomaly, on a slow handshake and on the diagnosis.
+-- @param number of the frame
+local function show_experts(item, annotation, connection, is_new, number)
     if annotation.anomaly then
         for anomaly in annotation.anomaly:gmatch("[^+]+") do
             item:add_proto_expert_info(expert_of[anomaly])
         end
     end
-    local time = annotation.handshake_time
+    local time, seconds = annotation.handshake_time, 0
     if time then
         local limit = proto.prefs.slow_handshake
-        if limit > 0 and time:tonumber() * 1000 > limit then
-            item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", time:tonumber()))
+        seconds = time:tonumber()
+        if limit > 0 and seconds * 1000 > limit then
+            item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", seconds))
         end
+    end
+    if not is_new or connection.trace.marked == number or seconds >= SLOW then -- few new frames show one
+        show_diagnosis_expert(item, connection, is_new, number)
     end
 end
 
@@ -241,9 +260,11 @@ end
 -- @param connection the tracker's record
 -- @param needs_fields what is_referenced returned
 -- @param is_new true if the frame was not processed before
-local function show(annotation, connection, tree, needs_fields, is_new)
+-- @param number of the frame
+local function show(annotation, connection, tree, needs_fields, is_new, number)
     if not needs_fields then
-        show_experts(tree, annotation) -- taps read expert information also where no field is needed
+        -- Taps read expert information also where no field is needed.
+        show_experts(tree, annotation, connection, is_new, number)
         return
     end
     prepare(tree, is_new)
@@ -265,7 +286,7 @@ local function show(annotation, connection, tree, needs_fields, is_new)
         add(item, annotation.sender .. "_fast_open", annotation.fast_open)
     end
     show_connection(item, annotation, connection)
-    show_experts(item, annotation)
+    show_experts(item, annotation, connection, is_new, number)
 end
 
 return { is_referenced = is_referenced, show = show, info_note = info_note, show_notes = show_notes }
