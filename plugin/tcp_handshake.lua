@@ -16,8 +16,10 @@
 --   notes                           notes on a segment
 --   opening, closing, aborting      the rules of chapters H, T and R: how a segment changes the record
 --   connection_row, judge           the connection's row (C, Z); which rules judge a segment (G7, G8, X4)
+--   diagnosis                       why a connection went as it did (D)
 --   annotations, annotator          what is kept of a capture; the Tracker, which annotates segment by segment
 --   wireshark.fields, .experts      the protocol with its preferences and fields; its expert information
+--   wireshark.sentences             the diagnosis in words
 --   wireshark.reader, .tree         a frame's segments out of Wireshark's fields; the items and notes that users see
 --   wireshark.dissector, .tools     the post-dissector itself; the statistic and the entries of the Tools menu
 --   main                            begins here: returns the state machine, or registers all of that in Wireshark
@@ -59,6 +61,10 @@ local LARGEST_WINDOW = 1073741824
 local NEAR = 1048576
 -- G8, R6: the copy of a segment, and what was in flight when an RST was captured, come within so many nanoseconds.
 local MOMENT = 100000000
+-- D: a long time, in nanoseconds, and in seconds that a float counts: 10 s, less what a float can miss.
+local LONG, LONG_SECONDS = 10000000000, 9.9999995
+-- D6, D8: what lies further back was not on its way at the same time; a handshake is slow. In nanoseconds.
+local NOTICEABLE, SLOW = 200000000, 1000000000
 -- H10: of so many transmissions of a SYN the time and timestamp are remembered.
 local SYNS = 8
 -- G8: an identity from here on is a timestamp, a lower one the identification of an IP header.
@@ -121,7 +127,8 @@ local ORDINAL, FRAME, TIME, SENDER, FLAGS, SEQ, ACK, LENGTH, OFFER, IDENTITY = 1
 
 return {
     MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
-    MOMENT = MOMENT, SYNS = SYNS, TIMESTAMP = TIMESTAMP, RECENT = RECENT, ORDINALS = ORDINALS,
+    MOMENT = MOMENT, LONG = LONG, LONG_SECONDS = LONG_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS,
+    TIMESTAMP = TIMESTAMP, RECENT = RECENT, ORDINALS = ORDINALS,
     CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
     FIN_WAIT_1 = FIN_WAIT_1, FIN_WAIT_2 = FIN_WAIT_2, CLOSE_WAIT = CLOSE_WAIT, CLOSING = CLOSING,
     LAST_ACK = LAST_ACK, TIME_WAIT = TIME_WAIT, IS_OVER = IS_OVER, IS_OPENED = IS_OPENED,
@@ -194,6 +201,7 @@ local function new_end(phase)
         syn_ack_number = nil, syn_ack_frame = nil, syn_ack_frame_time = nil,
         -- H10: syn_again, syn_ack_again and fin_again are true if it was sent more than once; syn_timestamp is that of
         -- the latest SYN, syns the list of the last SYNs if there were several
+        -- C24: answer_time, answered_time: of the first SYN-ACK with this isn that answers a SYN, and of that SYN
         -- rejected, fin_seq, fin_ack, fin_acked_before, fin_length, fin_frame, fin_frame_time, fin_first_time,
         -- fin_acked, fin_was_acked, fin_missed
     }
@@ -444,7 +452,8 @@ end
 -- @return false if the segment is none of those, and was not followed
 local function follow_quiet(sender, peer, seq, ack, length)
     local repeated = (sender.next_sent - seq) % MODULUS
-    if repeated >= LARGEST_WINDOW then
+    if repeated ~= 0 and (repeated >= LARGEST_WINDOW
+        or length <= repeated and (length > 0 or repeated == 1)) then -- D2: it repeats something
         return false
     end
     if ack ~= peer.next_sent and (ack - peer.next_sent) % MODULUS < HALF then
@@ -481,8 +490,11 @@ modules["notes"] = function()
 --                                  of an old connection (X7), after the close (X4)
 --   role, teardown_step            what the rules say of it; several are joined with "+" (T9)
 --   handshake_step, responds_to, handshake_time, teardown_time
+--   answered_time, is_ambiguous    time of the frame that it responds to; is that perhaps another transmission (H10)?
+--   hop_limit, ends_silence        D1, or nil; whether it comes a long time after the one before it (D3)
 --   anomalies                      a set, or nil
---   explanations, response_time    only if the caller needs an annotation; without explanations nothing is formatted
+--   retransmission_delay, explanations, response_time
+--                                  only if the caller needs an annotation; without explanations nothing is formatted
 --   peer_name                      "client" or "server", for the explanations
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
@@ -548,7 +560,7 @@ end
 -- @param again true if that was sent several times: which of them is answered is ambiguous, and so is the time
 local function answer(segment, frame, time, again)
     if frame then
-        segment.responds_to = frame
+        segment.responds_to, segment.answered_time, segment.is_ambiguous = frame, time, again
         segment.response_time = not again and time_since(segment, time) or nil
     end
 end
@@ -599,838 +611,6 @@ return {
     join_anomalies = join_anomalies, explain = explain, answer = answer, sum_of_syn = sum_of_syn,
     with_unit = with_unit, explain_ack = explain_ack, mismatch = mismatch, reject = reject,
 }
-
-end
-
--- ==== plugin/src/opening.lua
-modules["opening"] = function()
-
--- H. Opening: how a SYN, a SYN-ACK, and plain and FIN segments while opening change the record.
---
--- Each function takes the connection and the notes on the segment. What an end is or becomes here is its phase (H). X2
--- is is_acceptable of state.lua: a SYN-ACK can acknowledge the payload of the SYN, a plain or FIN segment all that fits
--- into the first window.
---
--- SPDX-License-Identifier: GPL-2.0-or-later
-
-local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
-local notes = require("notes")
-
-local max, remove = math.max, table.remove
-local MODULUS, FIRST_WINDOW, SYNS = vocabulary.MODULUS, vocabulary.FIRST_WINDOW, vocabulary.SYNS
-local CLOSED, LISTEN, ESTABLISHED = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED
-local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
-local SYN, SYN_ACK, PLAIN, FIN = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.FIN
-local HANDSHAKE_ACK = vocabulary.HANDSHAKE_ACK
-local distance, is_beyond, new_end, new_attempt = state.distance, state.is_beyond, state.new_end, state.new_attempt
-local forget_fin, is_over, is_acceptable = state.forget_fin, state.is_over, state.is_acceptable
-local is_idle, is_opening, end_name = state.is_idle, state.is_opening, state.end_name
-local follow_syn, follow_ack = numbers.follow_syn, numbers.follow_ack
-local add_role, add_anomaly, explain, answer = notes.add_role, notes.add_anomaly, notes.explain, notes.answer
-local explain_ack, mismatch, reject = notes.explain_ack, notes.mismatch, notes.reject
-
---- Explains the sequence number of a SYN or SYN-ACK.
--- @param verb what the segment does with it; "proposes" if nil
-local function explain_isn(segment, verb)
-    explain(segment, "%s the initial sequence number %.0f", verb or "proposes", segment.seq)
-end
-
---- Returns the timestamp of a segment with SYN, or nil.
-local function timestamp_of(segment)
-    return segment.offer and segment.offer.tsval
-end
-
---- Notes a transmission of a SYN for H10: its answer can echo the timestamp of any of the last ones.
--- @param repeated whether the SYN was sent before
-local function note_transmission(sender, segment, repeated)
-    if repeated then
-        sender.syn_again = true
-        local syns = sender.syns
-        if not syns then
-            syns = { { frame = sender.syn_frame, time = sender.syn_frame_time, timestamp = sender.syn_timestamp } }
-            sender.syns = syns
-        end
-        syns[#syns + 1] = { frame = segment.frame, time = segment.time, timestamp = timestamp_of(segment) }
-        if #syns > SYNS then
-            remove(syns, 1)
-        end
-    end
-    sender.syn_frame, sender.syn_frame_time = segment.frame, segment.time
-    sender.syn_timestamp = timestamp_of(segment)
-end
-
---- Notes the role SYN, step 1, and remembers the SYN as that of its sender (H3).
--- @param repeated true if the SYN was sent before; its time is that of the first transmission (H10)
-local function remember_syn(connection, segment, repeated)
-    local sender = connection[segment.sender]
-    add_role(segment, SYN)
-    segment.handshake_step = 1
-    connection.attempt.syn_seen = true
-    connection.attempt[segment.sender] = true
-    follow_syn(sender, connection[segment.peer], segment.seq, segment.length)
-    note_transmission(sender, segment, repeated)
-    sender.isn, sender.syn_seen = segment.seq, true
-    sender.syn_length = max(sender.syn_length, segment.length) -- X: the largest of all its transmissions
-    if repeated then
-        add_anomaly(segment, "syn-retransmission")
-    else
-        sender.syn_time = segment.time
-    end
-    explain_isn(segment, repeated and "repeats")
-end
-
---- Forgets the former attempt and both ends, and begins another attempt (H2, H6).
-local function begin_attempt(connection, segment)
-    connection[segment.sender], connection[segment.peer] = new_end(CLOSED), new_end(LISTEN)
-    connection.attempt = new_attempt()
-end
-
---- Returns whether a SYN is repeated (H3).
-local function is_repeated_syn(connection, segment)
-    local sender = connection[segment.sender]
-    return sender.syn_seen and sender.isn == segment.seq and not (is_over(connection) and connection.attempt.opened)
-end
-
---- Begins another attempt with a SYN (H2, H6).
-local function judge_syn_of_new_attempt(connection, segment)
-    local former, repeated = connection[segment.sender], is_repeated_syn(connection, segment)
-    begin_attempt(connection, segment)
-    local sender = connection[segment.sender]
-    sender.phase = SYN_SENT
-    if repeated then
-        sender.syn_time, sender.syns = former.syn_time, former.syns
-        sender.syn_frame, sender.syn_frame_time = former.syn_frame, former.syn_frame_time
-        sender.syn_timestamp = former.syn_timestamp
-    else
-        add_anomaly(segment, "port-reuse")
-    end
-    remember_syn(connection, segment, repeated)
-end
-
---- Returns whether a SYN was captured after what followed it (H4).
-local function is_late_syn(sender, peer, segment)
-    if sender.isn then
-        return false
-    end
-    return peer.syn_ack_seen and distance(peer.syn_ack_number, segment.seq + 1) <= segment.length
-        or sender.first_seq ~= nil and distance(sender.first_seq, segment.seq) == 1
-end
-
---- Judges a SYN: by the first of H1 to H7 that fits.
-local function judge_syn(connection, segment)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    if not is_over(connection) then
-        sender.gone = false
-    end
-    if connection.fresh then -- H1
-        sender.phase, peer.phase = SYN_SENT, LISTEN
-        remember_syn(connection, segment, false)
-    elseif is_over(connection) then -- H2
-        judge_syn_of_new_attempt(connection, segment)
-    elseif is_repeated_syn(connection, segment) then -- H3
-        peer.challenged = peer.challenged or sender.spoke
-        if sender.phase == ESTABLISHED and not sender.syn_ack_seen and not sender.spoke then
-            sender.phase = SYN_SENT
-            connection.attempt.opened = false
-            forget_fin(peer)
-        end
-        if peer.phase == CLOSED then
-            peer.phase = LISTEN
-        end
-        peer.gone = false
-        remember_syn(connection, segment, true)
-    elseif is_late_syn(sender, peer, segment) then -- H4
-        remember_syn(connection, segment, false)
-    elseif peer.phase == SYN_SENT and not sender.syn_seen and is_idle(sender) then -- H5
-        remember_syn(connection, segment, false)
-        sender.phase, peer.phase = SYN_RECEIVED, SYN_RECEIVED
-        connection.attempt.simultaneous_open = true
-        add_anomaly(segment, "simultaneous-open")
-    elseif sender.phase == SYN_SENT and is_idle(peer) then -- H6
-        judge_syn_of_new_attempt(connection, segment)
-    elseif sender.syn_ack_seen and sender.isn == segment.seq then -- H7, its first row
-        add_role(segment, SYN)
-        segment.handshake_step = 1
-        connection.attempt[segment.sender] = true
-        peer.challenged = true
-        explain(segment, "has the number of the %s's SYN-ACK, so that it is no restart", segment.sender_name)
-        add_anomaly(segment, "syn-on-established")
-    else -- H7
-        connection[segment.sender] = new_end(SYN_SENT)
-        connection.attempt = new_attempt()
-        forget_fin(peer)
-        explain(segment, "comes on a live connection: the %s may have restarted", end_name(connection, segment.sender))
-        remember_syn(connection, segment, false)
-        add_anomaly(segment, "syn-on-established")
-    end
-end
-
---- Notes the role SYN-ACK, step 2.
-local function note_syn_ack(connection, segment)
-    add_role(segment, SYN_ACK)
-    segment.handshake_step = 2
-    connection.attempt.syn_ack_seen = true
-    connection.attempt[segment.sender] = true
-end
-
---- Remembers a SYN-ACK as that of its sender (H8).
--- @param awaiting true if it has not been acknowledged
-local function remember_syn_ack(connection, segment, awaiting)
-    local sender = connection[segment.sender]
-    follow_syn(sender, connection[segment.peer], segment.seq, segment.length)
-    sender.isn, sender.syn_ack_seen = segment.seq, true
-    sender.syn_ack_number = segment.ack
-    sender.syn_ack_frame, sender.syn_ack_frame_time = segment.frame, segment.time
-    sender.awaiting = awaiting
-end
-
---- Notes that a SYN-ACK answers a SYN of the peer: the transmission whose timestamp it echoes, else the latest (H10).
-local function answer_transmission(segment, peer)
-    local echo = segment.offer and segment.offer.tsecr
-    if peer.syns and echo then
-        for index = #peer.syns, 1, -1 do
-            local syn = peer.syns[index]
-            if syn.timestamp == echo then
-                answer(segment, syn.frame, syn.time, false)
-                return
-            end
-        end
-    end
-    answer(segment, peer.syn_frame, peer.syn_frame_time, peer.syn_again)
-end
-
---- Notes that a SYN-ACK, which is not mismatched, answers the peer's latest SYN if that was seen (H8).
-local function answer_syn(connection, segment)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    local acceptable = is_acceptable(peer, segment.ack, peer.syn_length)
-    connection.attempt.syn_ack_matched = true
-    if peer.syn_seen then
-        answer_transmission(segment, peer)
-    end
-    if not peer.isn then
-        explain(segment, "acknowledges a SYN of the %s that was not captured", segment.peer_name)
-    elseif acceptable then
-        explain_ack(segment, peer, "SYN")
-    end
-    if acceptable then -- F2
-        follow_ack(sender, peer, segment.ack, false)
-    end
-end
-
---- Judges a SYN-ACK that was sent before (H8.1).
-local function judge_repeated_syn_ack(connection, segment)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    note_syn_ack(connection, segment)
-    add_anomaly(segment, "syn-ack-retransmission")
-    sender.syn_ack_again = true
-    if not is_acceptable(peer, segment.ack, peer.syn_length) then
-        mismatch(segment, peer)
-        return
-    end
-    peer.challenged = peer.challenged or sender.spoke
-    remember_syn_ack(connection, segment, sender.awaiting or not sender.spoke)
-    answer_syn(connection, segment)
-    explain_isn(segment, "repeats")
-    if is_idle(sender) or sender.phase == ESTABLISHED and not sender.spoke then
-        sender.phase = SYN_RECEIVED
-    end
-    if is_opening(peer) then
-        peer.phase, peer.awaiting = ESTABLISHED, false
-    end
-end
-
---- Notes and remembers a SYN-ACK that was not sent before and answers the peer's SYN (H1, H8.3, H8.4).
-local function judge_answer(connection, segment, awaiting)
-    note_syn_ack(connection, segment)
-    connection[segment.sender].syn_ack_again = false
-    remember_syn_ack(connection, segment, awaiting)
-    answer_syn(connection, segment)
-    explain_isn(segment)
-end
-
---- Judges the SYN-ACK that begins a connection or an attempt (H1, H2): its SYN is missing.
-local function judge_first_syn_ack(connection, segment)
-    connection[segment.sender].phase, connection[segment.peer].phase = SYN_RECEIVED, ESTABLISHED
-    judge_answer(connection, segment, true)
-end
-
---- Begins another attempt with a SYN-ACK (H2, X4).
-local function judge_syn_ack_of_new_attempt(connection, segment)
-    begin_attempt(connection, segment)
-    add_anomaly(segment, "port-reuse")
-    judge_first_syn_ack(connection, segment)
-end
-
---- Judges a SYN-ACK on a connection that is not over: by H1, or by the first case of H8 that fits.
-local function judge_syn_ack(connection, segment)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    if connection.fresh then -- H1
-        judge_first_syn_ack(connection, segment)
-        return
-    end
-    local peer_opening = is_opening(peer)
-    local acceptable = is_acceptable(peer, segment.ack, peer.syn_length)
-    sender.gone = false
-    if sender.syn_ack_seen and sender.isn == segment.seq then -- H8.1
-        judge_repeated_syn_ack(connection, segment)
-    elseif peer_opening and not acceptable then -- H8.2
-        note_syn_ack(connection, segment)
-        reject(segment, peer)
-        if peer.phase == SYN_SENT then
-            connection.attempt.invalid_answer = true
-            sender.syn_ack_again = false
-            remember_syn_ack(connection, segment, true)
-            sender.phase = SYN_RECEIVED
-        end
-    elseif peer_opening then -- H8.3
-        -- In a simultaneous open the peer can have acknowledged the sender's own SYN already.
-        local acknowledged = sender.phase == ESTABLISHED and sender.isn == segment.seq
-        judge_answer(connection, segment, not acknowledged)
-        peer.phase, peer.awaiting = ESTABLISHED, false
-        if not acknowledged then
-            sender.phase = SYN_RECEIVED
-        end
-    elseif not sender.isn
-        and (peer.isn and acceptable or sender.first_seq and distance(sender.first_seq, segment.seq) == 1) then
-        judge_answer(connection, segment, not peer.spoke) -- H8.4
-    elseif sender.phase == SYN_SENT and sender.isn == segment.seq then -- H8.4: the answer to a SYN not captured
-        judge_answer(connection, segment, true)
-        sender.phase = SYN_RECEIVED
-        if is_idle(peer) then
-            peer.phase = SYN_RECEIVED
-        end
-        connection.attempt.simultaneous_open = true
-    else -- H8.5
-        peer.challenged = true
-        add_anomaly(segment, "syn-on-established")
-        explain(segment, "comes on a live connection and has no effect: the %s awaits no SYN-ACK", segment.peer_name)
-        explain_isn(segment)
-    end
-end
-
---- Notes the role HANDSHAKE-ACK, step 3 (H9.2, H9.4), with the handshake time (H10). A SYN-ACK that is repeated can get
--- one several times (H11).
-local function note_handshake_ack(connection, segment)
-    local sender = connection[segment.sender]
-    add_role(segment, HANDSHAKE_ACK)
-    segment.handshake_step = 3
-    connection.attempt.third_step_seen = true
-    if sender.syn_seen then
-        segment.handshake_time = segment.subtract(segment.time, sender.syn_time)
-    end
-end
-
---- Returns whether a segment shows that its sender's SYN was acknowledged (H9.5).
-local function shows_acknowledged_syn(sender, peer, segment)
-    if segment.kind == FIN or sender.syn_ack_seen and is_beyond(segment.ack, sender.syn_ack_number)
-        or sender.syn_seen and not peer.isn then
-        return true
-    end
-    -- RFC 7413: a server that took data from the SYN may send at once.
-    local took_data = sender.syn_ack_seen and peer.isn ~= nil
-        and distance(sender.syn_ack_number, peer.isn + 1) ~= 0
-    return segment.length > 0 and not took_data
-end
-
---- Judges a segment whose acknowledgement number the peer's SYN rules out (H9.1): its sender holds an old connection.
-local function judge_invalid_answer(connection, segment)
-    local peer = connection[segment.peer]
-    connection.attempt.invalid_answer = true
-    if segment.kind == PLAIN and segment.length == 0 then
-        add_anomaly(segment, "challenge-ack")
-        peer.rejected = segment.ack
-        explain(segment, "acknowledges %.0f, which is none of the %s's new connection: this end holds an older one",
-            segment.ack, segment.peer_name)
-    else
-        reject(segment, peer)
-    end
-end
-
---- Judges the step H9.2: the peer's SYN or SYN-ACK is not acknowledged yet.
--- @return stopped, third_step: whether the segment is stopped, and whether it is a HANDSHAKE-ACK
-local function judge_third_step(connection, segment, acceptable)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    if sender.isn and not sender.spoke and distance(segment.seq, sender.isn + 1) > FIRST_WINDOW then
-        peer.challenged = true
-        add_anomaly(segment, "seq-mismatch")
-        explain(segment, "has sequence number %.0f, far from %.0f = %.0f + 1, which follows its own SYN", segment.seq,
-            (sender.isn + 1) % MODULUS, sender.isn)
-        return true, false
-    elseif peer.awaiting and acceptable then
-        note_handshake_ack(connection, segment)
-        answer(segment, peer.syn_ack_frame, peer.syn_ack_frame_time, peer.syn_ack_again)
-        explain_ack(segment, peer, "SYN-ACK")
-        if peer.phase == SYN_RECEIVED then
-            peer.phase = ESTABLISHED
-        end
-        peer.awaiting = false
-        return false, true
-    elseif peer.phase == SYN_RECEIVED then -- H9.2, H9.3
-        if not acceptable then
-            reject(segment, peer)
-            return true, false
-        end
-        peer.phase = ESTABLISHED
-        explain_ack(segment, peer, "SYN")
-    end
-    return false, false
-end
-
---- Judges a plain or FIN segment while the connection is opening: by all of H9.1 to H9.6, in this order.
--- @return true if the segment is stopped: nothing further of it counts
-local function judge_opening(connection, segment)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    local acceptable = is_acceptable(peer, segment.ack, FIRST_WINDOW)
-    if peer.phase == SYN_SENT then -- H9.1
-        if is_idle(sender) then
-            sender.phase = ESTABLISHED
-        end
-        if not acceptable or is_beyond(segment.ack, peer.next_sent) then
-            judge_invalid_answer(connection, segment)
-            return true
-        end
-        peer.phase = ESTABLISHED
-    end
-    local third_step = false
-    if peer.awaiting or peer.phase == SYN_RECEIVED then -- H9.2, H9.3
-        local stopped
-        stopped, third_step = judge_third_step(connection, segment, acceptable)
-        if stopped then
-            return true
-        end
-    end
-    if sender.phase == SYN_SENT then -- H9.4
-        sender.phase = ESTABLISHED
-        if is_idle(peer) then
-            peer.phase = ESTABLISHED
-        end
-        if not third_step and not peer.syn_ack_seen
-            and distance(segment.seq, sender.isn + 1) <= sender.syn_length then
-            note_handshake_ack(connection, segment)
-            explain(segment, "acknowledges a SYN-ACK of the %s that was not captured", segment.peer_name)
-        end
-    end
-    if sender.phase == SYN_RECEIVED and shows_acknowledged_syn(sender, peer, segment) then -- H9.5
-        sender.phase = ESTABLISHED
-    end
-    if is_idle(sender) and not sender.fin_seq then -- H9.6
-        sender.phase = ESTABLISHED
-    end
-    return false
-end
-
-return {
-    judge_syn = judge_syn, judge_syn_ack = judge_syn_ack, judge_syn_ack_of_new_attempt = judge_syn_ack_of_new_attempt,
-    judge_opening = judge_opening,
-}
-
-end
-
--- ==== plugin/src/closing.lua
-modules["closing"] = function()
-
--- T. Closing: how acknowledgements of a FIN, payload and FINs change the record.
---
--- T applies to plain and FIN segments that R6, F5, H9 and X4 have let through, in the order T7, F1 and F2 with F4, T4,
--- T6, T5, T8. A FIN occupies the sequence number after its payload (T5).
---
--- SPDX-License-Identifier: GPL-2.0-or-later
-
-local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
-local notes = require("notes")
-
-local format = string.format
-local MODULUS, FIN, ACK_OF_FIN = vocabulary.MODULUS, vocabulary.FIN, vocabulary.ACK_OF_FIN
-local distance, is_at_or_after, is_beyond = state.distance, state.is_at_or_after, state.is_beyond
-local forget_fin = state.forget_fin
-local fin_counts, fin_arrived, is_passive = state.fin_counts, state.fin_arrived, state.is_passive
-local is_simultaneous = state.is_simultaneous
-local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
-local add_role, add_teardown_step, add_anomaly = notes.add_role, notes.add_teardown_step, notes.add_anomaly
-local answer, explain = notes.answer, notes.explain
-
---- Notes that a FIN of this end occupies a number and carries an acknowledgement number.
--- @param segment that shows it
-local function remember_fin(this_end, segment, fin_seq, fin_ack)
-    forget_fin(this_end)
-    this_end.fin_seq, this_end.fin_ack, this_end.fin_length = fin_seq, fin_ack, 0
-    this_end.fin_frame_time, this_end.fin_first_time = segment.time, segment.time
-end
-
---- Anticipates the FIN of the peer that a FIN acknowledges (T7): it is captured later, or not at all.
-local function anticipate_fin(peer, segment)
-    if not peer.fin_seq and not peer.heard and peer.next_sent and distance(segment.ack, peer.next_sent) == 1 then
-        remember_fin(peer, segment, peer.next_sent, segment.seq)
-        peer.next_sent, peer.in_order, peer.gap = segment.ack, segment.ack, nil
-    end
-end
-
---- Judges whether a segment acknowledges the peer's FIN (T4).
-local function judge_ack_of_fin(connection, segment)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    if not peer.fin_seq or not sender.acknowledged then
-        return
-    end
-    local expected = (peer.fin_seq + 1) % MODULUS
-    if not (is_at_or_after(segment.ack, expected) and is_at_or_after(sender.acknowledged, expected))
-        or not fin_counts(peer, sender)
-    then
-        return
-    end
-    if not peer.fin_acked then
-        add_role(segment, ACK_OF_FIN)
-        add_teardown_step(segment, is_passive(peer, sender) and 4 or 2)
-        if not segment.responds_to then
-            answer(segment, peer.fin_frame, peer.fin_frame_time, peer.fin_again)
-        end
-        if segment.explanations then
-            local data = peer.fin_length > 0 and format(" + %.0f", peer.fin_length) or ""
-            local beyond = segment.ack ~= expected and format("%.0f is after ", segment.ack) or ""
-            explain(segment, "acknowledges the %s's FIN: %s%.0f = %.0f%s + 1", segment.peer_name, beyond, expected,
-                distance(peer.fin_seq, peer.fin_length), data)
-        end
-    end
-    peer.fin_acked, peer.fin_was_acked, peer.fin_missed = true, true, nil
-end
-
---- Returns whether payload of the sender goes to a peer that has closed its own direction (T6).
-local function is_half_closed(sender, peer)
-    return not sender.fin_seq and peer.fin_acked == true and fin_arrived(peer, sender)
-end
-
---- Judges new payload (T6).
--- @param counted whether the sender's FIN counted before the segment
-local function judge_data(connection, segment, counted)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    if sender.fin_seq and not counted and segment.kind ~= FIN then
-        forget_fin(sender)
-    end
-    if is_half_closed(sender, peer) then
-        add_anomaly(segment, "half-close-data")
-    end
-    if counted and is_beyond((segment.seq + segment.length) % MODULUS, sender.fin_seq) then
-        add_anomaly(segment, "data-after-fin")
-    end
-end
-
---- Notes that the acknowledgement of the sender's FIN was captured before it (T5).
-local function note_early_ack_of_fin(sender, peer)
-    if peer.acknowledged and is_at_or_after(peer.acknowledged, sender.fin_seq + 1) then
-        sender.fin_acked, sender.fin_was_acked = true, true
-    end
-end
-
---- Returns whether a FIN is too old to be accepted (T5), and notes which number shows it.
-local function is_too_old(peer, segment, fin_seq)
-    if peer.acknowledged and is_beyond(peer.acknowledged, fin_seq + 1) then
-        add_anomaly(segment, "seq-mismatch")
-        explain(segment, "does not close its direction: the %s has acknowledged up to %.0f already", segment.peer_name,
-            peer.acknowledged)
-        return true
-    elseif peer.isn and not is_beyond(segment.ack, peer.isn) then
-        add_anomaly(segment, "ack-mismatch")
-        explain(segment, "does not close its direction: it acknowledges %.0f, which is older than the connection",
-            segment.ack)
-        return true
-    end
-    return false
-end
-
---- Judges another FIN of the sender (T5, third row).
-local function judge_another_fin(connection, segment, fin_seq)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    if fin_seq == sender.fin_seq then
-        add_anomaly(segment, "fin-retransmission")
-        sender.fin_again = true
-    end
-    sender.fin_seq, sender.fin_missed = fin_seq, nil
-    sender.fin_frame, sender.fin_frame_time = segment.frame, segment.time
-    if peer.fin_acked and is_passive(peer, sender) and not is_passive(sender, peer) then
-        return -- an old duplicate
-    end
-    sender.fin_acked = nil
-    if peer.fin_seq and not peer.fin_acked and is_beyond(peer.fin_seq + 1, segment.ack) then
-        peer.fin_missed = true
-    end
-end
-
---- Judges a FIN (T5).
--- @param acked_before the sender's `acknowledged` before the segment
-local function judge_fin(connection, segment, acked_before)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    local fin_seq = (segment.seq + segment.length) % MODULUS
-    local again = false
-    if not fin_counts(sender, peer) then
-        if is_too_old(peer, segment, fin_seq) then
-            peer.challenged = true
-            return
-        end
-        remember_fin(sender, segment, fin_seq, segment.ack)
-        sender.fin_acked_before, sender.fin_frame = acked_before, segment.frame
-        if not fin_counts(sender, peer) then
-            add_anomaly(segment, "ack-beyond-sent")
-            peer.challenged = true
-            explain(segment, "does not close its direction yet: it acknowledges %.0f, but the %s was seen to send up "
-                .. "to %.0f only", segment.ack, segment.peer_name, peer.next_sent)
-            return
-        end
-        note_early_ack_of_fin(sender, peer)
-        if is_simultaneous(connection) then
-            add_anomaly(segment, "simultaneous-close")
-        end
-    elseif not sender.fin_frame and sender.fin_seq == fin_seq then -- anticipated (T7)
-        sender.fin_frame, sender.fin_frame_time, sender.fin_first_time = segment.frame, segment.time, segment.time
-        note_early_ack_of_fin(sender, peer)
-    else
-        again = true
-        judge_another_fin(connection, segment, fin_seq)
-    end
-    sender.fin_length = segment.length
-    add_role(segment, FIN)
-    add_teardown_step(segment, is_passive(sender, peer) and 3 or 1)
-    if segment.explanations then
-        local verb = again and "closes its direction again" or "closes its direction"
-        local sum = segment.length > 0 and format(" = %.0f + %.0f", segment.seq, segment.length) or ""
-        explain(segment, "%s: the FIN occupies sequence number %.0f%s", verb, fin_seq, sum)
-    end
-end
-
---- Returns the earlier of two times; the one that there is if the other is nil.
-local function earlier(one, two)
-    if one ~= nil and two ~= nil then
-        return two < one and two or one
-    elseif one ~= nil then
-        return one
-    end
-    return two
-end
-
---- Notes a complete close (T8).
--- @param acknowledges whether the segment is an ACK-OF-FIN
-local function judge_complete_close(connection, segment, acknowledges)
-    local one, two, attempt = connection[1], connection[2], connection.attempt
-    if one.fin_was_acked and two.fin_was_acked and (acknowledges or not attempt.close_complete)
-        and fin_counts(one, two) and fin_counts(two, one) then
-        attempt.close_complete = true
-        segment.teardown_time = segment.subtract(segment.time, earlier(one.fin_first_time, two.fin_first_time))
-    end
-end
-
---- Judges a plain or FIN segment (T).
-local function judge_closing(connection, segment)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    local counted, acked_before = fin_counts(sender, peer), sender.acknowledged
-    local is_fin, stop = segment.kind == FIN, segment.seq + segment.length
-    if is_fin then
-        stop = stop + 1
-        anticipate_fin(peer, segment)
-    end
-    local new_data = segment.length > 0 and is_new(sender, segment.seq, (segment.seq + segment.length) % MODULUS)
-    local new = follow_sent(sender, peer, segment.seq, stop % MODULUS)
-    follow_ack(sender, peer, segment.ack, new)
-    sender.spoke = true
-    judge_ack_of_fin(connection, segment)
-    local acknowledges = segment.teardown_step ~= nil
-    if new_data then
-        judge_data(connection, segment, counted)
-    end
-    if is_fin then
-        judge_fin(connection, segment, acked_before)
-    end
-    judge_complete_close(connection, segment, acknowledges)
-end
-
-return { judge_closing = judge_closing, is_half_closed = is_half_closed }
-
-end
-
--- ==== plugin/src/aborting.lua
-modules["aborting"] = function()
-
--- R. Aborting: how an RST changes the record, and which segments show that an end lives on after one.
---
--- SPDX-License-Identifier: GPL-2.0-or-later
-
-local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
-local notes = require("notes")
-
-local max = math.max
-local MODULUS, LARGEST_WINDOW, MOMENT = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW, vocabulary.MOMENT
-local CLOSED, LISTEN, ESTABLISHED, RST = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED, vocabulary.RST
-local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
-local distance, is_beyond, is_over, is_acceptable = state.distance, state.is_beyond, state.is_over, state.is_acceptable
-local is_idle, fin_counts, is_passive_opener = state.is_idle, state.fin_counts, state.is_passive_opener
-local derive_states = state.derive_states
-local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
-local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly, notes.answer, notes.explain
-local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
-
---- Notes that the attempt was aborted unless it was opened before (R2, R5).
-local function note_abort(connection, segment)
-    if not connection.attempt.opened then
-        connection.attempt.aborted = true
-        add_anomaly(segment, "handshake-aborted")
-    end
-end
-
---- Judges an RST that rejects an acknowledgement number (R2).
-local function judge_rejection(connection, segment)
-    local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
-    if sender.phase == SYN_SENT then
-        peer.phase = (peer.phase == LISTEN or is_passive_opener(peer)) and LISTEN or CLOSED
-    else
-        peer.was_reset = true
-        note_abort(connection, segment)
-        attempt.reset_by = attempt.reset_by or segment.sender
-    end
-    explain(segment, "rejects the acknowledgement number %.0f, which its sequence number repeats", segment.seq)
-end
-
---- Judges an RST that answers the peer's SYN (R3): it refuses the SYN, or the peer ignores it.
-local function judge_answer_to_syn(connection, segment)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    sender.gone = true
-    if segment.flags % 32 < 16 then -- the ACK flag is not set
-        connection.attempt.invalid_answer = true
-        add_anomaly(segment, "rst-ignored")
-        explain(segment, "acknowledges nothing, so that the %s ignores it", segment.peer_name)
-    elseif is_acceptable(peer, segment.ack, peer.syn_length) then
-        peer.was_reset = true
-        connection.attempt.refused = true
-        follow_ack(sender, peer, segment.ack, false)
-        add_anomaly(segment, "connection-refused")
-        answer(segment, peer.syn_frame, peer.syn_frame_time, peer.syn_again)
-        explain(segment, "refuses the %s's SYN: %s", segment.peer_name, sum_of_syn(segment.ack, peer.isn))
-    else
-        connection.attempt.invalid_answer = true
-        mismatch(segment, peer)
-    end
-end
-
---- Judges an RST of the end that has sent the SYN (R4): it gives up.
-local function judge_giving_up(connection, segment)
-    connection[segment.sender].gone = true
-    if segment.flags % 32 >= 16 and segment.ack ~= 0 then
-        connection.attempt.aborted = true
-        add_anomaly(segment, "handshake-aborted")
-        explain(segment, "aborts the handshake: it acknowledges a SYN-ACK of the %s that was not captured",
-            segment.peer_name)
-    else
-        explain(segment, "gives up the attempt")
-    end
-end
-
---- Judges an RST by its number (R5).
-local function judge_by_number(connection, segment)
-    local sender, peer = connection[segment.sender], connection[segment.peer]
-    local opened = connection.attempt.opened
-    local expected = sender.fin_missed and fin_counts(sender, peer) and sender.fin_seq or sender.in_order
-    if peer.gone or peer.was_reset or peer.state == CLOSED or peer.state == LISTEN then
-        sender.gone = true
-        explain(segment, "resets a connection that the %s does not hold", segment.peer_name)
-    elseif not expected or segment.seq == expected or segment.seq == peer.early_ack then
-        sender.gone, peer.was_reset = true, true
-        note_abort(connection, segment)
-        explain(segment, opened and "resets the connection" or "aborts the handshake before both ends were established")
-    else
-        add_anomaly(segment, "rst-ignored")
-        if is_beyond(segment.seq, sender.next_sent) then
-            if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW then
-                peer.challenged = true
-            end
-        elseif not (sender.first_seq and is_beyond(sender.first_seq, segment.seq)) then
-            sender.gone = true
-            if is_beyond(segment.seq, expected) then
-                peer.challenged = true
-            end
-        end
-        explain(segment, "has sequence number %.0f where the %s expects %.0f, so that the %s ignores it", segment.seq,
-            segment.peer_name, expected, segment.peer_name)
-    end
-end
-
---- Judges an RST: by the first of R1 to R5 that fits.
-local function judge_rst(connection, segment)
-    local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
-    local was_over = is_over(connection)
-    add_role(segment, RST)
-    attempt.rst_time = segment.time
-    if fin_counts(sender, peer) or fin_counts(peer, sender) then
-        add_anomaly(segment, "rst-after-fin")
-    end
-    if connection.fresh then -- R1
-        sender.phase, peer.phase = ESTABLISHED, ESTABLISHED
-        sender.gone, peer.was_reset = true, true
-        explain(segment, "resets a connection of which nothing else was captured before")
-    elseif (sender.phase == SYN_SENT or sender.phase == SYN_RECEIVED) and sender.rejected == segment.seq then
-        judge_rejection(connection, segment) -- R2
-    elseif sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack then -- R2: a third step
-        sender.phase, attempt.opened = SYN_RECEIVED, false
-        judge_rejection(connection, segment)
-    elseif peer.phase == SYN_SENT and not peer.gone and not peer.was_reset then -- R3
-        judge_answer_to_syn(connection, segment)
-    elseif sender.phase == SYN_SENT and is_idle(peer) then -- R4
-        judge_giving_up(connection, segment)
-    else -- R5
-        judge_by_number(connection, segment)
-    end
-    connection.fresh = false
-    derive_states(connection)
-    if not was_over and is_over(connection) then
-        attempt.reset_by = attempt.reset_by or segment.sender
-    end
-end
-
---- Returns whether a segment repeats something long after the latest RST (R6).
--- @param stop the number after those that it occupies
--- @param new whether it is new (F1)
-local function repeats_late(connection, segment, stop, new)
-    if new or stop == segment.seq then
-        return false
-    end
-    local in_flight, nanoseconds = MOMENT, segment.nanoseconds
-    if connection.handshake_time then
-        in_flight = max(in_flight, nanoseconds(connection.handshake_time))
-    end
-    local elapsed = segment.subtract(segment.time, connection.attempt.rst_time)
-    return elapsed ~= nil and nanoseconds(elapsed) > in_flight
-end
-
---- Judges a segment of an end that has sent or accepted an RST (R6).
--- @return true if the segment shows that the end lives, so that it is to be judged
-local function judge_life(connection, segment)
-    local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
-    local fin_or_syn = (segment.kind == vocabulary.FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
-    local stop = (segment.seq + segment.length + fin_or_syn) % MODULUS
-    local new = is_new(sender, segment.seq, stop)
-    local acknowledges
-    if sender.acknowledged then
-        acknowledges = is_beyond(segment.ack, sender.acknowledged)
-    else
-        acknowledges = not peer.was_reset
-    end
-    if sender.gone and (new or acknowledges or repeats_late(connection, segment, stop, new)) then
-        sender.gone = false
-        explain(segment, "shows that its sender did not send the reset")
-    elseif not sender.gone and repeats_late(connection, segment, stop, new) then
-        sender.was_reset = false
-        attempt.aborted = false
-        explain(segment, "shows that the reset did not arrive")
-    else
-        segment.judged = false
-        if new then
-            follow_sent(sender, peer, segment.seq, stop)
-        end
-        return false
-    end
-    derive_states(connection)
-    if not is_over(connection) then
-        attempt.reset_by = nil
-    end
-    return true
-end
-
-return { judge_rst = judge_rst, judge_life = judge_life }
 
 end
 
@@ -1672,7 +852,1316 @@ local function summary_of(connection)
     }
 end
 
-return { note_history = note_history, note_zeek_end = note_zeek_end, note_offer = note_offer, summary_of = summary_of }
+return {
+    establishment_of = establishment_of, note_history = note_history, note_zeek_end = note_zeek_end,
+    note_offer = note_offer, summary_of = summary_of,
+}
+
+end
+
+-- ==== plugin/src/diagnosis.lua
+modules["diagnosis"] = function()
+
+-- D. Diagnosis: why the latest attempt went as it did, where to look for the cause, and in which frames it shows.
+--
+-- connection.trace is what chapter D keeps beside the record: of both ends by their index, and of the attempt. The
+-- rules of the other chapters call the note_ functions here where a segment meets them. No annotation of a segment
+-- depends on the trace. So Tracker:review, which judges a connection again for its annotations, sets it aside.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
+local establishment_of = require("connection_row").establishment_of
+
+local format, abs, max = string.format, math.abs, math.max
+local MODULUS = vocabulary.MODULUS
+local CLOSED, SYN_SENT = vocabulary.CLOSED, vocabulary.SYN_SENT
+local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
+local LONG, LONG_SECONDS = vocabulary.LONG, vocabulary.LONG_SECONDS
+local NOTICEABLE, SLOW = vocabulary.NOTICEABLE, vocabulary.SLOW
+local is_beyond, fin_counts, end_name = state.is_beyond, state.fin_counts, state.end_name
+local is_new = numbers.is_new
+
+--- Returns the trace of an attempt before its first segment.
+local function new_trace()
+    return {
+        { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
+        { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
+        is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
+        delay_count = 0, first_talker = nil, third_step_time = nil, marked = nil,
+        -- Of an end: repeat_seq, repeat_frame, doubtful_rst. Of the attempt: silence_frame, injected_rst, injected_end
+        -- (whose it would be), reset_kind, reset_frame, reset_suspect (D5: an index or "path"), closing_rst,
+        -- delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind,
+        -- error_frame, error_suspect; marked: the latest frame that can be evidence
+    }
+end
+
+--- Returns whether an end repeats nothing, is not silent, and has sent no RST that can turn out to be another's.
+local function is_calm(of_end)
+    return of_end.repeats == 0 and not of_end.silent and not of_end.doubtful_rst
+end
+
+-- ------------------------------------------------------------------------------------------------ What rules note
+
+--- Notes the hop limit of a segment that tells its sender's (D1).
+-- @param hop_limit of the segment, or nil
+local function note_hop_limit(trace, sender, hop_limit)
+    local of_end = trace[sender]
+    if hop_limit and of_end.hop_limit ~= hop_limit then
+        of_end.hop_limit_varies = of_end.hop_limit_varies or of_end.hop_limit ~= nil
+        of_end.hop_limit = hop_limit
+    end
+end
+
+--- Notes a segment of any kind before the rules of its kind: it ends a silence (D3), and the repetitions of its
+-- sender's peer (D2).
+local function note_arrival(connection, segment)
+    local trace, kind = connection.trace, segment.kind
+    if trace.is_calm and not segment.ends_silence then
+        return
+    end
+    local own, other = trace[segment.sender], trace[segment.peer]
+    other.repeats = 0
+    if segment.ends_silence and not connection.fresh then
+        trace.silence_frame = segment.frame
+        other.silent, own.silent = true, true
+    end
+    if kind ~= RST then
+        own.silent = false
+        if kind == SYN or kind == SYN_ACK then -- D4
+            own.doubtful_rst = nil
+        end
+    end
+    trace.is_calm = is_calm(own) and is_calm(other)
+end
+
+--- Notes a plain or FIN segment to which T applies, before F1: whether it repeats something (D2), and who talks.
+-- @param stop the number after those that it occupies
+local function note_transfer(connection, segment, stop)
+    local trace, index, seq = connection.trace, segment.sender, segment.seq
+    local sender, own = connection[index], trace[index]
+    if not sender.spoke then
+        note_hop_limit(trace, index, segment.hop_limit)
+    end
+    if seq ~= sender.next_sent then -- else it is new, or occupies nothing
+        local repeats
+        if stop ~= seq then
+            repeats = not is_new(sender, seq, stop)
+        else
+            repeats = sender.next_sent == (seq + 1) % MODULUS
+        end
+        if repeats then
+            own.repeats = own.repeat_seq == seq and own.repeats + 1 or 1
+            own.repeat_seq, own.repeat_frame, trace.is_calm = seq, segment.frame, false
+        end
+    end
+    if segment.length > 0 then
+        trace.first_talker, connection.talker = trace.first_talker or index, index
+    end
+end
+
+--- Notes a plain or FIN segment that R6 and F5 have let through: it can show that its sender did not send an RST (D4).
+local function note_life(connection, segment)
+    local trace, sender = connection.trace, connection[segment.sender]
+    if trace.is_calm then
+        return
+    end
+    local own = trace[segment.sender]
+    if own.doubtful_rst then
+        local stop = (segment.seq + segment.length + (segment.kind == FIN and 1 or 0)) % MODULUS
+        if is_new(sender, segment.seq, stop)
+            or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged) then
+            trace.injected_rst, trace.injected_end, own.doubtful_rst = own.doubtful_rst, segment.sender, nil
+            trace.is_calm = is_calm(trace[1]) and is_calm(trace[2])
+        end
+    end
+end
+
+--- Returns whether more time than a number of nanoseconds lies between two times.
+local function is_more(segment, later, earlier, least)
+    local elapsed = segment.subtract(later, earlier)
+    return elapsed ~= nil and segment.nanoseconds(elapsed) > least
+end
+
+--- Returns the class of an RST: the first row of D5 that fits.
+-- @return the class
+-- @return where to look for the cause: the index of an end, "path", or nil
+local function class_of(connection, segment)
+    local trace, index, peer_index = connection.trace, segment.sender, segment.peer
+    local sender, peer, own = connection[index], connection[peer_index], trace[index]
+    local sender_closed, peer_closed = fin_counts(sender, peer), fin_counts(peer, sender)
+    local hop_limit = segment.hop_limit
+    if hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) > 1 then -- D1
+        return "injected-reset", "path"
+    elseif own.repeats >= 2 then
+        return "peer-vanished", nil
+    elseif sender_closed and peer_closed then
+        return "reset-after-close", nil
+    elseif sender_closed and peer.next_sent and is_beyond(peer.next_sent, sender.fin_ack) then
+        return "reset-with-unread-data", index
+    elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1) then
+        return "close-not-finished", peer_index
+    elseif own.silent then
+        return "idle-timeout", nil
+    elseif index == connection.client and not trace.first_talker then
+        return "probe", index
+    elseif segment.flags % 32 < 16 then
+        return "no-such-connection", nil
+    end
+    local reach = peer_closed and peer.fin_seq or peer.next_sent
+    if reach and is_beyond(reach, segment.ack)
+        or trace.first_talker == peer_index and connection.talker == peer_index then
+        return "reset-with-unread-data", index
+    end
+    return "application-abort", index
+end
+
+--- Notes an RST after its own rule (D4, D5).
+-- @param reset_before whether the attempt was reset before
+local function note_rst(connection, segment, reset_before)
+    local trace, one, two = connection.trace, connection[1], connection[2]
+    trace[segment.sender].doubtful_rst, trace.is_calm = segment.frame, false
+    if fin_counts(one, two) and fin_counts(two, one) then
+        trace.closing_rst, trace.marked = segment.frame, segment.frame
+    end
+    if connection.attempt.reset_by and not reset_before then
+        trace.reset_kind, trace.reset_suspect = class_of(connection, segment)
+        trace.reset_frame, trace.marked = segment.frame, segment.frame
+    end
+end
+
+--- Notes that the attempt was not reset after all (D5, R6).
+local function forget_reset(connection)
+    local trace = connection.trace
+    trace.reset_kind, trace.reset_frame, trace.reset_suspect = nil, nil, nil
+end
+
+--- Notes what the opening waited for (D6).
+local function note_delay(trace, kind, frame)
+    trace.delay_count = trace.delay_kind == kind and trace.delay_count + 1 or 1
+    trace.delay_kind, trace.delay_frame, trace.is_inferred, trace.marked = kind, frame, false, frame
+end
+
+--- Notes a SYN that is repeated by H3, before what follows from it (D6, rows 1 to 3).
+local function note_repeated_syn(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if sender.spoke then
+        return
+    elseif not peer.syn_ack_seen then
+        note_delay(connection.trace, "syn-lost", segment.frame)
+    elseif is_more(segment, segment.time, peer.syn_ack_frame_time, NOTICEABLE) then
+        note_delay(connection.trace, "syn-ack-lost", segment.frame)
+    end
+end
+
+--- Notes a SYN-ACK by H8.3 that answers its peer's SYN (D6, row 4): another transmission than the latest shows that
+-- the server got the SYN, and its answer was late or lost.
+local function note_answer(connection, segment)
+    local trace, peer = connection.trace, connection[segment.peer]
+    if trace.delay_kind == "syn-lost" and segment.responds_to and segment.responds_to ~= peer.syn_frame then
+        trace.delay_kind, trace.delay_count, trace.is_inferred = "syn-ack-lost", 1, true
+    end
+end
+
+--- Returns the time of a response (C9) in nanoseconds, or nil.
+local function response_of(clock, answer_time, answered_time)
+    local elapsed = clock.subtract(answer_time, answered_time)
+    return elapsed ~= nil and clock.nanoseconds(elapsed) or nil
+end
+
+--- Notes an acceptable SYN-ACK that is repeated by H8.1, before it is remembered (D6, rows 5 and 6).
+local function note_repeated_syn_ack(connection, segment)
+    local trace, sender, peer = connection.trace, connection[segment.sender], connection[segment.peer]
+    if sender.spoke then
+        return
+    elseif trace.third_step_time ~= nil then
+        local response = response_of(segment, connection.server_answer_time, connection.server_answered_time)
+        if is_more(segment, segment.time, trace.third_step_time, max(NOTICEABLE, response or 0)) then
+            note_delay(trace, "third-step-ignored", segment.frame)
+        end
+    elseif sender.syn_ack_frame and peer.syn_frame and peer.syn_frame < sender.syn_ack_frame then
+        note_delay(trace, "third-step-lost", segment.frame)
+    end
+end
+
+--- Notes a segment that sets invalid_answer (X).
+-- @param is_challenge true for a challenge-ack by H9.1
+local function note_invalid_answer(connection, segment, is_challenge)
+    local trace = connection.trace
+    trace.invalid_frame, trace.marked = segment.frame, segment.frame
+    if is_challenge then
+        trace.old_answer = segment.frame
+    end
+end
+
+-- D7: the codes of "destination unreachable" that a filter sends, by its type: 3 of ICMP, 1 of ICMPv6; and the code of
+-- "host unreachable" or "address unreachable", whose sender misses the server's host.
+local FILTERED = {
+    [3] = { [3] = true, [9] = true, [10] = true, [13] = true },
+    [1] = { [1] = true, [4] = true, [5] = true, [6] = true },
+}
+local NO_HOST = { [3] = 1, [1] = 3 }
+
+--- Notes what a network error says that answers the client's SYN (D7).
+-- @param kind type of "destination unreachable" if the error is one, else nil
+-- @param code of the message
+-- @param source address that has sent it
+local function note_error(connection, frame, kind, code, source)
+    local trace, is_filtered = connection.trace, FILTERED[kind] and FILTERED[kind][code]
+    trace.error_frame, trace.marked = frame, frame
+    trace.error_kind = is_filtered and "filtered" or "host-unreachable"
+    if is_filtered and source == connection.addresses[3 - connection.client] then
+        trace.error_suspect = "server"
+    elseif not is_filtered and kind and NO_HOST[kind] == code then
+        trace.error_suspect = nil
+    else
+        trace.error_suspect = "path-to-server"
+    end
+end
+
+-- ---------------------------------------------------------------------------------------------------- The diagnosis
+
+--- Returns the latest time of the capture so far in seconds.
+local function latest_of(clock)
+    return clock.latest_of and max(clock.latest, clock.latest_of()) or clock.latest
+end
+
+--- Returns whether a time lies a long time before the end of the capture, so far (C17).
+local function is_long_ago(connection, time)
+    local clock = connection.clock
+    return time ~= nil and latest_of(clock) - clock.seconds_of(time) >= LONG_SECONDS
+end
+
+--- Returns the diagnosis of a handshake that was slow (D8): slow-server, slow-client, slow-path, or nil.
+local function slowness_of(connection)
+    local clock, handshake_time = connection.clock, connection.handshake_time
+    local total = handshake_time ~= nil and clock.nanoseconds(handshake_time) or 0
+    if total < SLOW then
+        return nil
+    end
+    local server = response_of(clock, connection.server_answer_time, connection.server_answered_time)
+    local client = response_of(clock, connection.client_answer_time, connection.client_answered_time)
+    if not (server and client) then
+        return nil
+    elseif 5 * server >= 4 * total then
+        return "slow-server"
+    end
+    return 5 * client >= 4 * total and "slow-client" or "slow-path"
+end
+
+--- Returns the index of the end that has not closed, if the close is not finished (D8), or nil.
+local function unfinished_end(connection)
+    for index = 1, 2 do
+        local this_end, peer = connection[index], connection[3 - index]
+        if fin_counts(this_end, peer) and not fin_counts(peer, this_end) and this_end.fin_acked
+            and not (peer.next_sent and is_beyond(peer.next_sent, this_end.fin_ack))
+            and is_long_ago(connection, this_end.fin_first_time) then
+            return 3 - index
+        end
+    end
+    return nil
+end
+
+--- Returns the index of the end that repeats without an answer on a connection that neither end has left (D8), or nil.
+local function repeating_end(connection)
+    local trace, client = connection.trace, connection.client
+    if connection[1].state == CLOSED or connection[2].state == CLOSED then
+        return nil
+    end
+    return trace[client].repeats >= 2 and client or trace[3 - client].repeats >= 2 and 3 - client or nil
+end
+
+--- Returns the diagnosis of an attempt that was not opened (D8, as far as establishment decides), or nil.
+-- @return diagnosis, suspect, evidence
+local function failure_of(connection)
+    local trace, client = connection.trace, connection[connection.client]
+    local establishment = establishment_of(connection)
+    if establishment == "unanswered" then
+        local is_waiting = client.state == SYN_SENT and not is_long_ago(connection, client.syn_frame_time) -- C23
+        return is_waiting and "still-open" or "server-silent", nil, client.syn_frame
+    elseif establishment == "unreachable" then
+        return trace.error_kind, trace.error_suspect, trace.error_frame
+    elseif establishment == "refused" then
+        if trace.reset_kind == "injected-reset" then
+            return "filtered", "path-to-server", trace.reset_frame
+        end
+        return "port-closed", "server", trace.reset_frame
+    elseif establishment == "invalid-answer" then
+        if trace.old_answer then
+            return "old-connection-held", nil, trace.old_answer
+        end
+        return "invalid-answer", nil, trace.invalid_frame
+    end
+    return nil, nil, nil
+end
+
+--- Returns the suspect of a delay (D8), or nil.
+local function suspect_of_delay(trace)
+    local kind = trace.delay_kind
+    if kind == "syn-ack-lost" and not trace.is_inferred or kind == "third-step-lost" then
+        return "path-to-client"
+    end
+    return kind == "third-step-ignored" and trace.delay_count >= 2 and "server" or nil
+end
+
+--- Returns the diagnosis of a connection that was ended by an RST, or whose peer vanished (D8), or nil.
+-- @return diagnosis, suspect, evidence, and another frame of evidence before that
+local function breakdown_of(connection)
+    local trace, attempt = connection.trace, connection.attempt
+    local server = connection[3 - connection.client]
+    if trace.injected_rst then
+        return "injected-reset", "path", trace.injected_rst
+    elseif trace.reset_kind and not attempt.close_complete then
+        local suspect, before = trace.reset_suspect, nil
+        if trace.reset_kind == "idle-timeout" and trace.silence_frame ~= trace.reset_frame then
+            before = trace.silence_frame
+        end
+        if type(suspect) == "number" then
+            suspect = end_name(connection, suspect)
+        end
+        return trace.reset_kind, suspect, trace.reset_frame, before
+    elseif establishment_of(connection) == "half-open" then
+        if trace.delay_kind == "syn-ack-lost" then
+            return "syn-ack-lost", "path-to-client", trace.delay_frame
+        elseif server.syn_ack_again then
+            return "peer-vanished", nil, server.syn_ack_frame
+        end
+    end
+    local repeating = repeating_end(connection)
+    if repeating then
+        return "peer-vanished", nil, trace[repeating].repeat_frame
+    end
+    return nil, nil, nil
+end
+
+--- Returns the diagnosis of the latest attempt so far: the first row of D8 that fits.
+-- @return diagnosis
+-- @return suspect, or nil
+-- @return the frame that shows it, or nil
+-- @return another frame before that, or nil
+local function diagnosis_of(connection)
+    local trace, one, two = connection.trace, connection[1], connection[2]
+    local diagnosis, suspect, frame = failure_of(connection)
+    if diagnosis then
+        return diagnosis, suspect, frame, nil
+    elseif connection.captured ~= 3 then -- C18
+        return "one-sided", "capture", nil
+    end
+    local before
+    diagnosis, suspect, frame, before = breakdown_of(connection)
+    if diagnosis then
+        return diagnosis, suspect, frame, before
+    end
+    local unfinished = unfinished_end(connection)
+    if unfinished then
+        return "close-not-finished", end_name(connection, unfinished), connection[3 - unfinished].fin_frame
+    elseif trace.old_answer then
+        return "old-connection-held", nil, trace.old_answer
+    elseif trace.delay_kind then
+        return trace.delay_kind, suspect_of_delay(trace), trace.delay_frame
+    end
+    local slowness = slowness_of(connection)
+    if slowness then
+        return slowness, nil, connection.handshake_frame
+    elseif trace.closing_rst then
+        return "reset-after-close", nil, trace.closing_rst
+    end
+    return fin_counts(one, two) and fin_counts(two, one) and "orderly" or "still-open", nil, nil
+end
+
+--- Returns the diagnosis of the latest attempt so far. It is worked out again only if there was another segment since.
+-- @return a table with diagnosis, and suspect, frame and before where there are any
+local function verdict_of(connection)
+    local clock, verdict = connection.clock, connection.verdict
+    local latest = latest_of(clock)
+    if not verdict or verdict.judged ~= clock.judged or verdict.latest ~= latest then
+        verdict = { judged = clock.judged, latest = latest }
+        verdict.diagnosis, verdict.suspect, verdict.frame, verdict.before = diagnosis_of(connection)
+        connection.verdict = verdict
+    end
+    return verdict
+end
+
+--- Returns the frames of evidence as text, or nil.
+local function evidence_text(verdict)
+    local frame, before = verdict.frame, verdict.before
+    return before and format("%d+%d", before, frame) or frame and format("%d", frame) or nil
+end
+
+return {
+    new_trace = new_trace, note_hop_limit = note_hop_limit,
+    note_arrival = note_arrival, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
+    forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
+    note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,
+    verdict_of = verdict_of, evidence_text = evidence_text,
+}
+
+end
+
+-- ==== plugin/src/opening.lua
+modules["opening"] = function()
+
+-- H. Opening: how a SYN, a SYN-ACK, and plain and FIN segments while opening change the record.
+--
+-- Each function takes the connection and the notes on the segment. What an end is or becomes here is its phase (H). X2
+-- is is_acceptable of state.lua: a SYN-ACK can acknowledge the payload of the SYN, a plain or FIN segment all that fits
+-- into the first window.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
+local notes, diagnosis = require("notes"), require("diagnosis")
+
+local max, remove = math.max, table.remove
+local MODULUS, FIRST_WINDOW, SYNS = vocabulary.MODULUS, vocabulary.FIRST_WINDOW, vocabulary.SYNS
+local CLOSED, LISTEN, ESTABLISHED = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED
+local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
+local SYN, SYN_ACK, PLAIN, FIN = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.FIN
+local HANDSHAKE_ACK = vocabulary.HANDSHAKE_ACK
+local distance, is_beyond, new_end, new_attempt = state.distance, state.is_beyond, state.new_end, state.new_attempt
+local forget_fin, is_over, is_acceptable = state.forget_fin, state.is_over, state.is_acceptable
+local is_idle, is_opening, end_name = state.is_idle, state.is_opening, state.end_name
+local follow_syn, follow_ack = numbers.follow_syn, numbers.follow_ack
+local add_role, add_anomaly, explain, answer = notes.add_role, notes.add_anomaly, notes.explain, notes.answer
+local explain_ack, mismatch, reject = notes.explain_ack, notes.mismatch, notes.reject
+local new_trace, note_invalid_answer = diagnosis.new_trace, diagnosis.note_invalid_answer
+local note_repeated_syn, note_repeated_syn_ack = diagnosis.note_repeated_syn, diagnosis.note_repeated_syn_ack
+local note_answer = diagnosis.note_answer
+
+--- Explains the sequence number of a SYN or SYN-ACK.
+-- @param verb what the segment does with it; "proposes" if nil
+local function explain_isn(segment, verb)
+    explain(segment, "%s the initial sequence number %.0f", verb or "proposes", segment.seq)
+end
+
+--- Returns the timestamp of a segment with SYN, or nil.
+local function timestamp_of(segment)
+    return segment.offer and segment.offer.tsval
+end
+
+--- Notes a transmission of a SYN for H10: its answer can echo the timestamp of any of the last ones.
+-- @param repeated whether the SYN was sent before
+local function note_transmission(sender, segment, repeated)
+    if repeated then
+        sender.syn_again = true
+        local syns = sender.syns
+        if not syns then
+            syns = { { frame = sender.syn_frame, time = sender.syn_frame_time, timestamp = sender.syn_timestamp } }
+            sender.syns = syns
+        end
+        syns[#syns + 1] = { frame = segment.frame, time = segment.time, timestamp = timestamp_of(segment) }
+        if #syns > SYNS then
+            remove(syns, 1)
+        end
+    end
+    sender.syn_frame, sender.syn_frame_time = segment.frame, segment.time
+    sender.syn_timestamp = timestamp_of(segment)
+end
+
+--- Notes the role SYN, step 1, and remembers the SYN as that of its sender (H3).
+-- @param repeated true if the SYN was sent before; its time is that of the first transmission (H10)
+local function remember_syn(connection, segment, repeated)
+    local sender = connection[segment.sender]
+    add_role(segment, SYN)
+    segment.handshake_step = 1
+    connection.attempt.syn_seen = true
+    connection.attempt[segment.sender] = true
+    follow_syn(sender, connection[segment.peer], segment.seq, segment.length)
+    note_transmission(sender, segment, repeated)
+    sender.isn, sender.syn_seen = segment.seq, true
+    sender.syn_length = max(sender.syn_length, segment.length) -- X: the largest of all its transmissions
+    if repeated then
+        add_anomaly(segment, "syn-retransmission")
+    else
+        sender.syn_time = segment.time
+    end
+    explain_isn(segment, repeated and "repeats")
+end
+
+--- Forgets the former attempt and both ends, and begins another attempt (H2, H6).
+local function begin_attempt(connection, segment)
+    connection[segment.sender], connection[segment.peer] = new_end(CLOSED), new_end(LISTEN)
+    connection.attempt, connection.trace, connection.talker = new_attempt(), new_trace(), nil
+end
+
+--- Returns whether a SYN is repeated (H3).
+local function is_repeated_syn(connection, segment)
+    local sender = connection[segment.sender]
+    return sender.syn_seen and sender.isn == segment.seq and not (is_over(connection) and connection.attempt.opened)
+end
+
+--- Begins another attempt with a SYN (H2, H6).
+local function judge_syn_of_new_attempt(connection, segment)
+    local former, repeated = connection[segment.sender], is_repeated_syn(connection, segment)
+    begin_attempt(connection, segment)
+    local sender = connection[segment.sender]
+    sender.phase = SYN_SENT
+    if repeated then
+        sender.syn_time, sender.syns = former.syn_time, former.syns
+        sender.syn_frame, sender.syn_frame_time = former.syn_frame, former.syn_frame_time
+        sender.syn_timestamp = former.syn_timestamp
+    else
+        add_anomaly(segment, "port-reuse")
+    end
+    remember_syn(connection, segment, repeated)
+end
+
+--- Returns whether a SYN was captured after what followed it (H4).
+local function is_late_syn(sender, peer, segment)
+    if sender.isn then
+        return false
+    end
+    return peer.syn_ack_seen and distance(peer.syn_ack_number, segment.seq + 1) <= segment.length
+        or sender.first_seq ~= nil and distance(sender.first_seq, segment.seq) == 1
+end
+
+--- Judges a SYN: by the first of H1 to H7 that fits.
+local function judge_syn(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if not is_over(connection) then
+        sender.gone = false
+    end
+    if connection.fresh then -- H1
+        sender.phase, peer.phase = SYN_SENT, LISTEN
+        remember_syn(connection, segment, false)
+    elseif is_over(connection) then -- H2
+        judge_syn_of_new_attempt(connection, segment)
+    elseif is_repeated_syn(connection, segment) then -- H3
+        note_repeated_syn(connection, segment)
+        peer.challenged = peer.challenged or sender.spoke
+        if sender.phase == ESTABLISHED and not sender.syn_ack_seen and not sender.spoke then
+            sender.phase = SYN_SENT
+            connection.attempt.opened = false
+            forget_fin(peer)
+        end
+        if peer.phase == CLOSED then
+            peer.phase = LISTEN
+        end
+        peer.gone = false
+        remember_syn(connection, segment, true)
+    elseif is_late_syn(sender, peer, segment) then -- H4
+        remember_syn(connection, segment, false)
+    elseif peer.phase == SYN_SENT and not sender.syn_seen and is_idle(sender) then -- H5
+        remember_syn(connection, segment, false)
+        sender.phase, peer.phase = SYN_RECEIVED, SYN_RECEIVED
+        connection.attempt.simultaneous_open = true
+        add_anomaly(segment, "simultaneous-open")
+    elseif sender.phase == SYN_SENT and is_idle(peer) then -- H6
+        judge_syn_of_new_attempt(connection, segment)
+    elseif sender.syn_ack_seen and sender.isn == segment.seq then -- H7, its first row
+        add_role(segment, SYN)
+        segment.handshake_step = 1
+        connection.attempt[segment.sender] = true
+        peer.challenged = true
+        explain(segment, "has the number of the %s's SYN-ACK, so that it is no restart", segment.sender_name)
+        add_anomaly(segment, "syn-on-established")
+    else -- H7
+        connection[segment.sender] = new_end(SYN_SENT)
+        connection.attempt, connection.trace, connection.talker = new_attempt(), new_trace(), nil
+        forget_fin(peer)
+        explain(segment, "comes on a live connection: the %s may have restarted", end_name(connection, segment.sender))
+        remember_syn(connection, segment, false)
+        add_anomaly(segment, "syn-on-established")
+    end
+end
+
+--- Notes the role SYN-ACK, step 2.
+local function note_syn_ack(connection, segment)
+    add_role(segment, SYN_ACK)
+    segment.handshake_step = 2
+    connection.attempt.syn_ack_seen = true
+    connection.attempt[segment.sender] = true
+end
+
+--- Remembers a SYN-ACK as that of its sender (H8).
+-- @param awaiting true if it has not been acknowledged
+local function remember_syn_ack(connection, segment, awaiting)
+    local sender = connection[segment.sender]
+    follow_syn(sender, connection[segment.peer], segment.seq, segment.length)
+    if sender.isn ~= segment.seq then -- C24
+        sender.answer_time, sender.answered_time = nil, nil
+    end
+    sender.isn, sender.syn_ack_seen = segment.seq, true
+    sender.syn_ack_number = segment.ack
+    sender.syn_ack_frame, sender.syn_ack_frame_time = segment.frame, segment.time
+    sender.awaiting = awaiting
+end
+
+--- Notes that a SYN-ACK answers a SYN of the peer: the transmission whose timestamp it echoes, else the latest (H10).
+local function answer_transmission(segment, peer)
+    local echo = segment.offer and segment.offer.tsecr
+    if peer.syns and echo then
+        for index = #peer.syns, 1, -1 do
+            local syn = peer.syns[index]
+            if syn.timestamp == echo then
+                answer(segment, syn.frame, syn.time, false)
+                return
+            end
+        end
+    end
+    answer(segment, peer.syn_frame, peer.syn_frame_time, peer.syn_again)
+end
+
+--- Notes that a SYN-ACK, which is not mismatched, answers the peer's latest SYN if that was seen (H8).
+local function answer_syn(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    local acceptable = is_acceptable(peer, segment.ack, peer.syn_length)
+    connection.attempt.syn_ack_matched = true
+    if peer.syn_seen then
+        answer_transmission(segment, peer)
+        if sender.answer_time == nil then -- C24
+            sender.answer_time, sender.answered_time = segment.time, segment.answered_time
+        end
+    end
+    if not peer.isn then
+        explain(segment, "acknowledges a SYN of the %s that was not captured", segment.peer_name)
+    elseif acceptable then
+        explain_ack(segment, peer, "SYN")
+    end
+    if acceptable then -- F2
+        follow_ack(sender, peer, segment.ack, false)
+    end
+end
+
+--- Judges a SYN-ACK that was sent before (H8.1).
+local function judge_repeated_syn_ack(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    note_syn_ack(connection, segment)
+    add_anomaly(segment, "syn-ack-retransmission")
+    sender.syn_ack_again = true
+    if not is_acceptable(peer, segment.ack, peer.syn_length) then
+        mismatch(segment, peer)
+        return
+    end
+    note_repeated_syn_ack(connection, segment)
+    peer.challenged = peer.challenged or sender.spoke
+    remember_syn_ack(connection, segment, sender.awaiting or not sender.spoke)
+    answer_syn(connection, segment)
+    explain_isn(segment, "repeats")
+    if is_idle(sender) or sender.phase == ESTABLISHED and not sender.spoke then
+        sender.phase = SYN_RECEIVED
+    end
+    if is_opening(peer) then
+        peer.phase, peer.awaiting = ESTABLISHED, false
+    end
+end
+
+--- Notes and remembers a SYN-ACK that was not sent before and answers the peer's SYN (H1, H8.3, H8.4).
+local function judge_answer(connection, segment, awaiting)
+    note_syn_ack(connection, segment)
+    connection[segment.sender].syn_ack_again = false
+    remember_syn_ack(connection, segment, awaiting)
+    answer_syn(connection, segment)
+    explain_isn(segment)
+end
+
+--- Judges the SYN-ACK that begins a connection or an attempt (H1, H2): its SYN is missing.
+local function judge_first_syn_ack(connection, segment)
+    connection[segment.sender].phase, connection[segment.peer].phase = SYN_RECEIVED, ESTABLISHED
+    judge_answer(connection, segment, true)
+end
+
+--- Begins another attempt with a SYN-ACK (H2, X4).
+local function judge_syn_ack_of_new_attempt(connection, segment)
+    begin_attempt(connection, segment)
+    add_anomaly(segment, "port-reuse")
+    judge_first_syn_ack(connection, segment)
+end
+
+--- Judges a SYN-ACK on a connection that is not over: by H1, or by the first case of H8 that fits.
+local function judge_syn_ack(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if connection.fresh then -- H1
+        judge_first_syn_ack(connection, segment)
+        return
+    end
+    local peer_opening = is_opening(peer)
+    local acceptable = is_acceptable(peer, segment.ack, peer.syn_length)
+    sender.gone = false
+    if sender.syn_ack_seen and sender.isn == segment.seq then -- H8.1
+        judge_repeated_syn_ack(connection, segment)
+    elseif peer_opening and not acceptable then -- H8.2
+        note_syn_ack(connection, segment)
+        reject(segment, peer)
+        if peer.phase == SYN_SENT then
+            connection.attempt.invalid_answer = true
+            note_invalid_answer(connection, segment, false)
+            sender.syn_ack_again = false
+            remember_syn_ack(connection, segment, true)
+            sender.phase = SYN_RECEIVED
+        end
+    elseif peer_opening then -- H8.3
+        -- In a simultaneous open the peer can have acknowledged the sender's own SYN already.
+        local acknowledged = sender.phase == ESTABLISHED and sender.isn == segment.seq
+        judge_answer(connection, segment, not acknowledged)
+        note_answer(connection, segment)
+        peer.phase, peer.awaiting = ESTABLISHED, false
+        if not acknowledged then
+            sender.phase = SYN_RECEIVED
+        end
+    elseif not sender.isn
+        and (peer.isn and acceptable or sender.first_seq and distance(sender.first_seq, segment.seq) == 1) then
+        judge_answer(connection, segment, not peer.spoke) -- H8.4
+    elseif sender.phase == SYN_SENT and sender.isn == segment.seq then -- H8.4: the answer to a SYN not captured
+        judge_answer(connection, segment, true)
+        sender.phase = SYN_RECEIVED
+        if is_idle(peer) then
+            peer.phase = SYN_RECEIVED
+        end
+        connection.attempt.simultaneous_open = true
+    else -- H8.5
+        peer.challenged = true
+        add_anomaly(segment, "syn-on-established")
+        explain(segment, "comes on a live connection and has no effect: the %s awaits no SYN-ACK", segment.peer_name)
+        explain_isn(segment)
+    end
+end
+
+--- Returns the part of the handshake time that went by in waiting for a repeated SYN or SYN-ACK (C24), or nil.
+-- @param sender of the third step
+local function retransmission_delay(segment, sender, peer)
+    local before = segment.subtract(peer.answered_time or sender.syn_frame_time, sender.syn_time)
+    if before == nil or peer.answer_time == nil then
+        return before
+    end
+    return before + segment.subtract(peer.syn_ack_frame_time, peer.answer_time)
+end
+
+--- Notes the role HANDSHAKE-ACK, step 3 (H9.2, H9.4), with the handshake time (H10). A SYN-ACK that is repeated can get
+-- one several times (H11).
+local function note_handshake_ack(connection, segment)
+    local sender = connection[segment.sender]
+    add_role(segment, HANDSHAKE_ACK)
+    segment.handshake_step = 3
+    connection.attempt.third_step_seen, connection.trace.third_step_time = true, segment.time
+    if sender.syn_seen then
+        segment.handshake_time = segment.subtract(segment.time, sender.syn_time)
+        if segment.explanations then
+            segment.retransmission_delay = retransmission_delay(segment, sender, connection[segment.peer])
+        end
+    end
+end
+
+--- Returns whether a segment shows that its sender's SYN was acknowledged (H9.5).
+local function shows_acknowledged_syn(sender, peer, segment)
+    if segment.kind == FIN or sender.syn_ack_seen and is_beyond(segment.ack, sender.syn_ack_number)
+        or sender.syn_seen and not peer.isn then
+        return true
+    end
+    -- RFC 7413: a server that took data from the SYN may send at once.
+    local took_data = sender.syn_ack_seen and peer.isn ~= nil
+        and distance(sender.syn_ack_number, peer.isn + 1) ~= 0
+    return segment.length > 0 and not took_data
+end
+
+--- Judges a segment whose acknowledgement number the peer's SYN rules out (H9.1): its sender holds an old connection.
+local function judge_invalid_answer(connection, segment)
+    local peer = connection[segment.peer]
+    local is_challenge = segment.kind == PLAIN and segment.length == 0
+    connection.attempt.invalid_answer = true
+    note_invalid_answer(connection, segment, is_challenge)
+    if is_challenge then
+        add_anomaly(segment, "challenge-ack")
+        peer.rejected = segment.ack
+        explain(segment, "acknowledges %.0f, which is none of the %s's new connection: this end holds an older one",
+            segment.ack, segment.peer_name)
+    else
+        reject(segment, peer)
+    end
+end
+
+--- Judges the step H9.2: the peer's SYN or SYN-ACK is not acknowledged yet.
+-- @return stopped, third_step: whether the segment is stopped, and whether it is a HANDSHAKE-ACK
+local function judge_third_step(connection, segment, acceptable)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if sender.isn and not sender.spoke and distance(segment.seq, sender.isn + 1) > FIRST_WINDOW then
+        peer.challenged = true
+        add_anomaly(segment, "seq-mismatch")
+        explain(segment, "has sequence number %.0f, far from %.0f = %.0f + 1, which follows its own SYN", segment.seq,
+            (sender.isn + 1) % MODULUS, sender.isn)
+        return true, false
+    elseif peer.awaiting and acceptable then
+        note_handshake_ack(connection, segment)
+        answer(segment, peer.syn_ack_frame, peer.syn_ack_frame_time, peer.syn_ack_again)
+        explain_ack(segment, peer, "SYN-ACK")
+        if peer.phase == SYN_RECEIVED then
+            peer.phase = ESTABLISHED
+        end
+        peer.awaiting = false
+        return false, true
+    elseif peer.phase == SYN_RECEIVED then -- H9.2, H9.3
+        if not acceptable then
+            reject(segment, peer)
+            return true, false
+        end
+        peer.phase = ESTABLISHED
+        explain_ack(segment, peer, "SYN")
+    end
+    return false, false
+end
+
+--- Judges a plain or FIN segment while the connection is opening: by all of H9.1 to H9.6, in this order.
+-- @return true if the segment is stopped: nothing further of it counts
+local function judge_opening(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    local acceptable = is_acceptable(peer, segment.ack, FIRST_WINDOW)
+    if peer.phase == SYN_SENT then -- H9.1
+        if is_idle(sender) then
+            sender.phase = ESTABLISHED
+        end
+        if not acceptable or is_beyond(segment.ack, peer.next_sent) then
+            judge_invalid_answer(connection, segment)
+            return true
+        end
+        peer.phase = ESTABLISHED
+    end
+    local third_step = false
+    if peer.awaiting or peer.phase == SYN_RECEIVED then -- H9.2, H9.3
+        local stopped
+        stopped, third_step = judge_third_step(connection, segment, acceptable)
+        if stopped then
+            return true
+        end
+    end
+    if sender.phase == SYN_SENT then -- H9.4
+        sender.phase = ESTABLISHED
+        if is_idle(peer) then
+            peer.phase = ESTABLISHED
+        end
+        if not third_step and not peer.syn_ack_seen
+            and distance(segment.seq, sender.isn + 1) <= sender.syn_length then
+            note_handshake_ack(connection, segment)
+            explain(segment, "acknowledges a SYN-ACK of the %s that was not captured", segment.peer_name)
+        end
+    end
+    if sender.phase == SYN_RECEIVED and shows_acknowledged_syn(sender, peer, segment) then -- H9.5
+        sender.phase = ESTABLISHED
+    end
+    if is_idle(sender) and not sender.fin_seq then -- H9.6
+        sender.phase = ESTABLISHED
+    end
+    return false
+end
+
+return {
+    judge_syn = judge_syn, judge_syn_ack = judge_syn_ack, judge_syn_ack_of_new_attempt = judge_syn_ack_of_new_attempt,
+    judge_opening = judge_opening,
+}
+
+end
+
+-- ==== plugin/src/closing.lua
+modules["closing"] = function()
+
+-- T. Closing: how acknowledgements of a FIN, payload and FINs change the record.
+--
+-- T applies to plain and FIN segments that R6, F5, H9 and X4 have let through, in the order T7, F1 and F2 with F4, T4,
+-- T6, T5, T8. A FIN occupies the sequence number after its payload (T5).
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
+local notes, diagnosis = require("notes"), require("diagnosis")
+
+local format = string.format
+local MODULUS, FIN, ACK_OF_FIN = vocabulary.MODULUS, vocabulary.FIN, vocabulary.ACK_OF_FIN
+local distance, is_at_or_after, is_beyond = state.distance, state.is_at_or_after, state.is_beyond
+local forget_fin = state.forget_fin
+local fin_counts, fin_arrived, is_passive = state.fin_counts, state.fin_arrived, state.is_passive
+local is_simultaneous = state.is_simultaneous
+local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
+local add_role, add_teardown_step, add_anomaly = notes.add_role, notes.add_teardown_step, notes.add_anomaly
+local answer, explain, note_transfer = notes.answer, notes.explain, diagnosis.note_transfer
+
+--- Notes that a FIN of this end occupies a number and carries an acknowledgement number.
+-- @param segment that shows it
+local function remember_fin(this_end, segment, fin_seq, fin_ack)
+    forget_fin(this_end)
+    this_end.fin_seq, this_end.fin_ack, this_end.fin_length = fin_seq, fin_ack, 0
+    this_end.fin_frame_time, this_end.fin_first_time = segment.time, segment.time
+end
+
+--- Anticipates the FIN of the peer that a FIN acknowledges (T7): it is captured later, or not at all.
+local function anticipate_fin(peer, segment)
+    if not peer.fin_seq and not peer.heard and peer.next_sent and distance(segment.ack, peer.next_sent) == 1 then
+        remember_fin(peer, segment, peer.next_sent, segment.seq)
+        peer.next_sent, peer.in_order, peer.gap = segment.ack, segment.ack, nil
+    end
+end
+
+--- Judges whether a segment acknowledges the peer's FIN (T4).
+local function judge_ack_of_fin(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if not peer.fin_seq or not sender.acknowledged then
+        return
+    end
+    local expected = (peer.fin_seq + 1) % MODULUS
+    if not (is_at_or_after(segment.ack, expected) and is_at_or_after(sender.acknowledged, expected))
+        or not fin_counts(peer, sender)
+    then
+        return
+    end
+    if not peer.fin_acked then
+        add_role(segment, ACK_OF_FIN)
+        add_teardown_step(segment, is_passive(peer, sender) and 4 or 2)
+        if not segment.responds_to then
+            answer(segment, peer.fin_frame, peer.fin_frame_time, peer.fin_again)
+        end
+        if segment.explanations then
+            local data = peer.fin_length > 0 and format(" + %.0f", peer.fin_length) or ""
+            local beyond = segment.ack ~= expected and format("%.0f is after ", segment.ack) or ""
+            explain(segment, "acknowledges the %s's FIN: %s%.0f = %.0f%s + 1", segment.peer_name, beyond, expected,
+                distance(peer.fin_seq, peer.fin_length), data)
+        end
+    end
+    peer.fin_acked, peer.fin_was_acked, peer.fin_missed = true, true, nil
+end
+
+--- Returns whether payload of the sender goes to a peer that has closed its own direction (T6).
+local function is_half_closed(sender, peer)
+    return not sender.fin_seq and peer.fin_acked == true and fin_arrived(peer, sender)
+end
+
+--- Judges new payload (T6).
+-- @param counted whether the sender's FIN counted before the segment
+local function judge_data(connection, segment, counted)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if sender.fin_seq and not counted and segment.kind ~= FIN then
+        forget_fin(sender)
+    end
+    if is_half_closed(sender, peer) then
+        add_anomaly(segment, "half-close-data")
+    end
+    if counted and is_beyond((segment.seq + segment.length) % MODULUS, sender.fin_seq) then
+        add_anomaly(segment, "data-after-fin")
+    end
+end
+
+--- Notes that the acknowledgement of the sender's FIN was captured before it (T5).
+local function note_early_ack_of_fin(sender, peer)
+    if peer.acknowledged and is_at_or_after(peer.acknowledged, sender.fin_seq + 1) then
+        sender.fin_acked, sender.fin_was_acked = true, true
+    end
+end
+
+--- Returns whether a FIN is too old to be accepted (T5), and notes which number shows it.
+local function is_too_old(peer, segment, fin_seq)
+    if peer.acknowledged and is_beyond(peer.acknowledged, fin_seq + 1) then
+        add_anomaly(segment, "seq-mismatch")
+        explain(segment, "does not close its direction: the %s has acknowledged up to %.0f already", segment.peer_name,
+            peer.acknowledged)
+        return true
+    elseif peer.isn and not is_beyond(segment.ack, peer.isn) then
+        add_anomaly(segment, "ack-mismatch")
+        explain(segment, "does not close its direction: it acknowledges %.0f, which is older than the connection",
+            segment.ack)
+        return true
+    end
+    return false
+end
+
+--- Judges another FIN of the sender (T5, third row).
+local function judge_another_fin(connection, segment, fin_seq)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if fin_seq == sender.fin_seq then
+        add_anomaly(segment, "fin-retransmission")
+        sender.fin_again = true
+    end
+    sender.fin_seq, sender.fin_missed = fin_seq, nil
+    sender.fin_frame, sender.fin_frame_time = segment.frame, segment.time
+    if peer.fin_acked and is_passive(peer, sender) and not is_passive(sender, peer) then
+        return -- an old duplicate
+    end
+    sender.fin_acked = nil
+    if peer.fin_seq and not peer.fin_acked and is_beyond(peer.fin_seq + 1, segment.ack) then
+        peer.fin_missed = true
+    end
+end
+
+--- Judges a FIN (T5).
+-- @param acked_before the sender's `acknowledged` before the segment
+local function judge_fin(connection, segment, acked_before)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    local fin_seq = (segment.seq + segment.length) % MODULUS
+    local again = false
+    if not fin_counts(sender, peer) then
+        if is_too_old(peer, segment, fin_seq) then
+            peer.challenged = true
+            return
+        end
+        remember_fin(sender, segment, fin_seq, segment.ack)
+        sender.fin_acked_before, sender.fin_frame = acked_before, segment.frame
+        if not fin_counts(sender, peer) then
+            add_anomaly(segment, "ack-beyond-sent")
+            peer.challenged = true
+            explain(segment, "does not close its direction yet: it acknowledges %.0f, but the %s was seen to send up "
+                .. "to %.0f only", segment.ack, segment.peer_name, peer.next_sent)
+            return
+        end
+        note_early_ack_of_fin(sender, peer)
+        if is_simultaneous(connection) then
+            add_anomaly(segment, "simultaneous-close")
+        end
+    elseif not sender.fin_frame and sender.fin_seq == fin_seq then -- anticipated (T7)
+        sender.fin_frame, sender.fin_frame_time, sender.fin_first_time = segment.frame, segment.time, segment.time
+        note_early_ack_of_fin(sender, peer)
+    else
+        again = true
+        judge_another_fin(connection, segment, fin_seq)
+    end
+    sender.fin_length = segment.length
+    add_role(segment, FIN)
+    add_teardown_step(segment, is_passive(sender, peer) and 3 or 1)
+    if segment.explanations then
+        local verb = again and "closes its direction again" or "closes its direction"
+        local sum = segment.length > 0 and format(" = %.0f + %.0f", segment.seq, segment.length) or ""
+        explain(segment, "%s: the FIN occupies sequence number %.0f%s", verb, fin_seq, sum)
+    end
+end
+
+--- Returns the earlier of two times; the one that there is if the other is nil.
+local function earlier(one, two)
+    if one ~= nil and two ~= nil then
+        return two < one and two or one
+    elseif one ~= nil then
+        return one
+    end
+    return two
+end
+
+--- Notes a complete close (T8).
+-- @param acknowledges whether the segment is an ACK-OF-FIN
+local function judge_complete_close(connection, segment, acknowledges)
+    local one, two, attempt = connection[1], connection[2], connection.attempt
+    if one.fin_was_acked and two.fin_was_acked and (acknowledges or not attempt.close_complete)
+        and fin_counts(one, two) and fin_counts(two, one) then
+        attempt.close_complete = true
+        segment.teardown_time = segment.subtract(segment.time, earlier(one.fin_first_time, two.fin_first_time))
+    end
+end
+
+--- Judges a plain or FIN segment (T).
+local function judge_closing(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    local counted, acked_before = fin_counts(sender, peer), sender.acknowledged
+    local is_fin, stop = segment.kind == FIN, segment.seq + segment.length
+    if is_fin then
+        stop = stop + 1
+        anticipate_fin(peer, segment)
+    end
+    note_transfer(connection, segment, stop % MODULUS)
+    local new_data = segment.length > 0 and is_new(sender, segment.seq, (segment.seq + segment.length) % MODULUS)
+    local new = follow_sent(sender, peer, segment.seq, stop % MODULUS)
+    follow_ack(sender, peer, segment.ack, new)
+    sender.spoke = true
+    judge_ack_of_fin(connection, segment)
+    local acknowledges = segment.teardown_step ~= nil
+    if new_data then
+        judge_data(connection, segment, counted)
+    end
+    if is_fin then
+        judge_fin(connection, segment, acked_before)
+    end
+    judge_complete_close(connection, segment, acknowledges)
+end
+
+return { judge_closing = judge_closing, is_half_closed = is_half_closed }
+
+end
+
+-- ==== plugin/src/aborting.lua
+modules["aborting"] = function()
+
+-- R. Aborting: how an RST changes the record, and which segments show that an end lives on after one.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
+local notes, diagnosis = require("notes"), require("diagnosis")
+
+local max = math.max
+local MODULUS, LARGEST_WINDOW, MOMENT = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW, vocabulary.MOMENT
+local CLOSED, LISTEN, ESTABLISHED, RST = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED, vocabulary.RST
+local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
+local distance, is_beyond, is_over, is_acceptable = state.distance, state.is_beyond, state.is_over, state.is_acceptable
+local is_idle, fin_counts, is_passive_opener = state.is_idle, state.fin_counts, state.is_passive_opener
+local derive_states = state.derive_states
+local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
+local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly, notes.answer, notes.explain
+local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
+local note_rst, forget_reset = diagnosis.note_rst, diagnosis.forget_reset
+local note_invalid_answer = diagnosis.note_invalid_answer
+
+--- Notes that the attempt was aborted unless it was opened before (R2, R5).
+local function note_abort(connection, segment)
+    if not connection.attempt.opened then
+        connection.attempt.aborted = true
+        add_anomaly(segment, "handshake-aborted")
+    end
+end
+
+--- Judges an RST that rejects an acknowledgement number (R2).
+local function judge_rejection(connection, segment)
+    local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
+    if sender.phase == SYN_SENT then
+        peer.phase = (peer.phase == LISTEN or is_passive_opener(peer)) and LISTEN or CLOSED
+    else
+        peer.was_reset = true
+        note_abort(connection, segment)
+        attempt.reset_by = attempt.reset_by or segment.sender
+    end
+    explain(segment, "rejects the acknowledgement number %.0f, which its sequence number repeats", segment.seq)
+end
+
+--- Judges an RST that answers the peer's SYN (R3): it refuses the SYN, or the peer ignores it.
+local function judge_answer_to_syn(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    sender.gone = true
+    if segment.flags % 32 < 16 then -- the ACK flag is not set
+        connection.attempt.invalid_answer = true
+        note_invalid_answer(connection, segment, false)
+        add_anomaly(segment, "rst-ignored")
+        explain(segment, "acknowledges nothing, so that the %s ignores it", segment.peer_name)
+    elseif is_acceptable(peer, segment.ack, peer.syn_length) then
+        peer.was_reset = true
+        connection.attempt.refused = true
+        follow_ack(sender, peer, segment.ack, false)
+        add_anomaly(segment, "connection-refused")
+        answer(segment, peer.syn_frame, peer.syn_frame_time, peer.syn_again)
+        explain(segment, "refuses the %s's SYN: %s", segment.peer_name, sum_of_syn(segment.ack, peer.isn))
+    else
+        connection.attempt.invalid_answer = true
+        note_invalid_answer(connection, segment, false)
+        mismatch(segment, peer)
+    end
+end
+
+--- Judges an RST of the end that has sent the SYN (R4): it gives up.
+local function judge_giving_up(connection, segment)
+    connection[segment.sender].gone = true
+    if segment.flags % 32 >= 16 and segment.ack ~= 0 then
+        connection.attempt.aborted = true
+        add_anomaly(segment, "handshake-aborted")
+        explain(segment, "aborts the handshake: it acknowledges a SYN-ACK of the %s that was not captured",
+            segment.peer_name)
+    else
+        explain(segment, "gives up the attempt")
+    end
+end
+
+--- Judges an RST by its number (R5).
+local function judge_by_number(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    local opened = connection.attempt.opened
+    local expected = sender.fin_missed and fin_counts(sender, peer) and sender.fin_seq or sender.in_order
+    if peer.gone or peer.was_reset or peer.state == CLOSED or peer.state == LISTEN then
+        sender.gone = true
+        explain(segment, "resets a connection that the %s does not hold", segment.peer_name)
+    elseif not expected or segment.seq == expected or segment.seq == peer.early_ack then
+        sender.gone, peer.was_reset = true, true
+        note_abort(connection, segment)
+        explain(segment, opened and "resets the connection" or "aborts the handshake before both ends were established")
+    else
+        add_anomaly(segment, "rst-ignored")
+        if is_beyond(segment.seq, sender.next_sent) then
+            if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW then
+                peer.challenged = true
+            end
+        elseif not (sender.first_seq and is_beyond(sender.first_seq, segment.seq)) then
+            sender.gone = true
+            if is_beyond(segment.seq, expected) then
+                peer.challenged = true
+            end
+        end
+        explain(segment, "has sequence number %.0f where the %s expects %.0f, so that the %s ignores it", segment.seq,
+            segment.peer_name, expected, segment.peer_name)
+    end
+end
+
+--- Judges an RST: by the first of R1 to R5 that fits.
+local function judge_rst(connection, segment)
+    local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
+    local was_over, reset_before = is_over(connection), attempt.reset_by ~= nil
+    add_role(segment, RST)
+    attempt.rst_time = segment.time
+    if fin_counts(sender, peer) or fin_counts(peer, sender) then
+        add_anomaly(segment, "rst-after-fin")
+    end
+    if connection.fresh then -- R1
+        sender.phase, peer.phase = ESTABLISHED, ESTABLISHED
+        sender.gone, peer.was_reset = true, true
+        explain(segment, "resets a connection of which nothing else was captured before")
+    elseif (sender.phase == SYN_SENT or sender.phase == SYN_RECEIVED) and sender.rejected == segment.seq then
+        judge_rejection(connection, segment) -- R2
+    elseif sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack then -- R2: a third step
+        sender.phase, attempt.opened = SYN_RECEIVED, false
+        judge_rejection(connection, segment)
+    elseif peer.phase == SYN_SENT and not peer.gone and not peer.was_reset then -- R3
+        judge_answer_to_syn(connection, segment)
+    elseif sender.phase == SYN_SENT and is_idle(peer) then -- R4
+        judge_giving_up(connection, segment)
+    else -- R5
+        judge_by_number(connection, segment)
+    end
+    connection.fresh = false
+    derive_states(connection)
+    if not was_over and is_over(connection) then
+        attempt.reset_by = attempt.reset_by or segment.sender
+    end
+    note_rst(connection, segment, reset_before)
+end
+
+--- Returns whether a segment repeats something long after the latest RST (R6).
+-- @param stop the number after those that it occupies
+-- @param new whether it is new (F1)
+local function repeats_late(connection, segment, stop, new)
+    if new or stop == segment.seq then
+        return false
+    end
+    local in_flight, nanoseconds = MOMENT, segment.nanoseconds
+    if connection.handshake_time then
+        in_flight = max(in_flight, nanoseconds(connection.handshake_time))
+    end
+    local elapsed = segment.subtract(segment.time, connection.attempt.rst_time)
+    return elapsed ~= nil and nanoseconds(elapsed) > in_flight
+end
+
+--- Judges a segment of an end that has sent or accepted an RST (R6).
+-- @return true if the segment shows that the end lives, so that it is to be judged
+local function judge_life(connection, segment)
+    local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
+    local fin_or_syn = (segment.kind == vocabulary.FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
+    local stop = (segment.seq + segment.length + fin_or_syn) % MODULUS
+    local new = is_new(sender, segment.seq, stop)
+    local acknowledges
+    if sender.acknowledged then
+        acknowledges = is_beyond(segment.ack, sender.acknowledged)
+    else
+        acknowledges = not peer.was_reset
+    end
+    if sender.gone and (new or acknowledges or repeats_late(connection, segment, stop, new)) then
+        sender.gone = false
+        explain(segment, "shows that its sender did not send the reset")
+    elseif not sender.gone and repeats_late(connection, segment, stop, new) then
+        sender.was_reset = false
+        attempt.aborted = false
+        explain(segment, "shows that the reset did not arrive")
+    else
+        segment.judged = false
+        if new then
+            follow_sent(sender, peer, segment.seq, stop)
+        end
+        return false
+    end
+    derive_states(connection)
+    if not is_over(connection) then
+        attempt.reset_by = nil
+        forget_reset(connection)
+    end
+    return true
+end
+
+return { judge_rst = judge_rst, judge_life = judge_life }
 
 end
 
@@ -1686,7 +2175,7 @@ modules["judge"] = function()
 
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local notes, opening = require("notes"), require("opening")
-local closing, aborting = require("closing"), require("aborting")
+local closing, aborting, diagnosis = require("closing"), require("aborting"), require("diagnosis")
 
 local MODULUS, NEAR, MOMENT = vocabulary.MODULUS, vocabulary.NEAR, vocabulary.MOMENT
 local TIMESTAMP, RECENT, FIRST_WINDOW = vocabulary.TIMESTAMP, vocabulary.RECENT, vocabulary.FIRST_WINDOW
@@ -1702,6 +2191,7 @@ local add_anomaly, explain = notes.add_anomaly, notes.explain
 local judge_syn, judge_syn_ack, judge_opening = opening.judge_syn, opening.judge_syn_ack, opening.judge_opening
 local judge_syn_ack_of_new_attempt = opening.judge_syn_ack_of_new_attempt
 local judge_closing, judge_rst, judge_life = closing.judge_closing, aborting.judge_rst, aborting.judge_life
+local note_arrival, note_life, note_hop_limit = diagnosis.note_arrival, diagnosis.note_life, diagnosis.note_hop_limit
 
 --- Settles who is the client at the first SYN or SYN-ACK (E1).
 local function settle_client(connection, segment)
@@ -1800,6 +2290,7 @@ local function judge_plain_or_fin(connection, segment)
         return
     end
     if is_over(connection) then -- X4
+        note_life(connection, segment)
         if is_expected(connection, segment) then
             judge_closing(connection, segment)
         else
@@ -1810,8 +2301,11 @@ local function judge_plain_or_fin(connection, segment)
         add_anomaly(segment, "seq-mismatch")
         explain(segment, "has sequence number %.0f, which no window holds: the %s has sent up to %.0f", segment.seq,
             end_name(connection, segment.sender), sender.next_sent)
-    elseif not judge_opening(connection, segment) then
-        judge_closing(connection, segment)
+    else
+        note_life(connection, segment)
+        if not judge_opening(connection, segment) then
+            judge_closing(connection, segment)
+        end
     end
 end
 
@@ -1850,6 +2344,7 @@ local function judge(connection, segment)
     if connection.former_1 and kind ~= SYN and kind ~= SYN_ACK and judge_old_connection(connection, segment) then
         return
     end
+    note_arrival(connection, segment)
     local sender = connection[segment.sender]
     local was_challenged, known = sender.challenged, sender.acknowledged
     if kind == RST then
@@ -1866,6 +2361,9 @@ local function judge(connection, segment)
     end
     if was_challenged and segment.judged then -- R7
         judge_challenged(connection[segment.sender], segment, known)
+    end
+    if segment.role and kind ~= RST then -- D1
+        note_hop_limit(connection.trace, segment.sender, segment.hop_limit)
     end
     if segment.length > 0 and (segment.role == SYN or segment.role == SYN_ACK) then -- A1
         add_anomaly(segment, "syn-with-data")
@@ -2027,6 +2525,7 @@ local function annotation_of(connection, segment, situation)
     end
     annotation.responds_to, annotation.response_time = segment.responds_to, segment.response_time
     annotation.handshake_time, annotation.teardown_time = segment.handshake_time, segment.teardown_time
+    annotation.retransmission_delay = segment.retransmission_delay -- C24
     annotation.explanation = #explanations > 0 and with_unit(concat(explanations, "; ")) or nil
     if segment.role == SYN or segment.role == SYN_ACK then
         note_offer(connection, segment, annotation)
@@ -2047,7 +2546,7 @@ end
 local function note_quiet(connection)
     local one, two = connection[1], connection[2]
     local is_quiet = one.state == ESTABLISHED and two.state == ESTABLISHED and connection.attempt.opened
-        and not connection.closed_by_error and is_still(one) and is_still(two)
+        and not connection.closed_by_error and is_still(one) and is_still(two) and connection.trace.is_calm
     connection.is_quiet = is_quiet
     if is_quiet then
         one.is_known = not one.heard and one.acknowledged ~= nil
@@ -2069,6 +2568,9 @@ local function note_quiet_segment(connection, index, noted)
     local sender = connection[index]
     sender.spoke, sender[noted] = true, true
     connection.recent[index] = nil
+    if noted == NOTED_PAYLOAD then -- D
+        connection.trace.first_talker = connection.trace.first_talker or index
+    end
     local letters, letter = connection.history_letters, LETTERS[noted][index]
     if not find(letters, letter, 1, true) then
         connection.history_letters = letters .. letter
@@ -2151,15 +2653,16 @@ modules["annotator"] = function()
 local vocabulary, state_rules, numbers = require("vocabulary"), require("state"), require("numbers")
 local notes = require("notes")
 local connection_row, judging, annotations = require("connection_row"), require("judge"), require("annotations")
+local diagnosis = require("diagnosis")
 
-local format, tostring = string.format, tostring
+local format, max, tostring = string.format, math.max, tostring
 local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
 local CLOSED, LISTEN = vocabulary.CLOSED, vocabulary.LISTEN
 local SYN_SENT, TIME_WAIT = vocabulary.SYN_SENT, vocabulary.TIME_WAIT
 local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
-local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
+local LENGTH, OFFER, LONG_SECONDS = vocabulary.LENGTH, vocabulary.OFFER, vocabulary.LONG_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
@@ -2173,20 +2676,22 @@ local NOTED_ACK, NOTED_PAYLOAD = annotations.NOTED_ACK, annotations.NOTED_PAYLOA
 local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
+local new_trace, note_error, note_hop_limit = diagnosis.new_trace, diagnosis.note_error, diagnosis.note_hop_limit
 
 --- Annotates the segments of a capture. Interface:
 --
---   local tracker = new(subtract, nanoseconds)
+--   local tracker = new(subtract, nanoseconds, latest_of)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
---                   flags, seq, ack, length, offer, identity)   -> annotation
+--                   flags, seq, ack, length, offer, identity, hop_limit, seconds)   -> annotation
 --   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
---   tracker:follow(stream, source_port, destination_port, seq, ack, length)
+--   tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
 --                                                     -> index of its sender if a plain segment was quiet: it needs no
 --                                                     more than this
 --   tracker:followed(stream, sender, length)          -> annotation of the segment just followed, and connection
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
---   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
+--   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream, kind, code,
+--                         origin)
 --                                                     -> annotation, or nil if the error has no effect
 --   tracker:connection(stream)                        -> summary, or nil
 --
@@ -2197,14 +2702,14 @@ local last_up_to = annotations.last_up_to
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
--- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's)
--- and, once they are settled (C13), sack_permitted, timestamps and ecn (none, rfc3168 or accecn); with a teardown_step
--- also is_simultaneous_close (true), if it is known to be one by then; after the first pass, answered_in. The
--- annotation of a network error has stream and no sender.
+-- handshake_time, retransmission_delay, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale,
+-- fast_open (its sender's) and, once they are settled (C13), sack_permitted, timestamps and ecn (none, rfc3168 or
+-- accecn); with a teardown_step also is_simultaneous_close (true), if it is known to be one by then; after the first
+-- pass, answered_in. The annotation of a network error has stream and no sender.
 --
 -- A summary is a read-only table of the values at the moment: establishment, termination, closed_by, reset_by (or
 -- nil), conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state,
--- client, client_port, server, server_port.
+-- client, client_port, server, server_port, diagnosis, suspect (or nil), evidence (a string, or nil).
 local Tracker = {}
 Tracker.__index = Tracker
 
@@ -2212,8 +2717,9 @@ Tracker.__index = Tracker
 -- @tparam ?function subtract function (later, earlier) that subtracts times; without it they are plain numbers
 -- @tparam ?function nanoseconds function (duration) that returns a duration as a number of nanoseconds; without it it
 --   is one
+-- @tparam ?function latest_of function that returns the latest time of the segments that were given with seconds
 -- @treturn Tracker
-local function new(subtract, nanoseconds)
+local function new(subtract, nanoseconds, latest_of)
     local minus = subtract or function(later, earlier)
         return later - earlier
     end
@@ -2233,6 +2739,13 @@ local function new(subtract, nanoseconds)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
         current = { subtract = elapsed, nanoseconds = nanoseconds }, -- notes on the latest segment
+        -- D: the latest time seen so far in seconds, how many segments were judged, and how to calculate with times
+        clock = {
+            latest = -math.huge, latest_of = latest_of, judged = 0, subtract = elapsed, nanoseconds = nanoseconds,
+            seconds_of = function(time)
+                return nanoseconds(time) / 1000000000
+            end,
+        },
     }, Tracker)
 end
 
@@ -2275,11 +2788,16 @@ local function new_connection(stream, frame, former, addresses, ports)
         is_quiet = false, -- note_quiet (annotations)
         is_ahead = false, -- have numbers moved since the last entry of the log?
         is_mixed = false, former_1 = nil, former_2 = nil, -- X7
-        attempt = new_attempt(),
+        attempt = new_attempt(), trace = new_trace(), talker = nil, latest_time = nil, captured = nil,
         recent = {}, had_duplicate = false, -- G8: recent by end, nil if there are none
         history_letters = "", -- Z1: as if the first end were the client
         anomalies = {}, handshake_time = nil, teardown_time = nil,
         new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
+        -- clock: that of the tracker; talker: D, in no table of its own for the sake of quiet segments; captured: 1 or
+        -- 2 if only that end has sent segments, else 3 (C18); latest_time: the latest time of a segment in seconds
+        -- (D3); is_ipv6: have its segments IPv6 addresses (D1)? nil if not known yet; handshake_frame: D8;
+        -- server_answer_time, server_answered_time, client_answer_time, client_answered_time: of an answer its time,
+        -- and the time of what it answers (C9)
         -- last_frame, last_ordinal; former_numbers (X7), what former_1 and former_2 are at first; after Tracker:review,
         -- instead of the log: keys, annotations, situations, situation, offers, answerable (annotations with a role by
         -- frame)
@@ -2298,6 +2816,7 @@ function Tracker:open(stream, frame, source, source_port, destination, destinati
     local key = self:key_of_ends(source, source_port, destination, destination_port)
     local connection = new_connection(stream, frame, self.latest[key], { source, destination },
         { source_port, destination_port })
+    connection.clock = self.clock
     self.latest[key] = connection
     self.connections[stream] = connection
     return connection
@@ -2357,6 +2876,22 @@ local function note_former(connection)
     connection.former_1, connection.former_2 = connection.former_numbers[1], connection.former_numbers[2]
 end
 
+--- Notes the times of a segment with a handshake step (C8, C9).
+local function note_times(connection, segment)
+    if segment.handshake_time ~= nil and connection.handshake_time == nil then
+        connection.handshake_time, connection.handshake_frame = segment.handshake_time, segment.frame
+    end
+    if segment.answered_time == nil or segment.is_ambiguous or segment.time == nil then
+        return
+    elseif segment.sender ~= connection.client then
+        if segment.handshake_step == 2 and connection.server_answer_time == nil then
+            connection.server_answer_time, connection.server_answered_time = segment.time, segment.answered_time
+        end
+    elseif segment.handshake_step == 3 and connection.client_answer_time == nil then
+        connection.client_answer_time, connection.client_answered_time = segment.time, segment.answered_time
+    end
+end
+
 --- Judges the next segment of a connection.
 -- @tparam table connection
 -- @tparam table entry what is kept of the segment
@@ -2369,6 +2904,7 @@ function Tracker:judge(connection, entry, with_annotation)
     segment.length, segment.offer = entry[LENGTH], entry[OFFER]
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
+    segment.answered_time, segment.retransmission_delay = nil, nil
     segment.judged, segment.explanations = true, with_annotation and {} or nil
     if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
@@ -2391,7 +2927,9 @@ function Tracker:judge(connection, entry, with_annotation)
             connection.anomalies[anomaly] = true
         end
     end
-    connection.handshake_time = connection.handshake_time or segment.handshake_time -- C8
+    if segment.handshake_step then
+        note_times(connection, segment)
+    end
     connection.teardown_time = segment.teardown_time or connection.teardown_time -- C10
     segment.anomaly = join_anomalies(segment.anomalies)
     segment.is_simultaneous_close = segment.teardown_step and is_simultaneous(connection) or nil
@@ -2503,6 +3041,7 @@ function Tracker:review(connection)
     local log, former = connection.log, connection.former_numbers
     local anomalies, history_letters = connection.anomalies, connection.history_letters
     local ahead = connection.is_ahead and numbers_of(connection)
+    local trace, talker = connection.trace, connection.talker
     local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
         connection.ports)
     for name, value in pairs(blank) do
@@ -2528,9 +3067,37 @@ function Tracker:review(connection)
     if ahead then
         restore_numbers(connection, ahead)
     end
+    -- No annotation depends on these, and the log lacks segments that have changed them (D).
+    connection.trace, connection.talker = trace, talker
     note_quiet(connection)
     -- The log lacks segments whose anomaly follows from the situation, and such as are only followed.
     connection.anomalies, connection.history_letters = anomalies, history_letters
+end
+
+--- Tells the tracker what the diagnosis needs of the next segment of the capture (C18, D).
+-- @tparam table connection
+-- @tparam any time
+-- @tparam number sender the index of the end that sent it
+-- @tparam ?number hop_limit
+-- @tparam ?number seconds the time once more, as a number; worked out if nil. Who gives it has a latest_of (new)
+function Tracker:tell(connection, time, sender, hop_limit, seconds)
+    local segment, clock, captured = self.current, self.clock, connection.captured
+    if captured ~= 3 and captured ~= sender then
+        connection.captured = captured and 3 or sender
+    end
+    clock.judged = clock.judged + 1
+    segment.hop_limit, segment.ends_silence = hop_limit, false
+    if time ~= nil then
+        if not seconds then
+            seconds = clock.seconds_of(time)
+            clock.latest = max(clock.latest, seconds)
+        end
+        local latest = connection.latest_time
+        if not latest or seconds > latest then
+            segment.ends_silence = latest ~= nil and seconds - latest >= LONG_SECONDS
+            connection.latest_time = seconds
+        end
+    end
 end
 
 --- Judges the next segment of the capture, where no annotation of it is needed.
@@ -2547,13 +3114,16 @@ end
 -- @tparam number length of its payload
 -- @tparam ?table offer
 -- @tparam ?number identity
+-- @tparam ?number hop_limit
+-- @tparam ?number seconds the time once more, as a number; worked out if nil
 -- @treturn table with role, handshake_step, teardown_step, is_simultaneous_close, anomaly and handshake_time as in an
 --   annotation; it holds until the next segment is judged
 function Tracker:take(stream, frame, time, source, source_port, destination, destination_port,
-                      flags, seq, ack, length, offer, identity)
+                      flags, seq, ack, length, offer, identity, hop_limit, seconds)
     local connection = self.connections[stream]
         or self:open(stream, frame, source, source_port, destination, destination_port)
     local sender, ordinal = sender_of(connection, source, source_port), next_ordinal(connection, frame)
+    self:tell(connection, time, sender, hop_limit, seconds)
     local entry = { ordinal, frame, time, sender, flags, seq, ack, length, offer, identity }
     local annotation = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
     note_quiet(connection)
@@ -2579,8 +3149,10 @@ end
 -- @tparam number seq
 -- @tparam number ack
 -- @tparam number length of its payload
+-- @tparam ?number seconds its time as a number; 0 or nil if the capture lacks it. Who gives it has a latest_of (new)
 -- @treturn ?number the index of the end that sent it if it was quiet, else nil
-function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
+-- @treturn ?boolean true if it is the first to which T applies for that end: see Tracker:note_hop_limit
+function Tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
     local connection = self.connections[stream]
     if not (connection and connection.is_quiet) then
         return nil
@@ -2592,8 +3164,16 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
     elseif source_port ~= one or destination_port ~= two or one == two then
         return nil
     end
+    local latest = connection.latest_time
+    if seconds and latest then
+        if seconds - latest >= LONG_SECONDS then -- D3
+            return nil
+        end
+    else
+        seconds, latest = 0, 0
+    end
     local sender, noted = connection[index], length > 0 and NOTED_PAYLOAD or NOTED_ACK
-    local is_first = not sender[noted]
+    local is_first, spoke = not sender[noted], true
     if is_first then
         local recent = connection.recent[index]
         if not sender.is_known or recent and resembles_recent(recent, seq, ack, length) then
@@ -2604,10 +3184,25 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
         return nil
     end
     if is_first then
+        spoke = sender.spoke
         note_quiet_segment(connection, index, noted)
     end
     connection.is_ahead = true
-    return index
+    if length > 0 then -- D
+        connection.talker = index
+    end
+    if seconds > latest then
+        connection.latest_time = seconds
+    end
+    return index, not spoke
+end
+
+--- Notes the hop limit of a segment that Tracker:follow has just followed (D1).
+-- @tparam number stream
+-- @tparam number sender the index of the end that sent it
+-- @tparam ?number hop_limit
+function Tracker:note_hop_limit(stream, sender, hop_limit)
+    note_hop_limit(self.connections[stream].trace, sender, hop_limit)
 end
 
 --- Returns the annotation of a segment that Tracker:follow has just followed.
@@ -2627,14 +3222,14 @@ end
 --- Annotates the next segment of the capture. Parameters as of Tracker:take.
 -- @treturn table the annotation
 function Tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
-                         flags, seq, ack, length, offer, identity)
+                         flags, seq, ack, length, offer, identity, hop_limit, seconds)
     local connection = self.connections[stream]
         or self:open(stream, frame, source, source_port, destination, destination_port)
     if connection.log then
         self:review(connection)
     end
     return self:take(stream, frame, time, source, source_port, destination, destination_port, flags, seq, ack, length,
-        offer, identity)
+        offer, identity, hop_limit, seconds)
 end
 
 --- Returns the annotation of a segment that was judged before, or skipped because it was quiet.
@@ -2677,8 +3272,17 @@ end
 -- @tparam any destination the quoted receiver
 -- @tparam number destination_port
 -- @tparam ?number stream the quoted tcp.stream
+-- @tparam ?number kind type of "destination unreachable" of its protocol, if it is one (D7)
+-- @tparam ?number code
+-- @tparam ?any origin the address that has sent the error
 -- @treturn ?table the annotation, or nil if the error has no effect
-function Tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
+function Tracker:network_error(frame, time, source, source_port, destination, destination_port, stream, kind, code,
+                               origin)
+    local clock = self.clock
+    clock.judged = clock.judged + 1
+    if time ~= nil then
+        clock.latest = max(clock.latest, clock.seconds_of(time))
+    end
     local connection
     if stream then
         connection = self.connections[stream]
@@ -2696,6 +3300,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
         return nil
     end
     close_by_error(connection, frame)
+    note_error(connection, frame, kind, code, origin)
     local annotation = {
         stream = connection.stream,
         client_state = client.state, server_state = server.state,
@@ -2721,7 +3326,13 @@ end
 -- @treturn ?table the summary, or nil if the connection is not known
 function Tracker:connection(stream)
     local connection = self.connections[stream]
-    return connection and summary_of(connection)
+    if not connection then
+        return nil
+    end
+    local summary, verdict = summary_of(connection), diagnosis.verdict_of(connection)
+    summary.diagnosis, summary.suspect = verdict.diagnosis, verdict.suspect
+    summary.evidence = diagnosis.evidence_text(verdict)
+    return summary
 end
 
 return { new = new }
@@ -2759,7 +3370,8 @@ local function new_field(name, kind, title, blurb)
     elseif kind == "relative_time" then
         return constructor(abbreviation, title, blurb)
     elseif kind == "framenum" then
-        local direction = name == "responds_to" and frametype.REQUEST or frametype.RESPONSE
+        local direction = name == "responds_to" and frametype.REQUEST
+            or name == "answered_in" and frametype.RESPONSE or frametype.NONE
         return constructor(abbreviation, title, base.NONE, direction, nil, blurb)
     end
     return constructor(abbreviation, title, kind == "bool" and base.NONE or base.DEC, nil, nil, blurb)
@@ -2782,6 +3394,8 @@ local FIELDS = {
     { "response_time", "relative_time", "Response time", "Time since the frame that this one answers" },
     { "handshake_time", "relative_time", "Handshake time",
         "Time from the first transmission of the SYN to the third step" },
+    { "retransmission_delay", "relative_time", "Retransmission delay",
+        "Part of the handshake time that went by in waiting for a repeated SYN or SYN-ACK" },
     { "teardown_time", "relative_time", "Teardown time",
         "Time from the first FIN to the acknowledgement of the last" },
     { "retransmission", "bool", "Retransmission", "The SYN, SYN-ACK or FIN was sent before" },
@@ -2814,6 +3428,16 @@ local FIELDS = {
     { "history", "string", "History (Zeek)",
         "What both ends did, in the letters of Zeek's conn.log, such as ShADadFf: upper case for the client, "
         .. "lower case for the server" .. SO_FAR },
+    { "diagnosis", "string", "Diagnosis",
+        "Why the latest attempt went as it did: server-silent, filtered, syn-lost, injected-reset, idle-timeout, "
+        .. "slow-server, orderly ..." .. SO_FAR },
+    { "suspect", "string", "Suspect",
+        "Where to look for the cause: client, server, path, path-to-client, path-to-server or capture; none if the "
+        .. "capture does not decide" .. SO_FAR },
+    { "evidence", "string", "Evidence",
+        "The frame that shows the diagnosis, or two joined with +" .. SO_FAR },
+    { "evidence_frame", "framenum", "Evidence in", "A frame that shows the diagnosis" .. SO_FAR },
+    { "diagnosis_text", "string", "Diagnosis in words", "The diagnosis as a sentence" .. SO_FAR },
     { "sack_permitted", "bool", "SACK permitted", "SYN and SYN-ACK both offer selective acknowledgements" },
     { "timestamps", "bool", "Timestamps", "SYN and SYN-ACK both offer timestamps" },
     { "ecn", "string", "ECN",
@@ -2832,15 +3456,115 @@ return { proto = proto, fields = fields }
 
 end
 
+-- ==== plugin/src/wireshark/sentences.lua
+modules["wireshark.sentences"] = function()
+
+-- The diagnoses of chapter D in words: how harmful each is, what happened, and what to do.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local end_name = require("state").end_name
+
+local WARN, NOTE, CHAT = expert.severity.WARN, expert.severity.NOTE, expert.severity.CHAT
+
+-- Each diagnosis with the severity of its expert information (nil if it has none) and its sentence, the most harmful
+-- first. $A stands for the sender of the RST, $S for the suspect, $T for the handshake time.
+local DIAGNOSES = {
+    { "injected-reset", WARN,
+        "A reset came that the $A did not send: look for a firewall or a filter between the ends." },
+    { "no-such-connection", WARN,
+        "The $A answered that it has no such connection: it restarted or forgot it; look at its logs, and at "
+            .. "devices between that change addresses." },
+    { "reset-with-unread-data", WARN,
+        "The $A closed before it had read all data, so that its system reset the connection: look why its "
+            .. "application stopped reading." },
+    { "application-abort", WARN,
+        "The application of the $A aborted the connection: look at its log at this time." },
+    { "idle-timeout", WARN,
+        "After a long silence the $A reset the connection: let the application send something in between, or "
+            .. "raise the idle time-out of the $A or of a device on the path." },
+    { "peer-vanished", WARN,
+        "An end repeated its segments and got no answer: find out whether the other end, or the path to it, "
+            .. "failed." },
+    { "server-silent", NOTE,
+        "The server never answered the SYN: find out whether the SYN reaches it, and whether a firewall drops it "
+            .. "silently." },
+    { "filtered", NOTE,
+        "A filter refused the connection: look for a firewall rule on this port." },
+    { "host-unreachable", NOTE,
+        "The network reports that it cannot deliver the SYN: check the route, and whether the server is up." },
+    { "port-closed", NOTE,
+        "The server refused the connection: nothing listens on this port; start the service, or correct the port." },
+    { "invalid-answer", NOTE,
+        "The SYN got only answers that the client must not accept: look what answers in the server's place." },
+    { "old-connection-held", NOTE,
+        "The server still held an older connection between these addresses and ports, and answered from that: "
+            .. "look why the older one was not closed." },
+    { "close-not-finished", NOTE,
+        "One end closed and the other never did: look at the application of the $S, which keeps the connection "
+            .. "open." },
+    { "third-step-ignored", NOTE,
+        "The server answered again although the third step had come: its accept queue may be full; look at the "
+            .. "load of its application." },
+    { "syn-ack-lost", NOTE,
+        "The server answered the SYN, but the client sent it again: the answer was lost on its way to the client." },
+    { "third-step-lost", NOTE,
+        "The server answered again: its answer was lost on its way to the client." },
+    { "syn-lost", NOTE,
+        "The SYN had to be sent again: it was lost, or the server dropped it." },
+    { "slow-server", NOTE,
+        "The handshake took $T, most of it until the server's answer: look at the server and the path to it." },
+    { "slow-client", NOTE,
+        "The handshake took $T, most of it until the client's third step: look at the client and the path to it." },
+    { "slow-path", NOTE,
+        "The handshake took $T, on both sides of the point of capture: look at the distance between the ends." },
+    { "one-sided", nil,
+        "The capture holds one direction only: capture where both directions pass." },
+    { "probe", CHAT,
+        "The client opened the connection and reset it without sending data: a port scan or a health check." },
+    { "reset-after-close", CHAT,
+        "A reset came after both ends had closed: harmless." },
+    { "still-open", nil,
+        "The connection was open, or opening, at the end of the capture: nothing shows a fault." },
+    { "orderly", nil,
+        "Both ends closed the connection: nothing to do." },
+}
+
+-- The place of each diagnosis in that list.
+local rank_of = {}
+for index = 1, #DIAGNOSES do
+    rank_of[DIAGNOSES[index][1]] = index
+end
+
+--- Returns the diagnosis of a connection in words.
+-- @param verdict what verdict_of returned
+local function sentence_of(connection, verdict)
+    local reset_by, time = connection.attempt.reset_by, connection.handshake_time
+    if verdict.diagnosis == "injected-reset" then
+        reset_by = connection.trace.injected_end or reset_by
+    end
+    local words = { A = reset_by and end_name(connection, reset_by) or "peer", S = verdict.suspect or "other end" }
+    if time then
+        words.T = string.format("%.1f s", time:tonumber())
+    end
+    return (DIAGNOSES[rank_of[verdict.diagnosis]][3]:gsub("%$(%u)", words))
+end
+
+return { DIAGNOSES = DIAGNOSES, rank_of = rank_of, sentence_of = sentence_of }
+
+end
+
 -- ==== plugin/src/wireshark/experts.lua
 modules["wireshark.experts"] = function()
 
--- The expert information: one item for each anomaly, and one for a slow handshake.
+-- The expert information: one item for each anomaly, one for each diagnosis that is worth one, and one for a slow
+-- handshake.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local ANOMALIES = require("vocabulary").ANOMALIES
 local proto = require("wireshark.fields").proto
+local DIAGNOSES = require("wireshark.sentences").DIAGNOSES
 
 local CHAT, NOTE, WARN = expert.severity.CHAT, expert.severity.NOTE, expert.severity.WARN
 local SEQUENCE, PROTOCOL = expert.group.SEQUENCE, expert.group.PROTOCOL
@@ -2884,12 +3608,21 @@ for index = 1, #ANOMALIES do
     by_anomaly[name] = ProtoExpert.new("tcp_handshake.expert." .. name:gsub("-", "_"), sentence, group, severity)
     expert_list[index] = by_anomaly[name]
 end
+local by_diagnosis = {}
+for index = 1, #DIAGNOSES do
+    local name, severity = DIAGNOSES[index][1], DIAGNOSES[index][2]
+    if severity then
+        by_diagnosis[name] = ProtoExpert.new("tcp_handshake.expert.diagnosis_" .. name:gsub("-", "_"),
+            "Diagnosis: " .. name, SEQUENCE, severity)
+        expert_list[#expert_list + 1] = by_diagnosis[name]
+    end
+end
 local slow_handshake = ProtoExpert.new("tcp_handshake.expert.slow_handshake",
     "The handshake took longer than the preference allows.", SEQUENCE, NOTE)
 expert_list[#expert_list + 1] = slow_handshake
 proto.experts = expert_list
 
-return { by_anomaly = by_anomaly, slow_handshake = slow_handshake }
+return { by_anomaly = by_anomaly, by_diagnosis = by_diagnosis, slow_handshake = slow_handshake }
 
 end
 
@@ -2925,11 +3658,12 @@ local NETWORKS = {
         errors = { [1] = true, [3] = true, [4] = true }, unreachable = 1,
     },
 }
+local get_source, get_source_6 = NETWORKS[1].get_source, NETWORKS[2].get_source
 -- C12: options that only SYNs and SYN-ACKs carry.
 local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
 local get_fast_open_request = Field.new("tcp.options.tfo.request")
 local get_fast_open_cookie = Field.new("tcp.options.tfo.cookie")
--- H10: pinfo.abs_ts is a float and has no nanoseconds.
+-- H10: pinfo.abs_ts is a float and has no nanoseconds. For what chapter D calls long, it is exact enough.
 local get_time = Field.new("frame.time_epoch")
 
 -- ---------------------------------------------------------------------------------------------- Reading of a frame
@@ -3038,23 +3772,44 @@ local function read_options(header)
     return has_sack, has_timestamps, tsval, tsecr
 end
 
---- Returns the identification of the last IPv4 header of a frame (G8), 0 if there is none. It stands eight bytes before
--- the source address, which is asked for anyway: one field less costs every frame less.
-local function read_identification()
-    local sources = { NETWORKS[1].get_source() }
-    local info = sources[#sources]
-    if not info then
-        return 0
-    end
-    local high, low = byte(raw(source_of(info), offset_of(info) - 8, 2), 1, 2)
-    return high * 256 + low
+--- Returns the last of the occurrences given, or nil.
+local function last_of(...)
+    local count = select("#", ...)
+    return count > 0 and (select(count, ...)) or nil
 end
 
---- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity of the only segment of a frame (G8), or nil.
+--- Returns what the network layers of a frame with one TCP header say. Their source addresses are asked for anyway: one
+-- field less costs every frame less. The identification stands eight bytes before that of IPv4, the hop limit four
+-- bytes; that of IPv6 stands right before its source address.
+-- @param is_ipv6 whether the source of the connection's segments is an IPv6 address; nil if that is not known yet
+-- @return the identification of the last IPv4 header (G8), 0 if there is none
+-- @return the hop limit (D1), or nil
+-- @return is_ipv6
+local function read_network(pinfo, is_ipv6)
+    local identity, hop_limit = 0, nil
+    local info = last_of(get_source())
+    if info then
+        local high, low, _, _, limit = byte(raw(source_of(info), offset_of(info) - 8, 5), 1, 5)
+        identity, hop_limit = high * 256 + low, limit
+    end
+    if is_ipv6 ~= false then
+        info = last_of(get_source_6())
+        is_ipv6 = info ~= nil and (is_ipv6 or not hop_limit or info.value == pinfo.src) -- either can be in a tunnel
+        if is_ipv6 then
+            hop_limit = byte(raw(source_of(info), offset_of(info) - 1, 1))
+        end
+    end
+    return identity, hop_limit, is_ipv6
+end
+
+--- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity (G8) and the hop limit (D1) of the only
+-- segment of a frame, each nil if there is none; and is_ipv6.
 -- @param header as read_header returns it
 -- @param flags of the segment
-local function read_offer_and_identity(header, flags)
-    local identity, offer = read_identification(), nil
+-- @param is_ipv6 as of read_network
+local function read_offer_and_identity(header, flags, pinfo, is_ipv6)
+    local identity, hop_limit, offer
+    identity, hop_limit, is_ipv6 = read_network(pinfo, is_ipv6)
     local is_syn = flags % 4 >= 2
     if is_syn or identity == 0 then
         local has_sack, has_timestamps, tsval, tsecr = read_options(header)
@@ -3075,12 +3830,13 @@ local function read_offer_and_identity(header, flags)
             }
         end
     end
-    return offer, identity
+    return offer, identity, hop_limit, is_ipv6
 end
 
 --- Looks for a network error in the frame (N1).
 -- @return the network layer of the quoted ends, or nil if there is none
 -- @return true if the error is a destination unreachable
+-- @return its code
 local function network_error()
     for _, network in ipairs(NETWORKS) do
         local types, codes = { network.get_type() }, { network.get_code() }
@@ -3090,11 +3846,11 @@ local function network_error()
             local is_harmless = is_unreachable and network.fragmentation_needed
                 and value_of(codes[index]) == network.fragmentation_needed
             if network.errors[kind] and not is_harmless then
-                return network, is_unreachable
+                return network, is_unreachable, value_of(codes[index])
             end
         end
     end
-    return nil, false
+    return nil, false, nil
 end
 
 --- Returns the addresses of the segments of a frame (G3).
@@ -3193,8 +3949,8 @@ end
 return {
     getter = getter, get_port = get_port, get_stream = get_stream, get_length = get_length, get_time = get_time,
     value_of = value_of, last_value = last_value, read_number = read_number, read_numbers = read_numbers,
-    read_offer_and_identity = read_offer_and_identity, network_error = network_error, read_segment = read_segment,
-    read_segments = read_segments,
+    read_network = read_network, read_offer_and_identity = read_offer_and_identity, network_error = network_error,
+    read_segment = read_segment, read_segments = read_segments,
 }
 
 end
@@ -3207,12 +3963,15 @@ modules["wireshark.tree"] = function()
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local RST = require("vocabulary").RST
-local summary_of = require("connection_row").summary_of
+local summary_of, diagnosis = require("connection_row").summary_of, require("diagnosis")
+local verdict_of, evidence_text = diagnosis.verdict_of, diagnosis.evidence_text
+local sentence_of = require("wireshark.sentences").sentence_of
 local protocol, experts = require("wireshark.fields"), require("wireshark.experts")
 
 local format, concat = string.format, table.concat
 local proto, fields = protocol.proto, protocol.fields
 local expert_of, slow_handshake = experts.by_anomaly, experts.slow_handshake
+local expert_of_diagnosis, SLOW = experts.by_diagnosis, require("vocabulary").SLOW / 1000000000
 
 --- Returns the text of the tree's top item.
 local function summary_text(annotation)
@@ -3349,6 +4108,7 @@ local function show_event(item, annotation)
     add(item, "answered_in", annotation.answered_in)
     add(item, "response_time", annotation.response_time)
     add(item, "handshake_time", annotation.handshake_time)
+    add(item, "retransmission_delay", annotation.retransmission_delay)
     add(item, "teardown_time", annotation.teardown_time)
     add(item, "retransmission", annotation.retransmission)
     add_each(item, "anomaly", annotation.anomaly)
@@ -3358,6 +4118,28 @@ end
 local function needs_summary(item)
     return is_needed(item, "establishment") or is_needed(item, "termination") or is_needed(item, "closed_by")
         or is_needed(item, "reset_by") or is_needed(item, "conn_state") or is_needed(item, "history")
+end
+
+--- Returns whether Wireshark needs a field of the diagnosis.
+local function needs_diagnosis(item)
+    return is_needed(item, "diagnosis") or is_needed(item, "suspect") or is_needed(item, "evidence")
+        or is_needed(item, "evidence_frame") or is_needed(item, "diagnosis_text")
+end
+
+--- Adds the diagnosis (D, C17), if Wireshark needs any of it.
+local function show_diagnosis(item, connection)
+    if not needs_diagnosis(item) then
+        return
+    end
+    local verdict = verdict_of(connection)
+    add(item, "diagnosis", verdict.diagnosis)
+    if is_needed(item, "diagnosis_text") then
+        add(item, "diagnosis_text", sentence_of(connection, verdict))
+    end
+    add(item, "suspect", verdict.suspect)
+    add(item, "evidence", evidence_text(verdict))
+    add(item, "evidence_frame", verdict.before)
+    add(item, "evidence_frame", verdict.frame)
 end
 
 --- Adds the subtree of the connection (C17). Where the tree is not displayed, its fields need none.
@@ -3380,24 +4162,43 @@ local function show_connection(item, annotation, connection)
         add(subtree, "conn_state", summary.conn_state)
         add(subtree, "history", summary.history)
     end
+    show_diagnosis(subtree, connection)
     add(subtree, "sack_permitted", annotation.sack_permitted)
     add(subtree, "timestamps", annotation.timestamps)
     add(subtree, "ecn", annotation.ecn)
 end
 
---- Adds the expert information on each anomaly, and on a slow handshake.
-local function show_experts(item, annotation)
+--- Adds the expert information on the diagnosis to a frame that shows it.
+-- @param is_new true if the frame was not processed before
+-- @param number of the frame
+local function show_diagnosis_expert(item, connection, is_new, number)
+    local verdict = verdict_of(connection)
+    local item_of = expert_of_diagnosis[verdict.diagnosis]
+    if is_new and verdict.diagnosis == "peer-vanished" and not connection.trace.reset_kind then
+        return -- the peer may still answer
+    elseif item_of and (verdict.frame == number or verdict.before == number) then
+        item:add_proto_expert_info(item_of, sentence_of(connection, verdict))
+    end
+end
+
+--- Adds the expert information on each anomaly, on a slow handshake and on the diagnosis.
+-- @param number of the frame
+local function show_experts(item, annotation, connection, is_new, number)
     if annotation.anomaly then
         for anomaly in annotation.anomaly:gmatch("[^+]+") do
             item:add_proto_expert_info(expert_of[anomaly])
         end
     end
-    local time = annotation.handshake_time
+    local time, seconds = annotation.handshake_time, 0
     if time then
         local limit = proto.prefs.slow_handshake
-        if limit > 0 and time:tonumber() * 1000 > limit then
-            item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", time:tonumber()))
+        seconds = time:tonumber()
+        if limit > 0 and seconds * 1000 > limit then
+            item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", seconds))
         end
+    end
+    if not is_new or connection.trace.marked == number or seconds >= SLOW then -- few new frames show one
+        show_diagnosis_expert(item, connection, is_new, number)
     end
 end
 
@@ -3419,9 +4220,11 @@ end
 -- @param connection the tracker's record
 -- @param needs_fields what is_referenced returned
 -- @param is_new true if the frame was not processed before
-local function show(annotation, connection, tree, needs_fields, is_new)
+-- @param number of the frame
+local function show(annotation, connection, tree, needs_fields, is_new, number)
     if not needs_fields then
-        show_experts(tree, annotation) -- taps read expert information also where no field is needed
+        -- Taps read expert information also where no field is needed.
+        show_experts(tree, annotation, connection, is_new, number)
         return
     end
     prepare(tree, is_new)
@@ -3443,7 +4246,7 @@ local function show(annotation, connection, tree, needs_fields, is_new)
         add(item, annotation.sender .. "_fast_open", annotation.fast_open)
     end
     show_connection(item, annotation, connection)
-    show_experts(item, annotation)
+    show_experts(item, annotation, connection, is_new, number)
 end
 
 return { is_referenced = is_referenced, show = show, info_note = info_note, show_notes = show_notes }
@@ -3465,6 +4268,7 @@ local get_port, get_stream = reader.get_port, reader.get_stream
 local get_length, get_time = reader.get_length, reader.get_time
 local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
 local read_numbers, read_offer_and_identity = reader.read_numbers, reader.read_offer_and_identity
+local read_network = reader.read_network
 local network_error, read_segment, read_segments = reader.network_error, reader.read_segment, reader.read_segments
 local getter = reader.getter
 local is_referenced, show, info_note, show_notes = items.is_referenced, items.show, items.info_note, items.show_notes
@@ -3476,6 +4280,10 @@ local last_frame
 -- In two passes with a read filter (tshark -2 -R), Wireshark gives the number of a frame that the filter drops to the
 -- next frame, too. By such a number and by stream: the ordinal of the first segment of the frame that kept the number.
 local first_ordinals
+-- The latest time of a segment so far in seconds, which the tracker asks for when it needs the end of the capture (D).
+local latest_seconds
+-- What gets pinfo.number and pinfo.abs_ts.
+local number_of, seconds_of
 
 --- Returns how many nanoseconds an NSTime is.
 local function nanoseconds(time)
@@ -3484,8 +4292,11 @@ end
 
 --- Forgets the capture.
 local function reset()
-    tracker = annotator.new(nil, nanoseconds) -- without the first function: NSTime values subtract as numbers do
-    last_frame, first_ordinals = 0, {}
+    last_frame, first_ordinals, latest_seconds = 0, {}, -math.huge
+    -- Without the first function: NSTime values subtract as numbers do.
+    tracker = annotator.new(nil, nanoseconds, function()
+        return latest_seconds
+    end)
 end
 
 --- Judges one segment of a frame, or recalls its annotation, and shows it.
@@ -3494,19 +4305,26 @@ end
 -- @param is_new true if the frame was not processed before
 -- @param needs_fields what is_referenced returned
 -- @return its annotation, or the notes on it, or nil
-local function process(segment, number, is_new, tree, needs_fields)
+local function process(segment, number, is_new, pinfo, tree, needs_fields)
     local stream, flags = segment.stream, segment.flags
     local annotation, connection
     if is_new then
-        local offer, identity
+        local offer, identity, hop_limit, is_ipv6
+        connection = tracker.connections[stream]
         if segment.header then
-            offer, identity = read_offer_and_identity(segment.header, flags)
+            is_ipv6 = connection and connection.is_ipv6
+            offer, identity, hop_limit, is_ipv6 = read_offer_and_identity(segment.header, flags, pinfo, is_ipv6)
+        end
+        local seconds = seconds_of(pinfo)
+        if seconds > latest_seconds then
+            latest_seconds = seconds
         end
         local take = needs_fields and tracker.segment or tracker.take
         annotation = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
             segment.destination, segment.destination_port, flags, segment.seq, segment.ack, segment.length,
-            offer, identity)
-        connection = tracker.connections[stream]
+            offer, identity, hop_limit, seconds)
+        connection = connection or tracker.connections[stream]
+        connection.is_ipv6 = is_ipv6
     else
         local first = first_ordinals[number] and first_ordinals[number][stream] or 0
         local ordinal = first + segment.ordinal
@@ -3514,7 +4332,7 @@ local function process(segment, number, is_new, tree, needs_fields)
             segment.seq, segment.length)
     end
     if annotation then
-        show(annotation, connection, tree, needs_fields, is_new)
+        show(annotation, connection, tree, needs_fields, is_new, number)
     end
     return annotation
 end
@@ -3524,8 +4342,9 @@ end
 -- @param tvb the bytes of the frame
 -- @param info the occurrence of its tcp.stream
 -- @param stream its value
+-- @param number of the frame
 -- @return whether it was quiet
-local function follow_quiet(tvb, info, stream, tree, needs_fields)
+local function follow_quiet(tvb, info, stream, number, pinfo, tree, needs_fields)
     local connection = tracker.connections[stream]
     if not (connection and connection.is_quiet) then
         return false
@@ -3540,29 +4359,38 @@ local function follow_quiet(tvb, info, stream, tree, needs_fields)
         return false
     end
     local length = length_info()
-    local sender = tracker:follow(stream, source_port, destination_port, seq, ack, length)
+    local seconds = seconds_of(pinfo)
+    local sender, is_first = tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
+    if seconds > latest_seconds then
+        latest_seconds = seconds
+    end
+    if is_first then
+        local _, hop_limit = read_network(pinfo, connection.is_ipv6)
+        tracker:note_hop_limit(stream, sender, hop_limit)
+    end
     if sender and needs_fields then
         local annotation
         annotation, connection = tracker:followed(stream, sender, length)
-        show(annotation, connection, tree, true, true)
+        show(annotation, connection, tree, true, true, number)
     end
     return sender ~= nil
 end
 
 --- Judges or recalls the network error of a frame without segments, if it holds one (N1), and shows it.
 local function dissect_error(number, is_new, pinfo, tree)
-    local network, is_unreachable = network_error()
+    local network, is_unreachable, code = network_error()
     local annotation = tracker:recall_error(number)
     if network and is_new then
         local source, destination = last_value(network.get_source()), last_value(network.get_destination())
         local ports = { get_port() }
         if source and destination and #ports > 0 then
             annotation = tracker:network_error(number, value_of(get_time()), source, read_number(ports[#ports], 0, 2),
-                destination, read_number(ports[#ports], 2, 2), last_value(get_stream()))
+                destination, read_number(ports[#ports], 2, 2), last_value(get_stream()),
+                is_unreachable and network.unreachable or nil, code, value_of(network.get_source()))
         end
     end
     if annotation then
-        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree), is_new)
+        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree), is_new, number)
         show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo, is_new)
     end
 end
@@ -3580,8 +4408,6 @@ local function take_over(number)
     tracker.errors[number] = nil
 end
 
-local number_of -- gets pinfo.number
-
 --- Dissects a frame. Wireshark calls this after all other dissectors.
 function proto.dissector(tvb, pinfo, tree)
     local info, another_stream = get_stream()
@@ -3589,7 +4415,9 @@ function proto.dissector(tvb, pinfo, tree)
         return
     end
     local stream, needs_fields = info and info(), is_referenced(tree)
-    number_of = number_of or getter(pinfo, "number")
+    if not number_of then
+        number_of, seconds_of = getter(pinfo, "number"), getter(pinfo, "abs_ts")
+    end
     local number = number_of(pinfo)
     local is_new = number > last_frame
     if number == last_frame and not pinfo.visited then
@@ -3598,7 +4426,7 @@ function proto.dissector(tvb, pinfo, tree)
     end
     if is_new then
         last_frame = number
-        if stream and not another_stream and follow_quiet(tvb, info, stream, tree, needs_fields) then
+        if stream and not another_stream and follow_quiet(tvb, info, stream, number, pinfo, tree, needs_fields) then
             return
         end
     end
@@ -3610,14 +4438,14 @@ function proto.dissector(tvb, pinfo, tree)
         segments, is_unclear = read_segments(pinfo)
         is_segment = #segments > 0
         for index = 1, #segments do
-            local annotation = process(segments[index], number, is_new, tree, needs_fields)
+            local annotation = process(segments[index], number, is_new, pinfo, tree, needs_fields)
             notes = notes .. (annotation and info_note(annotation) or "")
         end
     else
         local segment = read_segment(tracker, info, stream, pinfo)
         if segment then
             is_segment = true
-            local annotation = process(segment, number, is_new, tree, needs_fields)
+            local annotation = process(segment, number, is_new, pinfo, tree, needs_fields)
             notes = annotation and info_note(annotation) or ""
         end
     end
@@ -3645,11 +4473,13 @@ end
 -- ==== plugin/src/wireshark/tools.lua
 modules["wireshark.tools"] = function()
 
--- The table of the connections: the statistic for tshark, and the entries of Wireshark's Tools menu.
+-- The tables of the connections and of their diagnoses: the statistics for tshark, and the entries of Wireshark's Tools
+-- menu.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local summary_of = require("connection_row").summary_of
+local verdict_of, sentences = require("diagnosis").verdict_of, require("wireshark.sentences")
 local current_tracker = require("wireshark.dissector").current_tracker
 
 local max, min, format, concat, tostring = math.max, math.min, string.format, table.concat, tostring
@@ -3658,9 +4488,12 @@ local HEADINGS = {
     "stream", "frame", "client", "server", "establishment", "handshake_ms", "termination", "closed_by",
     "reset_by", "teardown_ms", "conn_state", "history", "anomalies",
 }
-local IS_NUMBER = { stream = true, frame = true, handshake_ms = true, teardown_ms = true }
+local DIAGNOSIS_HEADINGS = { "connections", "diagnosis", "suspect", "display filter" }
+local IS_NUMBER = { stream = true, frame = true, handshake_ms = true, teardown_ms = true, connections = true }
 -- A window with more rows takes long to open.
 local MAX_ROWS = 10000
+-- How many connections of each diagnosis the window of the diagnoses lists.
+local MAX_MEMBERS = 100
 -- How many of the slowest handshakes the menu entry shows.
 local SLOWEST_COUNT = 10
 
@@ -3718,13 +4551,13 @@ local function csv_text(rows)
     return concat(lines, "\n") .. "\n"
 end
 
---- Returns rows as a table in columns with a heading.
-local function table_text(rows)
+--- Returns rows as a table in columns.
+local function table_text(rows, headings)
     local lines = {}
     for index = 0, #rows do
         lines[index + 1] = ""
     end
-    for _, heading in ipairs(HEADINGS) do
+    for _, heading in ipairs(headings) do
         local width = #heading
         for _, row in ipairs(rows) do
             width = max(width, #row[heading])
@@ -3762,22 +4595,104 @@ local function record_text(rows, count)
     return concat(lines, "\n")
 end
 
+--- Returns the connections of the capture so far by their diagnosis and suspect, the most harmful first.
+-- @return a list of tables with a string for each of DIAGNOSIS_HEADINGS, and members: a list of connections by stream
+local function diagnosis_groups()
+    local groups, by_name = {}, {}
+    for _, connection in pairs(current_tracker().connections) do
+        local verdict = verdict_of(connection)
+        local diagnosis, suspect = verdict.diagnosis, verdict.suspect or ""
+        local name = diagnosis .. " " .. suspect
+        local group = by_name[name]
+        if not group then
+            group = {
+                diagnosis = diagnosis, suspect = suspect, members = {},
+                ["display filter"] = format('tcp_handshake.diagnosis == "%s" && %s', diagnosis,
+                    suspect == "" and "!tcp_handshake.suspect" or format('tcp_handshake.suspect == "%s"', suspect)),
+            }
+            by_name[name], groups[#groups + 1] = group, group
+        end
+        group.members[#group.members + 1] = connection
+    end
+    for _, group in ipairs(groups) do
+        group.connections = format("%d", #group.members)
+        table.sort(group.members, function(one, other)
+            return one.stream < other.stream
+        end)
+    end
+    table.sort(groups, function(one, other)
+        local rank, other_rank = sentences.rank_of[one.diagnosis], sentences.rank_of[other.diagnosis]
+        if rank ~= other_rank then
+            return rank < other_rank
+        end
+        return one.suspect < other.suspect
+    end)
+    return groups
+end
+
+--- Returns the groups of diagnosis_groups as short lines for a window.
+local function diagnosis_text(groups)
+    local lines = {}
+    local function add_line(template, ...)
+        lines[#lines + 1] = format(template, ...)
+    end
+    for _, group in ipairs(groups) do
+        local members = group.members
+        add_line("%s%s: %d", group.diagnosis, group.suspect ~= "" and ", suspect: " .. group.suspect or "", #members)
+        add_line("    %s", group["display filter"])
+        for index = 1, min(#members, MAX_MEMBERS) do
+            local connection = members[index]
+            local client, server = connection.client, 3 - connection.client
+            add_line("    stream %d, frame %d: %s → %s", connection.stream,
+                verdict_of(connection).frame or connection.first_frame,
+                end_text(connection.addresses[client], connection.ports[client]),
+                end_text(connection.addresses[server], connection.ports[server]))
+            if index == 1 then
+                add_line("        %s", sentences.sentence_of(connection, verdict_of(connection)))
+            end
+        end
+        if #members > MAX_MEMBERS then
+            add_line("    ... and %d more: the filter finds them.", #members - MAX_MEMBERS)
+        end
+    end
+    return concat(lines, "\n")
+end
+
 -- tshark -q -z tcp_handshake,connections
 register_stat_cmd_arg("tcp_handshake,connections", function()
     local listener = Listener.new()
     function listener.draw()
-        io.stdout:write(table_text((connection_rows(math.huge))))
+        local rows = connection_rows(math.huge)
+        io.stdout:write(table_text(rows, HEADINGS))
     end
 end)
 
+-- tshark -q -z tcp_handshake,diagnosis
+register_stat_cmd_arg("tcp_handshake,diagnosis", function()
+    local listener = Listener.new()
+    function listener.draw()
+        io.stdout:write(table_text(diagnosis_groups(), DIAGNOSIS_HEADINGS))
+    end
+end)
+
+--- Opens a window with a text.
+local function open_window(title, text)
+    local window = TextWindow.new(title)
+    window:set_atclose(function()
+        window = nil -- the reference is kept until here, since Lua closes a window that it collects as garbage
+    end)
+    window:set(text)
+    return window
+end
+
 if gui_enabled() then
+    register_menu("TCP Handshake: diagnosis", function()
+        open_window("TCP Handshake: diagnosis", diagnosis_text(diagnosis_groups()))
+    end, MENU_TOOLS_UNSORTED)
+
     register_menu("TCP Handshake: connections", function()
         local rows, count = connection_rows(MAX_ROWS)
-        local window = TextWindow.new("TCP Handshake: connections")
-        window:set_atclose(function()
-            window = nil -- the reference is kept until here, since Lua closes a window that it collects as garbage
-        end)
-        window:set(record_text(rows, count))
+        local window = open_window("TCP Handshake: connections", record_text(rows, count))
         window:add_button("Copy as CSV", function()
             copy_to_clipboard(csv_text((connection_rows(math.huge))))
         end)

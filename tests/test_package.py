@@ -104,10 +104,10 @@ CITED = {
 }
 UNCITED = {
     "plugin": dict.fromkeys(
-        ("C2", "C3", "C11", "C15", "C18", "C19", "C20", "C21", "C22", "C23"),
+        ("C2", "C3", "C11", "C15", "C19", "C20", "C21", "C22"),
         "the plugin has no such field: `verification.SHARED`",
     )
-    | dict.fromkeys(("C9", "C14"), "the plugin engine sums the plugin's annotations of segments"),
+    | dict.fromkeys(("C14",), "the plugin engine sums the plugin's annotations of segments"),
     "package": {"C17": "says what the plugin shows, and when"},
     "goldens": {
         "C20": "a time of the capture, which NAME.expected of every golden shows",

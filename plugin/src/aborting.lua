@@ -3,7 +3,7 @@
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
-local notes = require("notes")
+local notes, diagnosis = require("notes"), require("diagnosis")
 
 local max = math.max
 local MODULUS, LARGEST_WINDOW, MOMENT = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW, vocabulary.MOMENT
@@ -15,6 +15,8 @@ local derive_states = state.derive_states
 local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
 local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly, notes.answer, notes.explain
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
+local note_rst, forget_reset = diagnosis.note_rst, diagnosis.forget_reset
+local note_invalid_answer = diagnosis.note_invalid_answer
 
 --- Notes that the attempt was aborted unless it was opened before (R2, R5).
 local function note_abort(connection, segment)
@@ -43,6 +45,7 @@ local function judge_answer_to_syn(connection, segment)
     sender.gone = true
     if segment.flags % 32 < 16 then -- the ACK flag is not set
         connection.attempt.invalid_answer = true
+        note_invalid_answer(connection, segment, false)
         add_anomaly(segment, "rst-ignored")
         explain(segment, "acknowledges nothing, so that the %s ignores it", segment.peer_name)
     elseif is_acceptable(peer, segment.ack, peer.syn_length) then
@@ -54,6 +57,7 @@ local function judge_answer_to_syn(connection, segment)
         explain(segment, "refuses the %s's SYN: %s", segment.peer_name, sum_of_syn(segment.ack, peer.isn))
     else
         connection.attempt.invalid_answer = true
+        note_invalid_answer(connection, segment, false)
         mismatch(segment, peer)
     end
 end
@@ -103,7 +107,7 @@ end
 --- Judges an RST: by the first of R1 to R5 that fits.
 local function judge_rst(connection, segment)
     local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
-    local was_over = is_over(connection)
+    local was_over, reset_before = is_over(connection), attempt.reset_by ~= nil
     add_role(segment, RST)
     attempt.rst_time = segment.time
     if fin_counts(sender, peer) or fin_counts(peer, sender) then
@@ -130,6 +134,7 @@ local function judge_rst(connection, segment)
     if not was_over and is_over(connection) then
         attempt.reset_by = attempt.reset_by or segment.sender
     end
+    note_rst(connection, segment, reset_before)
 end
 
 --- Returns whether a segment repeats something long after the latest RST (R6).
@@ -177,6 +182,7 @@ local function judge_life(connection, segment)
     derive_states(connection)
     if not is_over(connection) then
         attempt.reset_by = nil
+        forget_reset(connection)
     end
     return true
 end

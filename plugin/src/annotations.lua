@@ -100,6 +100,7 @@ local function annotation_of(connection, segment, situation)
     end
     annotation.responds_to, annotation.response_time = segment.responds_to, segment.response_time
     annotation.handshake_time, annotation.teardown_time = segment.handshake_time, segment.teardown_time
+    annotation.retransmission_delay = segment.retransmission_delay -- C24
     annotation.explanation = #explanations > 0 and with_unit(concat(explanations, "; ")) or nil
     if segment.role == SYN or segment.role == SYN_ACK then
         note_offer(connection, segment, annotation)
@@ -120,7 +121,7 @@ end
 local function note_quiet(connection)
     local one, two = connection[1], connection[2]
     local is_quiet = one.state == ESTABLISHED and two.state == ESTABLISHED and connection.attempt.opened
-        and not connection.closed_by_error and is_still(one) and is_still(two)
+        and not connection.closed_by_error and is_still(one) and is_still(two) and connection.trace.is_calm
     connection.is_quiet = is_quiet
     if is_quiet then
         one.is_known = not one.heard and one.acknowledged ~= nil
@@ -142,6 +143,9 @@ local function note_quiet_segment(connection, index, noted)
     local sender = connection[index]
     sender.spoke, sender[noted] = true, true
     connection.recent[index] = nil
+    if noted == NOTED_PAYLOAD then -- D
+        connection.trace.first_talker = connection.trace.first_talker or index
+    end
     local letters, letter = connection.history_letters, LETTERS[noted][index]
     if not find(letters, letter, 1, true) then
         connection.history_letters = letters .. letter

@@ -5,15 +5,16 @@
 local vocabulary, state_rules, numbers = require("vocabulary"), require("state"), require("numbers")
 local notes = require("notes")
 local connection_row, judging, annotations = require("connection_row"), require("judge"), require("annotations")
+local diagnosis = require("diagnosis")
 
-local format, tostring = string.format, tostring
+local format, max, tostring = string.format, math.max, tostring
 local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
 local CLOSED, LISTEN = vocabulary.CLOSED, vocabulary.LISTEN
 local SYN_SENT, TIME_WAIT = vocabulary.SYN_SENT, vocabulary.TIME_WAIT
 local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
-local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
+local LENGTH, OFFER, LONG_SECONDS = vocabulary.LENGTH, vocabulary.OFFER, vocabulary.LONG_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
@@ -27,20 +28,22 @@ local NOTED_ACK, NOTED_PAYLOAD = annotations.NOTED_ACK, annotations.NOTED_PAYLOA
 local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
+local new_trace, note_error, note_hop_limit = diagnosis.new_trace, diagnosis.note_error, diagnosis.note_hop_limit
 
 --- Annotates the segments of a capture. Interface:
 --
---   local tracker = new(subtract, nanoseconds)
+--   local tracker = new(subtract, nanoseconds, latest_of)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
---                   flags, seq, ack, length, offer, identity)   -> annotation
+--                   flags, seq, ack, length, offer, identity, hop_limit, seconds)   -> annotation
 --   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
---   tracker:follow(stream, source_port, destination_port, seq, ack, length)
+--   tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
 --                                                     -> index of its sender if a plain segment was quiet: it needs no
 --                                                     more than this
 --   tracker:followed(stream, sender, length)          -> annotation of the segment just followed, and connection
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
---   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
+--   tracker:network_error(frame, time, source, source_port, destination, destination_port, stream, kind, code,
+--                         origin)
 --                                                     -> annotation, or nil if the error has no effect
 --   tracker:connection(stream)                        -> summary, or nil
 --
@@ -51,14 +54,14 @@ local last_up_to = annotations.last_up_to
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
--- handshake_time, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale, fast_open (its sender's)
--- and, once they are settled (C13), sack_permitted, timestamps and ecn (none, rfc3168 or accecn); with a teardown_step
--- also is_simultaneous_close (true), if it is known to be one by then; after the first pass, answered_in. The
--- annotation of a network error has stream and no sender.
+-- handshake_time, retransmission_delay, teardown_time, explanation; on a SYN or SYN-ACK also mss, window_scale,
+-- fast_open (its sender's) and, once they are settled (C13), sack_permitted, timestamps and ecn (none, rfc3168 or
+-- accecn); with a teardown_step also is_simultaneous_close (true), if it is known to be one by then; after the first
+-- pass, answered_in. The annotation of a network error has stream and no sender.
 --
 -- A summary is a read-only table of the values at the moment: establishment, termination, closed_by, reset_by (or
 -- nil), conn_state, history (or nil), handshake_time, teardown_time, anomalies (or nil), client_state, server_state,
--- client, client_port, server, server_port.
+-- client, client_port, server, server_port, diagnosis, suspect (or nil), evidence (a string, or nil).
 local Tracker = {}
 Tracker.__index = Tracker
 
@@ -66,8 +69,9 @@ Tracker.__index = Tracker
 -- @tparam ?function subtract function (later, earlier) that subtracts times; without it they are plain numbers
 -- @tparam ?function nanoseconds function (duration) that returns a duration as a number of nanoseconds; without it it
 --   is one
+-- @tparam ?function latest_of function that returns the latest time of the segments that were given with seconds
 -- @treturn Tracker
-local function new(subtract, nanoseconds)
+local function new(subtract, nanoseconds, latest_of)
     local minus = subtract or function(later, earlier)
         return later - earlier
     end
@@ -87,6 +91,13 @@ local function new(subtract, nanoseconds)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
         current = { subtract = elapsed, nanoseconds = nanoseconds }, -- notes on the latest segment
+        -- D: the latest time seen so far in seconds, how many segments were judged, and how to calculate with times
+        clock = {
+            latest = -math.huge, latest_of = latest_of, judged = 0, subtract = elapsed, nanoseconds = nanoseconds,
+            seconds_of = function(time)
+                return nanoseconds(time) / 1000000000
+            end,
+        },
     }, Tracker)
 end
 
@@ -129,11 +140,16 @@ local function new_connection(stream, frame, former, addresses, ports)
         is_quiet = false, -- note_quiet (annotations)
         is_ahead = false, -- have numbers moved since the last entry of the log?
         is_mixed = false, former_1 = nil, former_2 = nil, -- X7
-        attempt = new_attempt(),
+        attempt = new_attempt(), trace = new_trace(), talker = nil, latest_time = nil, captured = nil,
         recent = {}, had_duplicate = false, -- G8: recent by end, nil if there are none
         history_letters = "", -- Z1: as if the first end were the client
         anomalies = {}, handshake_time = nil, teardown_time = nil,
         new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
+        -- clock: that of the tracker; talker: D, in no table of its own for the sake of quiet segments; captured: 1 or
+        -- 2 if only that end has sent segments, else 3 (C18); latest_time: the latest time of a segment in seconds
+        -- (D3); is_ipv6: have its segments IPv6 addresses (D1)? nil if not known yet; handshake_frame: D8;
+        -- server_answer_time, server_answered_time, client_answer_time, client_answered_time: of an answer its time,
+        -- and the time of what it answers (C9)
         -- last_frame, last_ordinal; former_numbers (X7), what former_1 and former_2 are at first; after Tracker:review,
         -- instead of the log: keys, annotations, situations, situation, offers, answerable (annotations with a role by
         -- frame)
@@ -152,6 +168,7 @@ function Tracker:open(stream, frame, source, source_port, destination, destinati
     local key = self:key_of_ends(source, source_port, destination, destination_port)
     local connection = new_connection(stream, frame, self.latest[key], { source, destination },
         { source_port, destination_port })
+    connection.clock = self.clock
     self.latest[key] = connection
     self.connections[stream] = connection
     return connection
@@ -211,6 +228,22 @@ local function note_former(connection)
     connection.former_1, connection.former_2 = connection.former_numbers[1], connection.former_numbers[2]
 end
 
+--- Notes the times of a segment with a handshake step (C8, C9).
+local function note_times(connection, segment)
+    if segment.handshake_time ~= nil and connection.handshake_time == nil then
+        connection.handshake_time, connection.handshake_frame = segment.handshake_time, segment.frame
+    end
+    if segment.answered_time == nil or segment.is_ambiguous or segment.time == nil then
+        return
+    elseif segment.sender ~= connection.client then
+        if segment.handshake_step == 2 and connection.server_answer_time == nil then
+            connection.server_answer_time, connection.server_answered_time = segment.time, segment.answered_time
+        end
+    elseif segment.handshake_step == 3 and connection.client_answer_time == nil then
+        connection.client_answer_time, connection.client_answered_time = segment.time, segment.answered_time
+    end
+end
+
 --- Judges the next segment of a connection.
 -- @tparam table connection
 -- @tparam table entry what is kept of the segment
@@ -223,6 +256,7 @@ function Tracker:judge(connection, entry, with_annotation)
     segment.length, segment.offer = entry[LENGTH], entry[OFFER]
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
+    segment.answered_time, segment.retransmission_delay = nil, nil
     segment.judged, segment.explanations = true, with_annotation and {} or nil
     if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
@@ -245,7 +279,9 @@ function Tracker:judge(connection, entry, with_annotation)
             connection.anomalies[anomaly] = true
         end
     end
-    connection.handshake_time = connection.handshake_time or segment.handshake_time -- C8
+    if segment.handshake_step then
+        note_times(connection, segment)
+    end
     connection.teardown_time = segment.teardown_time or connection.teardown_time -- C10
     segment.anomaly = join_anomalies(segment.anomalies)
     segment.is_simultaneous_close = segment.teardown_step and is_simultaneous(connection) or nil
@@ -357,6 +393,7 @@ function Tracker:review(connection)
     local log, former = connection.log, connection.former_numbers
     local anomalies, history_letters = connection.anomalies, connection.history_letters
     local ahead = connection.is_ahead and numbers_of(connection)
+    local trace, talker = connection.trace, connection.talker
     local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
         connection.ports)
     for name, value in pairs(blank) do
@@ -382,9 +419,37 @@ function Tracker:review(connection)
     if ahead then
         restore_numbers(connection, ahead)
     end
+    -- No annotation depends on these, and the log lacks segments that have changed them (D).
+    connection.trace, connection.talker = trace, talker
     note_quiet(connection)
     -- The log lacks segments whose anomaly follows from the situation, and such as are only followed.
     connection.anomalies, connection.history_letters = anomalies, history_letters
+end
+
+--- Tells the tracker what the diagnosis needs of the next segment of the capture (C18, D).
+-- @tparam table connection
+-- @tparam any time
+-- @tparam number sender the index of the end that sent it
+-- @tparam ?number hop_limit
+-- @tparam ?number seconds the time once more, as a number; worked out if nil. Who gives it has a latest_of (new)
+function Tracker:tell(connection, time, sender, hop_limit, seconds)
+    local segment, clock, captured = self.current, self.clock, connection.captured
+    if captured ~= 3 and captured ~= sender then
+        connection.captured = captured and 3 or sender
+    end
+    clock.judged = clock.judged + 1
+    segment.hop_limit, segment.ends_silence = hop_limit, false
+    if time ~= nil then
+        if not seconds then
+            seconds = clock.seconds_of(time)
+            clock.latest = max(clock.latest, seconds)
+        end
+        local latest = connection.latest_time
+        if not latest or seconds > latest then
+            segment.ends_silence = latest ~= nil and seconds - latest >= LONG_SECONDS
+            connection.latest_time = seconds
+        end
+    end
 end
 
 --- Judges the next segment of the capture, where no annotation of it is needed.
@@ -401,13 +466,16 @@ end
 -- @tparam number length of its payload
 -- @tparam ?table offer
 -- @tparam ?number identity
+-- @tparam ?number hop_limit
+-- @tparam ?number seconds the time once more, as a number; worked out if nil
 -- @treturn table with role, handshake_step, teardown_step, is_simultaneous_close, anomaly and handshake_time as in an
 --   annotation; it holds until the next segment is judged
 function Tracker:take(stream, frame, time, source, source_port, destination, destination_port,
-                      flags, seq, ack, length, offer, identity)
+                      flags, seq, ack, length, offer, identity, hop_limit, seconds)
     local connection = self.connections[stream]
         or self:open(stream, frame, source, source_port, destination, destination_port)
     local sender, ordinal = sender_of(connection, source, source_port), next_ordinal(connection, frame)
+    self:tell(connection, time, sender, hop_limit, seconds)
     local entry = { ordinal, frame, time, sender, flags, seq, ack, length, offer, identity }
     local annotation = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
     note_quiet(connection)
@@ -433,8 +501,10 @@ end
 -- @tparam number seq
 -- @tparam number ack
 -- @tparam number length of its payload
+-- @tparam ?number seconds its time as a number; 0 or nil if the capture lacks it. Who gives it has a latest_of (new)
 -- @treturn ?number the index of the end that sent it if it was quiet, else nil
-function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
+-- @treturn ?boolean true if it is the first to which T applies for that end: see Tracker:note_hop_limit
+function Tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
     local connection = self.connections[stream]
     if not (connection and connection.is_quiet) then
         return nil
@@ -446,8 +516,16 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
     elseif source_port ~= one or destination_port ~= two or one == two then
         return nil
     end
+    local latest = connection.latest_time
+    if seconds and latest then
+        if seconds - latest >= LONG_SECONDS then -- D3
+            return nil
+        end
+    else
+        seconds, latest = 0, 0
+    end
     local sender, noted = connection[index], length > 0 and NOTED_PAYLOAD or NOTED_ACK
-    local is_first = not sender[noted]
+    local is_first, spoke = not sender[noted], true
     if is_first then
         local recent = connection.recent[index]
         if not sender.is_known or recent and resembles_recent(recent, seq, ack, length) then
@@ -458,10 +536,25 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
         return nil
     end
     if is_first then
+        spoke = sender.spoke
         note_quiet_segment(connection, index, noted)
     end
     connection.is_ahead = true
-    return index
+    if length > 0 then -- D
+        connection.talker = index
+    end
+    if seconds > latest then
+        connection.latest_time = seconds
+    end
+    return index, not spoke
+end
+
+--- Notes the hop limit of a segment that Tracker:follow has just followed (D1).
+-- @tparam number stream
+-- @tparam number sender the index of the end that sent it
+-- @tparam ?number hop_limit
+function Tracker:note_hop_limit(stream, sender, hop_limit)
+    note_hop_limit(self.connections[stream].trace, sender, hop_limit)
 end
 
 --- Returns the annotation of a segment that Tracker:follow has just followed.
@@ -481,14 +574,14 @@ end
 --- Annotates the next segment of the capture. Parameters as of Tracker:take.
 -- @treturn table the annotation
 function Tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
-                         flags, seq, ack, length, offer, identity)
+                         flags, seq, ack, length, offer, identity, hop_limit, seconds)
     local connection = self.connections[stream]
         or self:open(stream, frame, source, source_port, destination, destination_port)
     if connection.log then
         self:review(connection)
     end
     return self:take(stream, frame, time, source, source_port, destination, destination_port, flags, seq, ack, length,
-        offer, identity)
+        offer, identity, hop_limit, seconds)
 end
 
 --- Returns the annotation of a segment that was judged before, or skipped because it was quiet.
@@ -531,8 +624,17 @@ end
 -- @tparam any destination the quoted receiver
 -- @tparam number destination_port
 -- @tparam ?number stream the quoted tcp.stream
+-- @tparam ?number kind type of "destination unreachable" of its protocol, if it is one (D7)
+-- @tparam ?number code
+-- @tparam ?any origin the address that has sent the error
 -- @treturn ?table the annotation, or nil if the error has no effect
-function Tracker:network_error(frame, time, source, source_port, destination, destination_port, stream)
+function Tracker:network_error(frame, time, source, source_port, destination, destination_port, stream, kind, code,
+                               origin)
+    local clock = self.clock
+    clock.judged = clock.judged + 1
+    if time ~= nil then
+        clock.latest = max(clock.latest, clock.seconds_of(time))
+    end
     local connection
     if stream then
         connection = self.connections[stream]
@@ -550,6 +652,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
         return nil
     end
     close_by_error(connection, frame)
+    note_error(connection, frame, kind, code, origin)
     local annotation = {
         stream = connection.stream,
         client_state = client.state, server_state = server.state,
@@ -575,7 +678,13 @@ end
 -- @treturn ?table the summary, or nil if the connection is not known
 function Tracker:connection(stream)
     local connection = self.connections[stream]
-    return connection and summary_of(connection)
+    if not connection then
+        return nil
+    end
+    local summary, verdict = summary_of(connection), diagnosis.verdict_of(connection)
+    summary.diagnosis, summary.suspect = verdict.diagnosis, verdict.suspect
+    summary.evidence = diagnosis.evidence_text(verdict)
+    return summary
 end
 
 return { new = new }

@@ -6,7 +6,7 @@
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
-local notes = require("notes")
+local notes, diagnosis = require("notes"), require("diagnosis")
 
 local format = string.format
 local MODULUS, FIN, ACK_OF_FIN = vocabulary.MODULUS, vocabulary.FIN, vocabulary.ACK_OF_FIN
@@ -16,7 +16,7 @@ local fin_counts, fin_arrived, is_passive = state.fin_counts, state.fin_arrived,
 local is_simultaneous = state.is_simultaneous
 local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
 local add_role, add_teardown_step, add_anomaly = notes.add_role, notes.add_teardown_step, notes.add_anomaly
-local answer, explain = notes.answer, notes.explain
+local answer, explain, note_transfer = notes.answer, notes.explain, diagnosis.note_transfer
 
 --- Notes that a FIN of this end occupies a number and carries an acknowledgement number.
 -- @param segment that shows it
@@ -194,6 +194,7 @@ local function judge_closing(connection, segment)
         stop = stop + 1
         anticipate_fin(peer, segment)
     end
+    note_transfer(connection, segment, stop % MODULUS)
     local new_data = segment.length > 0 and is_new(sender, segment.seq, (segment.seq + segment.length) % MODULUS)
     local new = follow_sent(sender, peer, segment.seq, stop % MODULUS)
     follow_ack(sender, peer, segment.ack, new)

@@ -233,4 +233,7 @@ local function summary_of(connection)
     }
 end
 
-return { note_history = note_history, note_zeek_end = note_zeek_end, note_offer = note_offer, summary_of = summary_of }
+return {
+    establishment_of = establishment_of, note_history = note_history, note_zeek_end = note_zeek_end,
+    note_offer = note_offer, summary_of = summary_of,
+}

@@ -5,7 +5,7 @@
 
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local notes, opening = require("notes"), require("opening")
-local closing, aborting = require("closing"), require("aborting")
+local closing, aborting, diagnosis = require("closing"), require("aborting"), require("diagnosis")
 
 local MODULUS, NEAR, MOMENT = vocabulary.MODULUS, vocabulary.NEAR, vocabulary.MOMENT
 local TIMESTAMP, RECENT, FIRST_WINDOW = vocabulary.TIMESTAMP, vocabulary.RECENT, vocabulary.FIRST_WINDOW
@@ -21,6 +21,7 @@ local add_anomaly, explain = notes.add_anomaly, notes.explain
 local judge_syn, judge_syn_ack, judge_opening = opening.judge_syn, opening.judge_syn_ack, opening.judge_opening
 local judge_syn_ack_of_new_attempt = opening.judge_syn_ack_of_new_attempt
 local judge_closing, judge_rst, judge_life = closing.judge_closing, aborting.judge_rst, aborting.judge_life
+local note_arrival, note_life, note_hop_limit = diagnosis.note_arrival, diagnosis.note_life, diagnosis.note_hop_limit
 
 --- Settles who is the client at the first SYN or SYN-ACK (E1).
 local function settle_client(connection, segment)
@@ -119,6 +120,7 @@ local function judge_plain_or_fin(connection, segment)
         return
     end
     if is_over(connection) then -- X4
+        note_life(connection, segment)
         if is_expected(connection, segment) then
             judge_closing(connection, segment)
         else
@@ -129,8 +131,11 @@ local function judge_plain_or_fin(connection, segment)
         add_anomaly(segment, "seq-mismatch")
         explain(segment, "has sequence number %.0f, which no window holds: the %s has sent up to %.0f", segment.seq,
             end_name(connection, segment.sender), sender.next_sent)
-    elseif not judge_opening(connection, segment) then
-        judge_closing(connection, segment)
+    else
+        note_life(connection, segment)
+        if not judge_opening(connection, segment) then
+            judge_closing(connection, segment)
+        end
     end
 end
 
@@ -169,6 +174,7 @@ local function judge(connection, segment)
     if connection.former_1 and kind ~= SYN and kind ~= SYN_ACK and judge_old_connection(connection, segment) then
         return
     end
+    note_arrival(connection, segment)
     local sender = connection[segment.sender]
     local was_challenged, known = sender.challenged, sender.acknowledged
     if kind == RST then
@@ -185,6 +191,9 @@ local function judge(connection, segment)
     end
     if was_challenged and segment.judged then -- R7
         judge_challenged(connection[segment.sender], segment, known)
+    end
+    if segment.role and kind ~= RST then -- D1
+        note_hop_limit(connection.trace, segment.sender, segment.hop_limit)
     end
     if segment.length > 0 and (segment.role == SYN or segment.role == SYN_ACK) then -- A1
         add_anomaly(segment, "syn-with-data")

@@ -6,8 +6,11 @@
 --                                  of an old connection (X7), after the close (X4)
 --   role, teardown_step            what the rules say of it; several are joined with "+" (T9)
 --   handshake_step, responds_to, handshake_time, teardown_time
+--   answered_time, is_ambiguous    time of the frame that it responds to; is that perhaps another transmission (H10)?
+--   hop_limit, ends_silence        D1, or nil; whether it comes a long time after the one before it (D3)
 --   anomalies                      a set, or nil
---   explanations, response_time    only if the caller needs an annotation; without explanations nothing is formatted
+--   retransmission_delay, explanations, response_time
+--                                  only if the caller needs an annotation; without explanations nothing is formatted
 --   peer_name                      "client" or "server", for the explanations
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
@@ -73,7 +76,7 @@ end
 -- @param again true if that was sent several times: which of them is answered is ambiguous, and so is the time
 local function answer(segment, frame, time, again)
     if frame then
-        segment.responds_to = frame
+        segment.responds_to, segment.answered_time, segment.is_ambiguous = frame, time, again
         segment.response_time = not again and time_since(segment, time) or nil
     end
 end

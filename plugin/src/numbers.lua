@@ -117,7 +117,8 @@ end
 -- @return false if the segment is none of those, and was not followed
 local function follow_quiet(sender, peer, seq, ack, length)
     local repeated = (sender.next_sent - seq) % MODULUS
-    if repeated >= LARGEST_WINDOW then
+    if repeated ~= 0 and (repeated >= LARGEST_WINDOW
+        or length <= repeated and (length > 0 or repeated == 1)) then -- D2: it repeats something
         return false
     end
     if ack ~= peer.next_sent and (ack - peer.next_sent) % MODULUS < HALF then

@@ -7,7 +7,7 @@
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
-local notes = require("notes")
+local notes, diagnosis = require("notes"), require("diagnosis")
 
 local max, remove = math.max, table.remove
 local MODULUS, FIRST_WINDOW, SYNS = vocabulary.MODULUS, vocabulary.FIRST_WINDOW, vocabulary.SYNS
@@ -21,6 +21,9 @@ local is_idle, is_opening, end_name = state.is_idle, state.is_opening, state.end
 local follow_syn, follow_ack = numbers.follow_syn, numbers.follow_ack
 local add_role, add_anomaly, explain, answer = notes.add_role, notes.add_anomaly, notes.explain, notes.answer
 local explain_ack, mismatch, reject = notes.explain_ack, notes.mismatch, notes.reject
+local new_trace, note_invalid_answer = diagnosis.new_trace, diagnosis.note_invalid_answer
+local note_repeated_syn, note_repeated_syn_ack = diagnosis.note_repeated_syn, diagnosis.note_repeated_syn_ack
+local note_answer = diagnosis.note_answer
 
 --- Explains the sequence number of a SYN or SYN-ACK.
 -- @param verb what the segment does with it; "proposes" if nil
@@ -75,7 +78,7 @@ end
 --- Forgets the former attempt and both ends, and begins another attempt (H2, H6).
 local function begin_attempt(connection, segment)
     connection[segment.sender], connection[segment.peer] = new_end(CLOSED), new_end(LISTEN)
-    connection.attempt = new_attempt()
+    connection.attempt, connection.trace, connection.talker = new_attempt(), new_trace(), nil
 end
 
 --- Returns whether a SYN is repeated (H3).
@@ -121,6 +124,7 @@ local function judge_syn(connection, segment)
     elseif is_over(connection) then -- H2
         judge_syn_of_new_attempt(connection, segment)
     elseif is_repeated_syn(connection, segment) then -- H3
+        note_repeated_syn(connection, segment)
         peer.challenged = peer.challenged or sender.spoke
         if sender.phase == ESTABLISHED and not sender.syn_ack_seen and not sender.spoke then
             sender.phase = SYN_SENT
@@ -150,7 +154,7 @@ local function judge_syn(connection, segment)
         add_anomaly(segment, "syn-on-established")
     else -- H7
         connection[segment.sender] = new_end(SYN_SENT)
-        connection.attempt = new_attempt()
+        connection.attempt, connection.trace, connection.talker = new_attempt(), new_trace(), nil
         forget_fin(peer)
         explain(segment, "comes on a live connection: the %s may have restarted", end_name(connection, segment.sender))
         remember_syn(connection, segment, false)
@@ -171,6 +175,9 @@ end
 local function remember_syn_ack(connection, segment, awaiting)
     local sender = connection[segment.sender]
     follow_syn(sender, connection[segment.peer], segment.seq, segment.length)
+    if sender.isn ~= segment.seq then -- C24
+        sender.answer_time, sender.answered_time = nil, nil
+    end
     sender.isn, sender.syn_ack_seen = segment.seq, true
     sender.syn_ack_number = segment.ack
     sender.syn_ack_frame, sender.syn_ack_frame_time = segment.frame, segment.time
@@ -199,6 +206,9 @@ local function answer_syn(connection, segment)
     connection.attempt.syn_ack_matched = true
     if peer.syn_seen then
         answer_transmission(segment, peer)
+        if sender.answer_time == nil then -- C24
+            sender.answer_time, sender.answered_time = segment.time, segment.answered_time
+        end
     end
     if not peer.isn then
         explain(segment, "acknowledges a SYN of the %s that was not captured", segment.peer_name)
@@ -220,6 +230,7 @@ local function judge_repeated_syn_ack(connection, segment)
         mismatch(segment, peer)
         return
     end
+    note_repeated_syn_ack(connection, segment)
     peer.challenged = peer.challenged or sender.spoke
     remember_syn_ack(connection, segment, sender.awaiting or not sender.spoke)
     answer_syn(connection, segment)
@@ -271,6 +282,7 @@ local function judge_syn_ack(connection, segment)
         reject(segment, peer)
         if peer.phase == SYN_SENT then
             connection.attempt.invalid_answer = true
+            note_invalid_answer(connection, segment, false)
             sender.syn_ack_again = false
             remember_syn_ack(connection, segment, true)
             sender.phase = SYN_RECEIVED
@@ -279,6 +291,7 @@ local function judge_syn_ack(connection, segment)
         -- In a simultaneous open the peer can have acknowledged the sender's own SYN already.
         local acknowledged = sender.phase == ESTABLISHED and sender.isn == segment.seq
         judge_answer(connection, segment, not acknowledged)
+        note_answer(connection, segment)
         peer.phase, peer.awaiting = ESTABLISHED, false
         if not acknowledged then
             sender.phase = SYN_RECEIVED
@@ -301,15 +314,28 @@ local function judge_syn_ack(connection, segment)
     end
 end
 
+--- Returns the part of the handshake time that went by in waiting for a repeated SYN or SYN-ACK (C24), or nil.
+-- @param sender of the third step
+local function retransmission_delay(segment, sender, peer)
+    local before = segment.subtract(peer.answered_time or sender.syn_frame_time, sender.syn_time)
+    if before == nil or peer.answer_time == nil then
+        return before
+    end
+    return before + segment.subtract(peer.syn_ack_frame_time, peer.answer_time)
+end
+
 --- Notes the role HANDSHAKE-ACK, step 3 (H9.2, H9.4), with the handshake time (H10). A SYN-ACK that is repeated can get
 -- one several times (H11).
 local function note_handshake_ack(connection, segment)
     local sender = connection[segment.sender]
     add_role(segment, HANDSHAKE_ACK)
     segment.handshake_step = 3
-    connection.attempt.third_step_seen = true
+    connection.attempt.third_step_seen, connection.trace.third_step_time = true, segment.time
     if sender.syn_seen then
         segment.handshake_time = segment.subtract(segment.time, sender.syn_time)
+        if segment.explanations then
+            segment.retransmission_delay = retransmission_delay(segment, sender, connection[segment.peer])
+        end
     end
 end
 
@@ -328,8 +354,10 @@ end
 --- Judges a segment whose acknowledgement number the peer's SYN rules out (H9.1): its sender holds an old connection.
 local function judge_invalid_answer(connection, segment)
     local peer = connection[segment.peer]
+    local is_challenge = segment.kind == PLAIN and segment.length == 0
     connection.attempt.invalid_answer = true
-    if segment.kind == PLAIN and segment.length == 0 then
+    note_invalid_answer(connection, segment, is_challenge)
+    if is_challenge then
         add_anomaly(segment, "challenge-ack")
         peer.rejected = segment.ack
         explain(segment, "acknowledges %.0f, which is none of the %s's new connection: this end holds an older one",

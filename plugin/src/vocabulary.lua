@@ -13,6 +13,10 @@ local LARGEST_WINDOW = 1073741824
 local NEAR = 1048576
 -- G8, R6: the copy of a segment, and what was in flight when an RST was captured, come within so many nanoseconds.
 local MOMENT = 100000000
+-- D: a long time, in nanoseconds, and in seconds that a float counts: 10 s, less what a float can miss.
+local LONG, LONG_SECONDS = 10000000000, 9.9999995
+-- D6, D8: what lies further back was not on its way at the same time; a handshake is slow. In nanoseconds.
+local NOTICEABLE, SLOW = 200000000, 1000000000
 -- H10: of so many transmissions of a SYN the time and timestamp are remembered.
 local SYNS = 8
 -- G8: an identity from here on is a timestamp, a lower one the identification of an IP header.
@@ -75,7 +79,8 @@ local ORDINAL, FRAME, TIME, SENDER, FLAGS, SEQ, ACK, LENGTH, OFFER, IDENTITY = 1
 
 return {
     MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
-    MOMENT = MOMENT, SYNS = SYNS, TIMESTAMP = TIMESTAMP, RECENT = RECENT, ORDINALS = ORDINALS,
+    MOMENT = MOMENT, LONG = LONG, LONG_SECONDS = LONG_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS,
+    TIMESTAMP = TIMESTAMP, RECENT = RECENT, ORDINALS = ORDINALS,
     CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
     FIN_WAIT_1 = FIN_WAIT_1, FIN_WAIT_2 = FIN_WAIT_2, CLOSE_WAIT = CLOSE_WAIT, CLOSING = CLOSING,
     LAST_ACK = LAST_ACK, TIME_WAIT = TIME_WAIT, IS_OVER = IS_OVER, IS_OPENED = IS_OPENED,

@@ -93,7 +93,7 @@ def test_the_profile_shows_roles_steps_and_states_in_columns(tshark: Tshark, tmp
     with zipfile.ZipFile(tmp_path / "profile.zip") as archive:
         archive.extractall(tmp_path / "profiles")
     lines = tshark("-C", plugin_files.PROFILE, "-T", "tabs", "-r", find("article-wget.pcapng")).splitlines()
-    assert lines[8].split("\t")[-6:-1] == ["ACK-OF-FIN,FIN", "2,3", "TIME-WAIT", "LAST-ACK", "0.000504000"]
+    assert lines[8].split("\t")[-8:-1] == ["ACK-OF-FIN,FIN", "2,3", "TIME-WAIT", "LAST-ACK", "0.000504000", "orderly", ""]
 
 
 def filters() -> list[str]:
@@ -112,6 +112,9 @@ def test_every_button_and_colour_of_the_profile_finds_something(tshark: Tshark, 
         "half-open",
         "article-server-closes",
         "client-aborts-in-syn-sent",
+        "syn-ack-retransmission-after-third-step",
+        "syn-ack-retransmission",
+        "data-in-flight-at-fin",
     )
     assert any(tshark("-2", "-Y", display_filter, "-r", find(f"{name}.pcapng")) for name in names)
 
@@ -167,6 +170,78 @@ def test_notes_and_explanations_can_be_turned_off(tshark: Tshark) -> None:
     assert "[Handshake 1/3]" not in tshark("-o", "tcp_handshake.info_notes:FALSE", "-r", path)
     assert "Explanation: proposes" in tshark("-V", "-r", path)
     assert "Explanation: proposes" not in tshark("-o", "tcp_handshake.explanations:FALSE", "-V", "-r", path)
+
+
+# ------------------------------------------------------------------------------------------------------ Diagnosis
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("refused", ["1", "port-closed", "server", '"port-closed" && tcp_handshake.suspect == "server"']),
+        ("article-wget", ["1", "orderly", '"orderly" && !tcp_handshake.suspect']),
+        ("icmp-host-unreachable", ["1", "host-unreachable", '"host-unreachable" && !tcp_handshake.suspect']),
+    ],
+)
+def test_the_statistic_counts_connections_by_diagnosis(tshark: Tshark, name: str, expected: list[str]) -> None:
+    heading, line = tshark("-n", "-q", "-z", "tcp_handshake,diagnosis", "-r", find(f"{name}.pcapng")).splitlines()
+    assert heading.split() == ["connections", "diagnosis", "suspect", "display", "filter"]
+    *cells, last = expected
+    assert [cell.strip() for cell in line.split("  ") if cell.strip()] == [*cells, f"tcp_handshake.diagnosis == {last}"]
+
+
+def test_the_statistic_begins_with_the_most_harmful_and_its_filters_find_what_it_counts(tshark: Tshark) -> None:
+    path = find("icmp-hard-errors.pcapng").parents[2] / "real" / "connect-scan.pcapng"
+    _, *lines = tshark("-n", "-q", "-z", "tcp_handshake,diagnosis", "-r", path).splitlines()
+    assert len(lines) > 1
+    assert lines == sorted(lines, key=lambda line: HARM.index(line.split()[1]))
+    for line in lines:
+        display_filter = line[line.index("tcp_handshake.") :]
+        streams = tshark("-n", "-2", "-Y", f"({display_filter}) && !icmp", "-T", "fields", "-e", "tcp.stream", "-r", path)
+        assert len(set(streams.split())) == int(line.split()[0]), display_filter
+
+
+HARM = ["server-silent", "filtered", "port-closed", "probe", "still-open"]
+
+
+@pytest.mark.parametrize("passes", [[], ["-2"]], ids=["one pass", "two passes"])
+@pytest.mark.parametrize(
+    ("name", "severity", "frame", "words"),
+    [
+        ("data-in-flight-at-fin", "Warning", "6", "The client closed before it had read all data"),
+        ("rst-by-client", "Warning", "5", "The application of the client aborted the connection"),
+        ("syn-again-after-syn-ack", "Note", "3", "The server answered the SYN, but the client sent it again"),
+        ("rst-after-both-fins", "Chat", "6", "A reset came after both ends had closed: harmless."),
+    ],
+)
+def test_a_frame_that_shows_a_diagnosis_says_it(
+    tshark: Tshark, passes: list[str], name: str, severity: str, frame: str, words: str
+) -> None:
+    tree = tshark(*passes, "-V", "-Y", f"frame.number == {frame}", "-r", find(f"{name}.pcapng"))
+    assert f"[Expert Info ({severity}/Sequence): {words}" in tree
+
+
+def test_the_usual_segment_has_no_expert_information(tshark: Tshark) -> None:
+    assert "TCP_HANDSHAKE" not in tshark("-2", "-q", "-z", "expert", "-r", find("article-wget.pcapng"))
+
+
+def test_the_tree_says_in_a_sentence_why_a_connection_failed(tshark: Tshark) -> None:
+    tree = tshark("-2", "-V", "-R", "frame", "-Y", "frame.number == 1", "-r", find("refused.pcapng"))
+    assert "Diagnosis: port-closed" in tree
+    assert "Diagnosis in words: The server refused the connection: nothing listens on this port" in tree
+    assert "Suspect: server" in tree
+    assert "Evidence in: 2" in tree
+
+
+@pytest.mark.parametrize("name", ["article-wget", "syn-ack-retransmission", "data-in-flight-at-fin", "half-open-recovery"])
+def test_the_last_frame_in_one_pass_says_what_all_say_in_two(tshark: Tshark, name: str) -> None:
+    names = ("tcp.stream", "tcp_handshake.diagnosis", "tcp_handshake.suspect", "tcp_handshake.evidence")
+    fields = ("-T", "fields", *(word for name in names for word in ("-e", name)))
+    path = find(f"{name}.pcapng")
+    one = {line.split("\t")[0]: line for line in tshark(*fields, "-r", path).splitlines()}
+    two = {line.split("\t")[0]: line for line in tshark("-2", "-R", "frame", *fields, "-r", path).splitlines()}
+    last = max(one, key=int)
+    assert one[last] == two[last]
 
 
 # ------------------------------------------------------------------------------------------------- Ways to run tshark

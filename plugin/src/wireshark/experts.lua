@@ -1,9 +1,11 @@
--- The expert information: one item for each anomaly, and one for a slow handshake.
+-- The expert information: one item for each anomaly, one for each diagnosis that is worth one, and one for a slow
+-- handshake.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local ANOMALIES = require("vocabulary").ANOMALIES
 local proto = require("wireshark.fields").proto
+local DIAGNOSES = require("wireshark.sentences").DIAGNOSES
 
 local CHAT, NOTE, WARN = expert.severity.CHAT, expert.severity.NOTE, expert.severity.WARN
 local SEQUENCE, PROTOCOL = expert.group.SEQUENCE, expert.group.PROTOCOL
@@ -47,9 +49,18 @@ for index = 1, #ANOMALIES do
     by_anomaly[name] = ProtoExpert.new("tcp_handshake.expert." .. name:gsub("-", "_"), sentence, group, severity)
     expert_list[index] = by_anomaly[name]
 end
+local by_diagnosis = {}
+for index = 1, #DIAGNOSES do
+    local name, severity = DIAGNOSES[index][1], DIAGNOSES[index][2]
+    if severity then
+        by_diagnosis[name] = ProtoExpert.new("tcp_handshake.expert.diagnosis_" .. name:gsub("-", "_"),
+            "Diagnosis: " .. name, SEQUENCE, severity)
+        expert_list[#expert_list + 1] = by_diagnosis[name]
+    end
+end
 local slow_handshake = ProtoExpert.new("tcp_handshake.expert.slow_handshake",
     "The handshake took longer than the preference allows.", SEQUENCE, NOTE)
 expert_list[#expert_list + 1] = slow_handshake
 proto.experts = expert_list
 
-return { by_anomaly = by_anomaly, slow_handshake = slow_handshake }
+return { by_anomaly = by_anomaly, by_diagnosis = by_diagnosis, slow_handshake = slow_handshake }

@@ -26,7 +26,8 @@ local function new_field(name, kind, title, blurb)
     elseif kind == "relative_time" then
         return constructor(abbreviation, title, blurb)
     elseif kind == "framenum" then
-        local direction = name == "responds_to" and frametype.REQUEST or frametype.RESPONSE
+        local direction = name == "responds_to" and frametype.REQUEST
+            or name == "answered_in" and frametype.RESPONSE or frametype.NONE
         return constructor(abbreviation, title, base.NONE, direction, nil, blurb)
     end
     return constructor(abbreviation, title, kind == "bool" and base.NONE or base.DEC, nil, nil, blurb)
@@ -49,6 +50,8 @@ local FIELDS = {
     { "response_time", "relative_time", "Response time", "Time since the frame that this one answers" },
     { "handshake_time", "relative_time", "Handshake time",
         "Time from the first transmission of the SYN to the third step" },
+    { "retransmission_delay", "relative_time", "Retransmission delay",
+        "Part of the handshake time that went by in waiting for a repeated SYN or SYN-ACK" },
     { "teardown_time", "relative_time", "Teardown time",
         "Time from the first FIN to the acknowledgement of the last" },
     { "retransmission", "bool", "Retransmission", "The SYN, SYN-ACK or FIN was sent before" },
@@ -81,6 +84,16 @@ local FIELDS = {
     { "history", "string", "History (Zeek)",
         "What both ends did, in the letters of Zeek's conn.log, such as ShADadFf: upper case for the client, "
         .. "lower case for the server" .. SO_FAR },
+    { "diagnosis", "string", "Diagnosis",
+        "Why the latest attempt went as it did: server-silent, filtered, syn-lost, injected-reset, idle-timeout, "
+        .. "slow-server, orderly ..." .. SO_FAR },
+    { "suspect", "string", "Suspect",
+        "Where to look for the cause: client, server, path, path-to-client, path-to-server or capture; none if the "
+        .. "capture does not decide" .. SO_FAR },
+    { "evidence", "string", "Evidence",
+        "The frame that shows the diagnosis, or two joined with +" .. SO_FAR },
+    { "evidence_frame", "framenum", "Evidence in", "A frame that shows the diagnosis" .. SO_FAR },
+    { "diagnosis_text", "string", "Diagnosis in words", "The diagnosis as a sentence" .. SO_FAR },
     { "sack_permitted", "bool", "SACK permitted", "SYN and SYN-ACK both offer selective acknowledgements" },
     { "timestamps", "bool", "Timestamps", "SYN and SYN-ACK both offer timestamps" },
     { "ecn", "string", "ECN",

@@ -27,11 +27,12 @@ local NETWORKS = {
         errors = { [1] = true, [3] = true, [4] = true }, unreachable = 1,
     },
 }
+local get_source, get_source_6 = NETWORKS[1].get_source, NETWORKS[2].get_source
 -- C12: options that only SYNs and SYN-ACKs carry.
 local get_mss, get_window_scale = Field.new("tcp.options.mss_val"), Field.new("tcp.options.wscale.shift")
 local get_fast_open_request = Field.new("tcp.options.tfo.request")
 local get_fast_open_cookie = Field.new("tcp.options.tfo.cookie")
--- H10: pinfo.abs_ts is a float and has no nanoseconds.
+-- H10: pinfo.abs_ts is a float and has no nanoseconds. For what chapter D calls long, it is exact enough.
 local get_time = Field.new("frame.time_epoch")
 
 -- ---------------------------------------------------------------------------------------------- Reading of a frame
@@ -140,23 +141,44 @@ local function read_options(header)
     return has_sack, has_timestamps, tsval, tsecr
 end
 
---- Returns the identification of the last IPv4 header of a frame (G8), 0 if there is none. It stands eight bytes before
--- the source address, which is asked for anyway: one field less costs every frame less.
-local function read_identification()
-    local sources = { NETWORKS[1].get_source() }
-    local info = sources[#sources]
-    if not info then
-        return 0
-    end
-    local high, low = byte(raw(source_of(info), offset_of(info) - 8, 2), 1, 2)
-    return high * 256 + low
+--- Returns the last of the occurrences given, or nil.
+local function last_of(...)
+    local count = select("#", ...)
+    return count > 0 and (select(count, ...)) or nil
 end
 
---- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity of the only segment of a frame (G8), or nil.
+--- Returns what the network layers of a frame with one TCP header say. Their source addresses are asked for anyway: one
+-- field less costs every frame less. The identification stands eight bytes before that of IPv4, the hop limit four
+-- bytes; that of IPv6 stands right before its source address.
+-- @param is_ipv6 whether the source of the connection's segments is an IPv6 address; nil if that is not known yet
+-- @return the identification of the last IPv4 header (G8), 0 if there is none
+-- @return the hop limit (D1), or nil
+-- @return is_ipv6
+local function read_network(pinfo, is_ipv6)
+    local identity, hop_limit = 0, nil
+    local info = last_of(get_source())
+    if info then
+        local high, low, _, _, limit = byte(raw(source_of(info), offset_of(info) - 8, 5), 1, 5)
+        identity, hop_limit = high * 256 + low, limit
+    end
+    if is_ipv6 ~= false then
+        info = last_of(get_source_6())
+        is_ipv6 = info ~= nil and (is_ipv6 or not hop_limit or info.value == pinfo.src) -- either can be in a tunnel
+        if is_ipv6 then
+            hop_limit = byte(raw(source_of(info), offset_of(info) - 1, 1))
+        end
+    end
+    return identity, hop_limit, is_ipv6
+end
+
+--- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity (G8) and the hop limit (D1) of the only
+-- segment of a frame, each nil if there is none; and is_ipv6.
 -- @param header as read_header returns it
 -- @param flags of the segment
-local function read_offer_and_identity(header, flags)
-    local identity, offer = read_identification(), nil
+-- @param is_ipv6 as of read_network
+local function read_offer_and_identity(header, flags, pinfo, is_ipv6)
+    local identity, hop_limit, offer
+    identity, hop_limit, is_ipv6 = read_network(pinfo, is_ipv6)
     local is_syn = flags % 4 >= 2
     if is_syn or identity == 0 then
         local has_sack, has_timestamps, tsval, tsecr = read_options(header)
@@ -177,12 +199,13 @@ local function read_offer_and_identity(header, flags)
             }
         end
     end
-    return offer, identity
+    return offer, identity, hop_limit, is_ipv6
 end
 
 --- Looks for a network error in the frame (N1).
 -- @return the network layer of the quoted ends, or nil if there is none
 -- @return true if the error is a destination unreachable
+-- @return its code
 local function network_error()
     for _, network in ipairs(NETWORKS) do
         local types, codes = { network.get_type() }, { network.get_code() }
@@ -192,11 +215,11 @@ local function network_error()
             local is_harmless = is_unreachable and network.fragmentation_needed
                 and value_of(codes[index]) == network.fragmentation_needed
             if network.errors[kind] and not is_harmless then
-                return network, is_unreachable
+                return network, is_unreachable, value_of(codes[index])
             end
         end
     end
-    return nil, false
+    return nil, false, nil
 end
 
 --- Returns the addresses of the segments of a frame (G3).
@@ -295,6 +318,6 @@ end
 return {
     getter = getter, get_port = get_port, get_stream = get_stream, get_length = get_length, get_time = get_time,
     value_of = value_of, last_value = last_value, read_number = read_number, read_numbers = read_numbers,
-    read_offer_and_identity = read_offer_and_identity, network_error = network_error, read_segment = read_segment,
-    read_segments = read_segments,
+    read_network = read_network, read_offer_and_identity = read_offer_and_identity, network_error = network_error,
+    read_segment = read_segment, read_segments = read_segments,
 }

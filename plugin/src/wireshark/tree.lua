@@ -3,12 +3,15 @@
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local RST = require("vocabulary").RST
-local summary_of = require("connection_row").summary_of
+local summary_of, diagnosis = require("connection_row").summary_of, require("diagnosis")
+local verdict_of, evidence_text = diagnosis.verdict_of, diagnosis.evidence_text
+local sentence_of = require("wireshark.sentences").sentence_of
 local protocol, experts = require("wireshark.fields"), require("wireshark.experts")
 
 local format, concat = string.format, table.concat
 local proto, fields = protocol.proto, protocol.fields
 local expert_of, slow_handshake = experts.by_anomaly, experts.slow_handshake
+local expert_of_diagnosis, SLOW = experts.by_diagnosis, require("vocabulary").SLOW / 1000000000
 
 --- Returns the text of the tree's top item.
 local function summary_text(annotation)
@@ -145,6 +148,7 @@ local function show_event(item, annotation)
     add(item, "answered_in", annotation.answered_in)
     add(item, "response_time", annotation.response_time)
     add(item, "handshake_time", annotation.handshake_time)
+    add(item, "retransmission_delay", annotation.retransmission_delay)
     add(item, "teardown_time", annotation.teardown_time)
     add(item, "retransmission", annotation.retransmission)
     add_each(item, "anomaly", annotation.anomaly)
@@ -154,6 +158,28 @@ end
 local function needs_summary(item)
     return is_needed(item, "establishment") or is_needed(item, "termination") or is_needed(item, "closed_by")
         or is_needed(item, "reset_by") or is_needed(item, "conn_state") or is_needed(item, "history")
+end
+
+--- Returns whether Wireshark needs a field of the diagnosis.
+local function needs_diagnosis(item)
+    return is_needed(item, "diagnosis") or is_needed(item, "suspect") or is_needed(item, "evidence")
+        or is_needed(item, "evidence_frame") or is_needed(item, "diagnosis_text")
+end
+
+--- Adds the diagnosis (D, C17), if Wireshark needs any of it.
+local function show_diagnosis(item, connection)
+    if not needs_diagnosis(item) then
+        return
+    end
+    local verdict = verdict_of(connection)
+    add(item, "diagnosis", verdict.diagnosis)
+    if is_needed(item, "diagnosis_text") then
+        add(item, "diagnosis_text", sentence_of(connection, verdict))
+    end
+    add(item, "suspect", verdict.suspect)
+    add(item, "evidence", evidence_text(verdict))
+    add(item, "evidence_frame", verdict.before)
+    add(item, "evidence_frame", verdict.frame)
 end
 
 --- Adds the subtree of the connection (C17). Where the tree is not displayed, its fields need none.
@@ -176,24 +202,43 @@ local function show_connection(item, annotation, connection)
         add(subtree, "conn_state", summary.conn_state)
         add(subtree, "history", summary.history)
     end
+    show_diagnosis(subtree, connection)
     add(subtree, "sack_permitted", annotation.sack_permitted)
     add(subtree, "timestamps", annotation.timestamps)
     add(subtree, "ecn", annotation.ecn)
 end
 
---- Adds the expert information on each anomaly, and on a slow handshake.
-local function show_experts(item, annotation)
+--- Adds the expert information on the diagnosis to a frame that shows it.
+-- @param is_new true if the frame was not processed before
+-- @param number of the frame
+local function show_diagnosis_expert(item, connection, is_new, number)
+    local verdict = verdict_of(connection)
+    local item_of = expert_of_diagnosis[verdict.diagnosis]
+    if is_new and verdict.diagnosis == "peer-vanished" and not connection.trace.reset_kind then
+        return -- the peer may still answer
+    elseif item_of and (verdict.frame == number or verdict.before == number) then
+        item:add_proto_expert_info(item_of, sentence_of(connection, verdict))
+    end
+end
+
+--- Adds the expert information on each anomaly, on a slow handshake and on the diagnosis.
+-- @param number of the frame
+local function show_experts(item, annotation, connection, is_new, number)
     if annotation.anomaly then
         for anomaly in annotation.anomaly:gmatch("[^+]+") do
             item:add_proto_expert_info(expert_of[anomaly])
         end
     end
-    local time = annotation.handshake_time
+    local time, seconds = annotation.handshake_time, 0
     if time then
         local limit = proto.prefs.slow_handshake
-        if limit > 0 and time:tonumber() * 1000 > limit then
-            item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", time:tonumber()))
+        seconds = time:tonumber()
+        if limit > 0 and seconds * 1000 > limit then
+            item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", seconds))
         end
+    end
+    if not is_new or connection.trace.marked == number or seconds >= SLOW then -- few new frames show one
+        show_diagnosis_expert(item, connection, is_new, number)
     end
 end
 
@@ -215,9 +260,11 @@ end
 -- @param connection the tracker's record
 -- @param needs_fields what is_referenced returned
 -- @param is_new true if the frame was not processed before
-local function show(annotation, connection, tree, needs_fields, is_new)
+-- @param number of the frame
+local function show(annotation, connection, tree, needs_fields, is_new, number)
     if not needs_fields then
-        show_experts(tree, annotation) -- taps read expert information also where no field is needed
+        -- Taps read expert information also where no field is needed.
+        show_experts(tree, annotation, connection, is_new, number)
         return
     end
     prepare(tree, is_new)
@@ -239,7 +286,7 @@ local function show(annotation, connection, tree, needs_fields, is_new)
         add(item, annotation.sender .. "_fast_open", annotation.fast_open)
     end
     show_connection(item, annotation, connection)
-    show_experts(item, annotation)
+    show_experts(item, annotation, connection, is_new, number)
 end
 
 return { is_referenced = is_referenced, show = show, info_note = info_note, show_notes = show_notes }

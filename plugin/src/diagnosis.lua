@@ -1,0 +1,433 @@
+-- D. Diagnosis: why the latest attempt went as it did, where to look for the cause, and in which frames it shows.
+--
+-- connection.trace is what chapter D keeps beside the record: of both ends by their index, and of the attempt. The
+-- rules of the other chapters call the note_ functions here where a segment meets them. No annotation of a segment
+-- depends on the trace. So Tracker:review, which judges a connection again for its annotations, sets it aside.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
+local establishment_of = require("connection_row").establishment_of
+
+local format, abs, max = string.format, math.abs, math.max
+local MODULUS = vocabulary.MODULUS
+local CLOSED, SYN_SENT = vocabulary.CLOSED, vocabulary.SYN_SENT
+local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
+local LONG, LONG_SECONDS = vocabulary.LONG, vocabulary.LONG_SECONDS
+local NOTICEABLE, SLOW = vocabulary.NOTICEABLE, vocabulary.SLOW
+local is_beyond, fin_counts, end_name = state.is_beyond, state.fin_counts, state.end_name
+local is_new = numbers.is_new
+
+--- Returns the trace of an attempt before its first segment.
+local function new_trace()
+    return {
+        { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
+        { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
+        is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
+        delay_count = 0, first_talker = nil, third_step_time = nil, marked = nil,
+        -- Of an end: repeat_seq, repeat_frame, doubtful_rst. Of the attempt: silence_frame, injected_rst, injected_end
+        -- (whose it would be), reset_kind, reset_frame, reset_suspect (D5: an index or "path"), closing_rst,
+        -- delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind,
+        -- error_frame, error_suspect; marked: the latest frame that can be evidence
+    }
+end
+
+--- Returns whether an end repeats nothing, is not silent, and has sent no RST that can turn out to be another's.
+local function is_calm(of_end)
+    return of_end.repeats == 0 and not of_end.silent and not of_end.doubtful_rst
+end
+
+-- ------------------------------------------------------------------------------------------------ What rules note
+
+--- Notes the hop limit of a segment that tells its sender's (D1).
+-- @param hop_limit of the segment, or nil
+local function note_hop_limit(trace, sender, hop_limit)
+    local of_end = trace[sender]
+    if hop_limit and of_end.hop_limit ~= hop_limit then
+        of_end.hop_limit_varies = of_end.hop_limit_varies or of_end.hop_limit ~= nil
+        of_end.hop_limit = hop_limit
+    end
+end
+
+--- Notes a segment of any kind before the rules of its kind: it ends a silence (D3), and the repetitions of its
+-- sender's peer (D2).
+local function note_arrival(connection, segment)
+    local trace, kind = connection.trace, segment.kind
+    if trace.is_calm and not segment.ends_silence then
+        return
+    end
+    local own, other = trace[segment.sender], trace[segment.peer]
+    other.repeats = 0
+    if segment.ends_silence and not connection.fresh then
+        trace.silence_frame = segment.frame
+        other.silent, own.silent = true, true
+    end
+    if kind ~= RST then
+        own.silent = false
+        if kind == SYN or kind == SYN_ACK then -- D4
+            own.doubtful_rst = nil
+        end
+    end
+    trace.is_calm = is_calm(own) and is_calm(other)
+end
+
+--- Notes a plain or FIN segment to which T applies, before F1: whether it repeats something (D2), and who talks.
+-- @param stop the number after those that it occupies
+local function note_transfer(connection, segment, stop)
+    local trace, index, seq = connection.trace, segment.sender, segment.seq
+    local sender, own = connection[index], trace[index]
+    if not sender.spoke then
+        note_hop_limit(trace, index, segment.hop_limit)
+    end
+    if seq ~= sender.next_sent then -- else it is new, or occupies nothing
+        local repeats
+        if stop ~= seq then
+            repeats = not is_new(sender, seq, stop)
+        else
+            repeats = sender.next_sent == (seq + 1) % MODULUS
+        end
+        if repeats then
+            own.repeats = own.repeat_seq == seq and own.repeats + 1 or 1
+            own.repeat_seq, own.repeat_frame, trace.is_calm = seq, segment.frame, false
+        end
+    end
+    if segment.length > 0 then
+        trace.first_talker, connection.talker = trace.first_talker or index, index
+    end
+end
+
+--- Notes a plain or FIN segment that R6 and F5 have let through: it can show that its sender did not send an RST (D4).
+local function note_life(connection, segment)
+    local trace, sender = connection.trace, connection[segment.sender]
+    if trace.is_calm then
+        return
+    end
+    local own = trace[segment.sender]
+    if own.doubtful_rst then
+        local stop = (segment.seq + segment.length + (segment.kind == FIN and 1 or 0)) % MODULUS
+        if is_new(sender, segment.seq, stop)
+            or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged) then
+            trace.injected_rst, trace.injected_end, own.doubtful_rst = own.doubtful_rst, segment.sender, nil
+            trace.is_calm = is_calm(trace[1]) and is_calm(trace[2])
+        end
+    end
+end
+
+--- Returns whether more time than a number of nanoseconds lies between two times.
+local function is_more(segment, later, earlier, least)
+    local elapsed = segment.subtract(later, earlier)
+    return elapsed ~= nil and segment.nanoseconds(elapsed) > least
+end
+
+--- Returns the class of an RST: the first row of D5 that fits.
+-- @return the class
+-- @return where to look for the cause: the index of an end, "path", or nil
+local function class_of(connection, segment)
+    local trace, index, peer_index = connection.trace, segment.sender, segment.peer
+    local sender, peer, own = connection[index], connection[peer_index], trace[index]
+    local sender_closed, peer_closed = fin_counts(sender, peer), fin_counts(peer, sender)
+    local hop_limit = segment.hop_limit
+    if hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) > 1 then -- D1
+        return "injected-reset", "path"
+    elseif own.repeats >= 2 then
+        return "peer-vanished", nil
+    elseif sender_closed and peer_closed then
+        return "reset-after-close", nil
+    elseif sender_closed and peer.next_sent and is_beyond(peer.next_sent, sender.fin_ack) then
+        return "reset-with-unread-data", index
+    elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1) then
+        return "close-not-finished", peer_index
+    elseif own.silent then
+        return "idle-timeout", nil
+    elseif index == connection.client and not trace.first_talker then
+        return "probe", index
+    elseif segment.flags % 32 < 16 then
+        return "no-such-connection", nil
+    end
+    local reach = peer_closed and peer.fin_seq or peer.next_sent
+    if reach and is_beyond(reach, segment.ack)
+        or trace.first_talker == peer_index and connection.talker == peer_index then
+        return "reset-with-unread-data", index
+    end
+    return "application-abort", index
+end
+
+--- Notes an RST after its own rule (D4, D5).
+-- @param reset_before whether the attempt was reset before
+local function note_rst(connection, segment, reset_before)
+    local trace, one, two = connection.trace, connection[1], connection[2]
+    trace[segment.sender].doubtful_rst, trace.is_calm = segment.frame, false
+    if fin_counts(one, two) and fin_counts(two, one) then
+        trace.closing_rst, trace.marked = segment.frame, segment.frame
+    end
+    if connection.attempt.reset_by and not reset_before then
+        trace.reset_kind, trace.reset_suspect = class_of(connection, segment)
+        trace.reset_frame, trace.marked = segment.frame, segment.frame
+    end
+end
+
+--- Notes that the attempt was not reset after all (D5, R6).
+local function forget_reset(connection)
+    local trace = connection.trace
+    trace.reset_kind, trace.reset_frame, trace.reset_suspect = nil, nil, nil
+end
+
+--- Notes what the opening waited for (D6).
+local function note_delay(trace, kind, frame)
+    trace.delay_count = trace.delay_kind == kind and trace.delay_count + 1 or 1
+    trace.delay_kind, trace.delay_frame, trace.is_inferred, trace.marked = kind, frame, false, frame
+end
+
+--- Notes a SYN that is repeated by H3, before what follows from it (D6, rows 1 to 3).
+local function note_repeated_syn(connection, segment)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    if sender.spoke then
+        return
+    elseif not peer.syn_ack_seen then
+        note_delay(connection.trace, "syn-lost", segment.frame)
+    elseif is_more(segment, segment.time, peer.syn_ack_frame_time, NOTICEABLE) then
+        note_delay(connection.trace, "syn-ack-lost", segment.frame)
+    end
+end
+
+--- Notes a SYN-ACK by H8.3 that answers its peer's SYN (D6, row 4): another transmission than the latest shows that
+-- the server got the SYN, and its answer was late or lost.
+local function note_answer(connection, segment)
+    local trace, peer = connection.trace, connection[segment.peer]
+    if trace.delay_kind == "syn-lost" and segment.responds_to and segment.responds_to ~= peer.syn_frame then
+        trace.delay_kind, trace.delay_count, trace.is_inferred = "syn-ack-lost", 1, true
+    end
+end
+
+--- Returns the time of a response (C9) in nanoseconds, or nil.
+local function response_of(clock, answer_time, answered_time)
+    local elapsed = clock.subtract(answer_time, answered_time)
+    return elapsed ~= nil and clock.nanoseconds(elapsed) or nil
+end
+
+--- Notes an acceptable SYN-ACK that is repeated by H8.1, before it is remembered (D6, rows 5 and 6).
+local function note_repeated_syn_ack(connection, segment)
+    local trace, sender, peer = connection.trace, connection[segment.sender], connection[segment.peer]
+    if sender.spoke then
+        return
+    elseif trace.third_step_time ~= nil then
+        local response = response_of(segment, connection.server_answer_time, connection.server_answered_time)
+        if is_more(segment, segment.time, trace.third_step_time, max(NOTICEABLE, response or 0)) then
+            note_delay(trace, "third-step-ignored", segment.frame)
+        end
+    elseif sender.syn_ack_frame and peer.syn_frame and peer.syn_frame < sender.syn_ack_frame then
+        note_delay(trace, "third-step-lost", segment.frame)
+    end
+end
+
+--- Notes a segment that sets invalid_answer (X).
+-- @param is_challenge true for a challenge-ack by H9.1
+local function note_invalid_answer(connection, segment, is_challenge)
+    local trace = connection.trace
+    trace.invalid_frame, trace.marked = segment.frame, segment.frame
+    if is_challenge then
+        trace.old_answer = segment.frame
+    end
+end
+
+-- D7: the codes of "destination unreachable" that a filter sends, by its type: 3 of ICMP, 1 of ICMPv6; and the code of
+-- "host unreachable" or "address unreachable", whose sender misses the server's host.
+local FILTERED = {
+    [3] = { [3] = true, [9] = true, [10] = true, [13] = true },
+    [1] = { [1] = true, [4] = true, [5] = true, [6] = true },
+}
+local NO_HOST = { [3] = 1, [1] = 3 }
+
+--- Notes what a network error says that answers the client's SYN (D7).
+-- @param kind type of "destination unreachable" if the error is one, else nil
+-- @param code of the message
+-- @param source address that has sent it
+local function note_error(connection, frame, kind, code, source)
+    local trace, is_filtered = connection.trace, FILTERED[kind] and FILTERED[kind][code]
+    trace.error_frame, trace.marked = frame, frame
+    trace.error_kind = is_filtered and "filtered" or "host-unreachable"
+    if is_filtered and source == connection.addresses[3 - connection.client] then
+        trace.error_suspect = "server"
+    elseif not is_filtered and kind and NO_HOST[kind] == code then
+        trace.error_suspect = nil
+    else
+        trace.error_suspect = "path-to-server"
+    end
+end
+
+-- ---------------------------------------------------------------------------------------------------- The diagnosis
+
+--- Returns the latest time of the capture so far in seconds.
+local function latest_of(clock)
+    return clock.latest_of and max(clock.latest, clock.latest_of()) or clock.latest
+end
+
+--- Returns whether a time lies a long time before the end of the capture, so far (C17).
+local function is_long_ago(connection, time)
+    local clock = connection.clock
+    return time ~= nil and latest_of(clock) - clock.seconds_of(time) >= LONG_SECONDS
+end
+
+--- Returns the diagnosis of a handshake that was slow (D8): slow-server, slow-client, slow-path, or nil.
+local function slowness_of(connection)
+    local clock, handshake_time = connection.clock, connection.handshake_time
+    local total = handshake_time ~= nil and clock.nanoseconds(handshake_time) or 0
+    if total < SLOW then
+        return nil
+    end
+    local server = response_of(clock, connection.server_answer_time, connection.server_answered_time)
+    local client = response_of(clock, connection.client_answer_time, connection.client_answered_time)
+    if not (server and client) then
+        return nil
+    elseif 5 * server >= 4 * total then
+        return "slow-server"
+    end
+    return 5 * client >= 4 * total and "slow-client" or "slow-path"
+end
+
+--- Returns the index of the end that has not closed, if the close is not finished (D8), or nil.
+local function unfinished_end(connection)
+    for index = 1, 2 do
+        local this_end, peer = connection[index], connection[3 - index]
+        if fin_counts(this_end, peer) and not fin_counts(peer, this_end) and this_end.fin_acked
+            and not (peer.next_sent and is_beyond(peer.next_sent, this_end.fin_ack))
+            and is_long_ago(connection, this_end.fin_first_time) then
+            return 3 - index
+        end
+    end
+    return nil
+end
+
+--- Returns the index of the end that repeats without an answer on a connection that neither end has left (D8), or nil.
+local function repeating_end(connection)
+    local trace, client = connection.trace, connection.client
+    if connection[1].state == CLOSED or connection[2].state == CLOSED then
+        return nil
+    end
+    return trace[client].repeats >= 2 and client or trace[3 - client].repeats >= 2 and 3 - client or nil
+end
+
+--- Returns the diagnosis of an attempt that was not opened (D8, as far as establishment decides), or nil.
+-- @return diagnosis, suspect, evidence
+local function failure_of(connection)
+    local trace, client = connection.trace, connection[connection.client]
+    local establishment = establishment_of(connection)
+    if establishment == "unanswered" then
+        local is_waiting = client.state == SYN_SENT and not is_long_ago(connection, client.syn_frame_time) -- C23
+        return is_waiting and "still-open" or "server-silent", nil, client.syn_frame
+    elseif establishment == "unreachable" then
+        return trace.error_kind, trace.error_suspect, trace.error_frame
+    elseif establishment == "refused" then
+        if trace.reset_kind == "injected-reset" then
+            return "filtered", "path-to-server", trace.reset_frame
+        end
+        return "port-closed", "server", trace.reset_frame
+    elseif establishment == "invalid-answer" then
+        if trace.old_answer then
+            return "old-connection-held", nil, trace.old_answer
+        end
+        return "invalid-answer", nil, trace.invalid_frame
+    end
+    return nil, nil, nil
+end
+
+--- Returns the suspect of a delay (D8), or nil.
+local function suspect_of_delay(trace)
+    local kind = trace.delay_kind
+    if kind == "syn-ack-lost" and not trace.is_inferred or kind == "third-step-lost" then
+        return "path-to-client"
+    end
+    return kind == "third-step-ignored" and trace.delay_count >= 2 and "server" or nil
+end
+
+--- Returns the diagnosis of a connection that was ended by an RST, or whose peer vanished (D8), or nil.
+-- @return diagnosis, suspect, evidence, and another frame of evidence before that
+local function breakdown_of(connection)
+    local trace, attempt = connection.trace, connection.attempt
+    local server = connection[3 - connection.client]
+    if trace.injected_rst then
+        return "injected-reset", "path", trace.injected_rst
+    elseif trace.reset_kind and not attempt.close_complete then
+        local suspect, before = trace.reset_suspect, nil
+        if trace.reset_kind == "idle-timeout" and trace.silence_frame ~= trace.reset_frame then
+            before = trace.silence_frame
+        end
+        if type(suspect) == "number" then
+            suspect = end_name(connection, suspect)
+        end
+        return trace.reset_kind, suspect, trace.reset_frame, before
+    elseif establishment_of(connection) == "half-open" then
+        if trace.delay_kind == "syn-ack-lost" then
+            return "syn-ack-lost", "path-to-client", trace.delay_frame
+        elseif server.syn_ack_again then
+            return "peer-vanished", nil, server.syn_ack_frame
+        end
+    end
+    local repeating = repeating_end(connection)
+    if repeating then
+        return "peer-vanished", nil, trace[repeating].repeat_frame
+    end
+    return nil, nil, nil
+end
+
+--- Returns the diagnosis of the latest attempt so far: the first row of D8 that fits.
+-- @return diagnosis
+-- @return suspect, or nil
+-- @return the frame that shows it, or nil
+-- @return another frame before that, or nil
+local function diagnosis_of(connection)
+    local trace, one, two = connection.trace, connection[1], connection[2]
+    local diagnosis, suspect, frame = failure_of(connection)
+    if diagnosis then
+        return diagnosis, suspect, frame, nil
+    elseif connection.captured ~= 3 then -- C18
+        return "one-sided", "capture", nil
+    end
+    local before
+    diagnosis, suspect, frame, before = breakdown_of(connection)
+    if diagnosis then
+        return diagnosis, suspect, frame, before
+    end
+    local unfinished = unfinished_end(connection)
+    if unfinished then
+        return "close-not-finished", end_name(connection, unfinished), connection[3 - unfinished].fin_frame
+    elseif trace.old_answer then
+        return "old-connection-held", nil, trace.old_answer
+    elseif trace.delay_kind then
+        return trace.delay_kind, suspect_of_delay(trace), trace.delay_frame
+    end
+    local slowness = slowness_of(connection)
+    if slowness then
+        return slowness, nil, connection.handshake_frame
+    elseif trace.closing_rst then
+        return "reset-after-close", nil, trace.closing_rst
+    end
+    return fin_counts(one, two) and fin_counts(two, one) and "orderly" or "still-open", nil, nil
+end
+
+--- Returns the diagnosis of the latest attempt so far. It is worked out again only if there was another segment since.
+-- @return a table with diagnosis, and suspect, frame and before where there are any
+local function verdict_of(connection)
+    local clock, verdict = connection.clock, connection.verdict
+    local latest = latest_of(clock)
+    if not verdict or verdict.judged ~= clock.judged or verdict.latest ~= latest then
+        verdict = { judged = clock.judged, latest = latest }
+        verdict.diagnosis, verdict.suspect, verdict.frame, verdict.before = diagnosis_of(connection)
+        connection.verdict = verdict
+    end
+    return verdict
+end
+
+--- Returns the frames of evidence as text, or nil.
+local function evidence_text(verdict)
+    local frame, before = verdict.frame, verdict.before
+    return before and format("%d+%d", before, frame) or frame and format("%d", frame) or nil
+end
+
+return {
+    new_trace = new_trace, note_hop_limit = note_hop_limit,
+    note_arrival = note_arrival, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
+    forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
+    note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,
+    verdict_of = verdict_of, evidence_text = evidence_text,
+}
