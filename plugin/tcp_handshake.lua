@@ -63,6 +63,7 @@ local NEAR = 1048576
 local MOMENT = 100000000
 -- D: a long time, in nanoseconds, and in seconds that a float counts: 10 s, less what a float can miss.
 local LONG, LONG_SECONDS = 10000000000, 9.9999995
+local MOMENT_SECONDS = 0.1000005
 -- D6, D8: what lies further back was not on its way at the same time; a handshake is slow. In nanoseconds.
 local NOTICEABLE, SLOW = 200000000, 1000000000
 -- H10: of so many transmissions of a SYN the time and timestamp are remembered.
@@ -127,7 +128,8 @@ local ORDINAL, FRAME, TIME, SENDER, FLAGS, SEQ, ACK, LENGTH, OFFER, IDENTITY = 1
 
 return {
     MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
-    MOMENT = MOMENT, LONG = LONG, LONG_SECONDS = LONG_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS,
+    MOMENT = MOMENT, LONG = LONG, LONG_SECONDS = LONG_SECONDS,
+    MOMENT_SECONDS = MOMENT_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS,
     TIMESTAMP = TIMESTAMP, RECENT = RECENT, ORDINALS = ORDINALS,
     CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
     FIN_WAIT_1 = FIN_WAIT_1, FIN_WAIT_2 = FIN_WAIT_2, CLOSE_WAIT = CLOSE_WAIT, CLOSING = CLOSING,
@@ -202,7 +204,8 @@ local function new_end(phase)
         -- H10: syn_again, syn_ack_again and fin_again are true if it was sent more than once; syn_timestamp is that of
         -- the latest SYN, syns the list of the last SYNs if there were several
         -- C24: answer_time, answered_time: of the first SYN-ACK with this isn that answers a SYN, and of that SYN
-        -- rejected, fin_seq, fin_ack, fin_acked_before, fin_length, fin_frame, fin_frame_time, fin_first_time,
+        -- rejected, fin_seq, fin_ack, fin_acked_before, fin_peer_sent,
+        -- fin_length, fin_frame, fin_frame_time, fin_first_time,
         -- fin_acked, fin_was_acked, fin_missed
     }
 end
@@ -221,6 +224,7 @@ end
 --- Forgets the FIN of an end (F1, H7, T6).
 local function forget_fin(this_end)
     this_end.fin_seq, this_end.fin_ack, this_end.fin_acked_before, this_end.fin_length = nil, nil, nil, nil
+    this_end.fin_peer_sent = nil
     this_end.fin_frame, this_end.fin_frame_time, this_end.fin_first_time = nil, nil, nil
     this_end.fin_acked, this_end.fin_was_acked, this_end.fin_missed, this_end.fin_again = nil, nil, nil, nil
 end
@@ -875,10 +879,11 @@ local establishment_of = require("connection_row").establishment_of
 
 local format, abs, max = string.format, math.abs, math.max
 local MODULUS = vocabulary.MODULUS
-local CLOSED, SYN_SENT = vocabulary.CLOSED, vocabulary.SYN_SENT
+local SYN_SENT = vocabulary.SYN_SENT
 local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
 local LONG, LONG_SECONDS = vocabulary.LONG, vocabulary.LONG_SECONDS
-local NOTICEABLE, SLOW = vocabulary.NOTICEABLE, vocabulary.SLOW
+local NOTICEABLE, SLOW, MOMENT = vocabulary.NOTICEABLE, vocabulary.SLOW, vocabulary.MOMENT
+local ESTABLISHED, PLAIN = vocabulary.ESTABLISHED, vocabulary.PLAIN
 local is_beyond, fin_counts, end_name = state.is_beyond, state.fin_counts, state.end_name
 local is_new = numbers.is_new
 
@@ -889,7 +894,8 @@ local function new_trace()
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
         delay_count = 0, first_talker = nil, third_step_time = nil, marked = nil,
-        -- Of an end: repeat_seq, repeat_frame, doubtful_rst. Of the attempt: silence_frame, injected_rst, injected_end
+        -- Of an end: repeat_seq, repeat_frame, wild_rst, doubtful_rst with doubtful_time and doubtful_seq. Of the
+        -- attempt: silence_frame, injected_rst, injected_end
         -- (whose it would be), reset_kind, reset_frame, reset_suspect (D5: an index or "path"), closing_rst,
         -- delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind,
         -- error_frame, error_suspect; marked: the latest frame that can be evidence
@@ -950,7 +956,7 @@ local function note_transfer(connection, segment, stop)
         else
             repeats = sender.next_sent == (seq + 1) % MODULUS
         end
-        if repeats then
+        if repeats and segment.ends_pause then
             own.repeats = own.repeat_seq == seq and own.repeats + 1 or 1
             own.repeat_seq, own.repeat_frame, trace.is_calm = seq, segment.frame, false
         end
@@ -958,6 +964,12 @@ local function note_transfer(connection, segment, stop)
     if segment.length > 0 then
         trace.first_talker, connection.talker = trace.first_talker or index, index
     end
+end
+
+--- Returns whether more time than a number of nanoseconds lies between two times.
+local function is_more(segment, later, earlier, least)
+    local elapsed = segment.subtract(later, earlier)
+    return elapsed ~= nil and segment.nanoseconds(elapsed) > least
 end
 
 --- Notes a plain or FIN segment that R6 and F5 have let through: it can show that its sender did not send an RST (D4).
@@ -969,29 +981,54 @@ local function note_life(connection, segment)
     local own = trace[segment.sender]
     if own.doubtful_rst then
         local stop = (segment.seq + segment.length + (segment.kind == FIN and 1 or 0)) % MODULUS
-        if is_new(sender, segment.seq, stop)
-            or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged) then
+        local is_later = not is_beyond(own.doubtful_seq, segment.seq)
+            or is_more(segment, segment.time, own.doubtful_time, MOMENT)
+        if is_later and (is_new(sender, segment.seq, stop)
+            or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)) then
             trace.injected_rst, trace.injected_end, own.doubtful_rst = own.doubtful_rst, segment.sender, nil
             trace.is_calm = is_calm(trace[1]) and is_calm(trace[2])
         end
     end
 end
 
---- Returns whether more time than a number of nanoseconds lies between two times.
-local function is_more(segment, later, earlier, least)
-    local elapsed = segment.subtract(later, earlier)
-    return elapsed ~= nil and segment.nanoseconds(elapsed) > least
+--- Notes an RST with a number that its sender was not seen to send (D4).
+local function note_wild_rst(connection, segment)
+    connection.trace[segment.sender].wild_rst = segment.frame
+end
+
+--- Notes a challenge-ack by R7: its sender's peer cannot have sent the RST that it answers (D4).
+local function note_challenge(connection, segment)
+    local trace = connection.trace
+    local wild_rst = trace[segment.peer].wild_rst
+    if wild_rst then
+        trace.injected_rst, trace.injected_end = wild_rst, segment.peer
+    end
+end
+
+--- Notes a segment by X7: its sender answers a SYN from an older connection.
+local function note_old_answer(connection, segment)
+    if segment.kind == PLAIN and connection[segment.peer].phase == SYN_SENT then
+        connection.trace.old_answer, connection.trace.marked = segment.frame, segment.frame
+    end
+end
+
+--- Returns whether an RST is another device's by its hop limit (D1).
+local function is_foreign(own, hop_limit)
+    return hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) > 1
 end
 
 --- Returns the class of an RST: the first row of D5 that fits.
+-- @param was_fresh whether the connection was fresh before it
 -- @return the class
 -- @return where to look for the cause: the index of an end, "path", or nil
-local function class_of(connection, segment)
+local function class_of(connection, segment, was_fresh)
     local trace, index, peer_index = connection.trace, segment.sender, segment.peer
     local sender, peer, own = connection[index], connection[peer_index], trace[index]
     local sender_closed, peer_closed = fin_counts(sender, peer), fin_counts(peer, sender)
-    local hop_limit = segment.hop_limit
-    if hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) > 1 then -- D1
+    local attempt, has_ack = connection.attempt, segment.flags % 32 >= 16
+    local never_answered = trace.first_talker == peer_index and connection.talker == peer_index
+    if own.wild_rst
+        or is_foreign(own, segment.hop_limit) and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
     elseif own.repeats >= 2 then
         return "peer-vanished", nil
@@ -1001,16 +1038,21 @@ local function class_of(connection, segment)
         return "reset-with-unread-data", index
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1) then
         return "close-not-finished", peer_index
+    elseif sender_closed and has_ack then
+        return "reset-after-close", nil
+    elseif has_ack and peer_closed and not never_answered
+        and not (peer.acknowledged and is_beyond(peer.acknowledged, peer.fin_ack)) then
+        return "reset-after-close", nil
     elseif own.silent then
         return "idle-timeout", nil
-    elseif index == connection.client and not trace.first_talker then
+    elseif index == connection.client and (attempt.syn_seen or attempt.syn_ack_matched)
+        and not (sender_closed or peer_closed or trace.first_talker) then
         return "probe", index
-    elseif segment.flags % 32 < 16 then
+    elseif was_fresh or not has_ack then
         return "no-such-connection", nil
     end
     local reach = peer_closed and peer.fin_seq or peer.next_sent
-    if reach and is_beyond(reach, segment.ack)
-        or trace.first_talker == peer_index and connection.talker == peer_index then
+    if reach and is_beyond(reach, segment.ack) or never_answered then
         return "reset-with-unread-data", index
     end
     return "application-abort", index
@@ -1018,14 +1060,17 @@ end
 
 --- Notes an RST after its own rule (D4, D5).
 -- @param reset_before whether the attempt was reset before
-local function note_rst(connection, segment, reset_before)
+-- @param was_fresh whether the connection was fresh before
+local function note_rst(connection, segment, reset_before, was_fresh)
     local trace, one, two = connection.trace, connection[1], connection[2]
-    trace[segment.sender].doubtful_rst, trace.is_calm = segment.frame, false
+    local own = trace[segment.sender]
+    own.doubtful_rst, own.doubtful_time, own.doubtful_seq = segment.frame, segment.time, segment.seq
+    trace.is_calm = false
     if fin_counts(one, two) and fin_counts(two, one) then
         trace.closing_rst, trace.marked = segment.frame, segment.frame
     end
     if connection.attempt.reset_by and not reset_before then
-        trace.reset_kind, trace.reset_suspect = class_of(connection, segment)
+        trace.reset_kind, trace.reset_suspect = class_of(connection, segment, was_fresh)
         trace.reset_frame, trace.marked = segment.frame, segment.frame
     end
 end
@@ -1045,8 +1090,11 @@ end
 --- Notes a SYN that is repeated by H3, before what follows from it (D6, rows 1 to 3).
 local function note_repeated_syn(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
-    if sender.spoke then
+    if sender.spoke or not is_more(segment, segment.time, sender.syn_frame_time, NOTICEABLE) then
         return
+    elseif connection.attempt.invalid_answer or sender.phase == ESTABLISHED and not sender.syn_ack_seen
+        and not peer.syn_ack_seen then -- H3 takes the opening back
+        note_delay(connection.trace, "invalid-answer", segment.frame)
     elseif not peer.syn_ack_seen then
         note_delay(connection.trace, "syn-lost", segment.frame)
     elseif is_more(segment, segment.time, peer.syn_ack_frame_time, NOTICEABLE) then
@@ -1072,14 +1120,14 @@ end
 --- Notes an acceptable SYN-ACK that is repeated by H8.1, before it is remembered (D6, rows 5 and 6).
 local function note_repeated_syn_ack(connection, segment)
     local trace, sender, peer = connection.trace, connection[segment.sender], connection[segment.peer]
-    if sender.spoke then
+    if sender.spoke or not is_more(segment, segment.time, sender.syn_ack_frame_time, NOTICEABLE) then
         return
     elseif trace.third_step_time ~= nil then
         local response = response_of(segment, connection.server_answer_time, connection.server_answered_time)
         if is_more(segment, segment.time, trace.third_step_time, max(NOTICEABLE, response or 0)) then
             note_delay(trace, "third-step-ignored", segment.frame)
         end
-    elseif sender.syn_ack_frame and peer.syn_frame and peer.syn_frame < sender.syn_ack_frame then
+    elseif trace.delay_kind ~= "syn-ack-lost" and (not peer.syn_frame or peer.syn_frame < sender.syn_ack_frame) then
         note_delay(trace, "third-step-lost", segment.frame)
     end
 end
@@ -1141,7 +1189,7 @@ local function slowness_of(connection)
     end
     local server = response_of(clock, connection.server_answer_time, connection.server_answered_time)
     local client = response_of(clock, connection.client_answer_time, connection.client_answered_time)
-    if not (server and client) then
+    if not (server and client and connection.handshake_frame) then
         return nil
     elseif 5 * server >= 4 * total then
         return "slow-server"
@@ -1151,10 +1199,14 @@ end
 
 --- Returns the index of the end that has not closed, if the close is not finished (D8), or nil.
 local function unfinished_end(connection)
+    if connection.attempt.reset_by then
+        return nil
+    end
     for index = 1, 2 do
         local this_end, peer = connection[index], connection[3 - index]
         if fin_counts(this_end, peer) and not fin_counts(peer, this_end) and this_end.fin_acked
-            and not (peer.next_sent and is_beyond(peer.next_sent, this_end.fin_ack))
+            and not (peer.next_sent and this_end.fin_peer_sent
+                and is_beyond(peer.next_sent, this_end.fin_peer_sent))
             and is_long_ago(connection, this_end.fin_first_time) then
             return 3 - index
         end
@@ -1162,10 +1214,10 @@ local function unfinished_end(connection)
     return nil
 end
 
---- Returns the index of the end that repeats without an answer on a connection that neither end has left (D8), or nil.
+--- Returns the index of the end that repeats without an answer in an attempt that was not reset (D8), or nil.
 local function repeating_end(connection)
     local trace, client = connection.trace, connection.client
-    if connection[1].state == CLOSED or connection[2].state == CLOSED then
+    if connection.attempt.reset_by then
         return nil
     end
     return trace[client].repeats >= 2 and client or trace[3 - client].repeats >= 2 and 3 - client or nil
@@ -1176,7 +1228,9 @@ end
 local function failure_of(connection)
     local trace, client = connection.trace, connection[connection.client]
     local establishment = establishment_of(connection)
-    if establishment == "unanswered" then
+    if trace.old_answer and (establishment == "unanswered" or establishment == "invalid-answer") then
+        return "old-connection-held", nil, trace.old_answer
+    elseif establishment == "unanswered" then
         local is_waiting = client.state == SYN_SENT and not is_long_ago(connection, client.syn_frame_time) -- C23
         return is_waiting and "still-open" or "server-silent", nil, client.syn_frame
     elseif establishment == "unreachable" then
@@ -1187,9 +1241,6 @@ local function failure_of(connection)
         end
         return "port-closed", "server", trace.reset_frame
     elseif establishment == "invalid-answer" then
-        if trace.old_answer then
-            return "old-connection-held", nil, trace.old_answer
-        end
         return "invalid-answer", nil, trace.invalid_frame
     end
     return nil, nil, nil
@@ -1198,7 +1249,7 @@ end
 --- Returns the suspect of a delay (D8), or nil.
 local function suspect_of_delay(trace)
     local kind = trace.delay_kind
-    if kind == "syn-ack-lost" and not trace.is_inferred or kind == "third-step-lost" then
+    if kind == "syn-ack-lost" and not trace.is_inferred then
         return "path-to-client"
     end
     return kind == "third-step-ignored" and trace.delay_count >= 2 and "server" or nil
@@ -1211,7 +1262,7 @@ local function breakdown_of(connection)
     local server = connection[3 - connection.client]
     if trace.injected_rst then
         return "injected-reset", "path", trace.injected_rst
-    elseif trace.reset_kind and not attempt.close_complete then
+    elseif trace.reset_kind and trace.reset_kind ~= "reset-after-close" and not attempt.close_complete then
         local suspect, before = trace.reset_suspect, nil
         if trace.reset_kind == "idle-timeout" and trace.silence_frame ~= trace.reset_frame then
             before = trace.silence_frame
@@ -1227,11 +1278,16 @@ local function breakdown_of(connection)
             return "peer-vanished", nil, server.syn_ack_frame
         end
     end
-    local repeating = repeating_end(connection)
-    if repeating then
-        return "peer-vanished", nil, trace[repeating].repeat_frame
-    end
     return nil, nil, nil
+end
+
+--- Returns the frame that shows that an end repeats in vain (D8), or nil.
+local function vanishing_frame(connection)
+    local trace, repeating = connection.trace, repeating_end(connection)
+    if trace.reset_kind == "peer-vanished" then
+        return trace.reset_frame
+    end
+    return repeating and trace[repeating].repeat_frame
 end
 
 --- Returns the diagnosis of the latest attempt so far: the first row of D8 that fits.
@@ -1244,6 +1300,10 @@ local function diagnosis_of(connection)
     local diagnosis, suspect, frame = failure_of(connection)
     if diagnosis then
         return diagnosis, suspect, frame, nil
+    end
+    local vanishing = vanishing_frame(connection)
+    if vanishing then
+        return "peer-vanished", nil, vanishing
     elseif connection.captured ~= 3 then -- C18
         return "one-sided", "capture", nil
     end
@@ -1263,6 +1323,8 @@ local function diagnosis_of(connection)
     local slowness = slowness_of(connection)
     if slowness then
         return slowness, nil, connection.handshake_frame
+    elseif trace.reset_kind == "reset-after-close" then
+        return "reset-after-close", nil, trace.reset_frame
     elseif trace.closing_rst then
         return "reset-after-close", nil, trace.closing_rst
     end
@@ -1291,6 +1353,7 @@ end
 return {
     new_trace = new_trace, note_hop_limit = note_hop_limit,
     note_arrival = note_arrival, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
+    note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_old_answer = note_old_answer,
     forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
     note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,
     verdict_of = verdict_of, evidence_text = evidence_text,
@@ -1775,16 +1838,18 @@ local answer, explain, note_transfer = notes.answer, notes.explain, diagnosis.no
 
 --- Notes that a FIN of this end occupies a number and carries an acknowledgement number.
 -- @param segment that shows it
-local function remember_fin(this_end, segment, fin_seq, fin_ack)
+-- @param peer_sent how far the peer had sent, or nil
+local function remember_fin(this_end, segment, fin_seq, fin_ack, peer_sent)
     forget_fin(this_end)
+    this_end.fin_peer_sent = peer_sent
     this_end.fin_seq, this_end.fin_ack, this_end.fin_length = fin_seq, fin_ack, 0
     this_end.fin_frame_time, this_end.fin_first_time = segment.time, segment.time
 end
 
 --- Anticipates the FIN of the peer that a FIN acknowledges (T7): it is captured later, or not at all.
-local function anticipate_fin(peer, segment)
+local function anticipate_fin(sender, peer, segment)
     if not peer.fin_seq and not peer.heard and peer.next_sent and distance(segment.ack, peer.next_sent) == 1 then
-        remember_fin(peer, segment, peer.next_sent, segment.seq)
+        remember_fin(peer, segment, peer.next_sent, segment.seq, sender.next_sent)
         peer.next_sent, peer.in_order, peer.gap = segment.ack, segment.ack, nil
     end
 end
@@ -1889,7 +1954,7 @@ local function judge_fin(connection, segment, acked_before)
             peer.challenged = true
             return
         end
-        remember_fin(sender, segment, fin_seq, segment.ack)
+        remember_fin(sender, segment, fin_seq, segment.ack, peer.next_sent)
         sender.fin_acked_before, sender.fin_frame = acked_before, segment.frame
         if not fin_counts(sender, peer) then
             add_anomaly(segment, "ack-beyond-sent")
@@ -1947,7 +2012,7 @@ local function judge_closing(connection, segment)
     local is_fin, stop = segment.kind == FIN, segment.seq + segment.length
     if is_fin then
         stop = stop + 1
-        anticipate_fin(peer, segment)
+        anticipate_fin(sender, peer, segment)
     end
     note_transfer(connection, segment, stop % MODULUS)
     local new_data = segment.length > 0 and is_new(sender, segment.seq, (segment.seq + segment.length) % MODULUS)
@@ -1990,7 +2055,7 @@ local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, num
 local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly, notes.answer, notes.explain
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
 local note_rst, forget_reset = diagnosis.note_rst, diagnosis.forget_reset
-local note_invalid_answer = diagnosis.note_invalid_answer
+local note_invalid_answer, note_wild_rst = diagnosis.note_invalid_answer, diagnosis.note_wild_rst
 
 --- Notes that the attempt was aborted unless it was opened before (R2, R5).
 local function note_abort(connection, segment)
@@ -2064,10 +2129,13 @@ local function judge_by_number(connection, segment)
     else
         add_anomaly(segment, "rst-ignored")
         if is_beyond(segment.seq, sender.next_sent) then
+            note_wild_rst(connection, segment)
             if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW then
                 peer.challenged = true
             end
-        elseif not (sender.first_seq and is_beyond(sender.first_seq, segment.seq)) then
+        elseif sender.first_seq and is_beyond(sender.first_seq, segment.seq) then
+            note_wild_rst(connection, segment)
+        else
             sender.gone = true
             if is_beyond(segment.seq, expected) then
                 peer.challenged = true
@@ -2081,7 +2149,7 @@ end
 --- Judges an RST: by the first of R1 to R5 that fits.
 local function judge_rst(connection, segment)
     local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
-    local was_over, reset_before = is_over(connection), attempt.reset_by ~= nil
+    local was_over, reset_before, was_fresh = is_over(connection), attempt.reset_by ~= nil, connection.fresh
     add_role(segment, RST)
     attempt.rst_time = segment.time
     if fin_counts(sender, peer) or fin_counts(peer, sender) then
@@ -2108,7 +2176,7 @@ local function judge_rst(connection, segment)
     if not was_over and is_over(connection) then
         attempt.reset_by = attempt.reset_by or segment.sender
     end
-    note_rst(connection, segment, reset_before)
+    note_rst(connection, segment, reset_before, was_fresh)
 end
 
 --- Returns whether a segment repeats something long after the latest RST (R6).
@@ -2192,6 +2260,7 @@ local judge_syn, judge_syn_ack, judge_opening = opening.judge_syn, opening.judge
 local judge_syn_ack_of_new_attempt = opening.judge_syn_ack_of_new_attempt
 local judge_closing, judge_rst, judge_life = closing.judge_closing, aborting.judge_rst, aborting.judge_life
 local note_arrival, note_life, note_hop_limit = diagnosis.note_arrival, diagnosis.note_life, diagnosis.note_hop_limit
+local note_old_answer, note_challenge = diagnosis.note_old_answer, diagnosis.note_challenge
 
 --- Settles who is the client at the first SYN or SYN-ACK (E1).
 local function settle_client(connection, segment)
@@ -2310,13 +2379,13 @@ local function judge_plain_or_fin(connection, segment)
 end
 
 --- Judges the answer of an end that got a segment which it must not accept (R7).
--- @param sender the end
--- @param known what it had acknowledged before
-local function judge_challenged(sender, segment, known)
-    sender.challenged = false
+-- @param known what that end had acknowledged before
+local function judge_challenged(connection, segment, known)
+    connection[segment.sender].challenged = false
     if segment.kind == PLAIN and segment.length == 0 and not segment.role
         and not (known and is_beyond(segment.ack, known)) then
         add_anomaly(segment, "challenge-ack")
+        note_challenge(connection, segment)
         explain(segment, "answers a segment that the %s must not accept", segment.sender_name)
     end
 end
@@ -2342,6 +2411,7 @@ local function judge(connection, segment)
         segment.peer_name = end_name(connection, segment.peer)
     end
     if connection.former_1 and kind ~= SYN and kind ~= SYN_ACK and judge_old_connection(connection, segment) then
+        note_old_answer(connection, segment)
         return
     end
     note_arrival(connection, segment)
@@ -2360,7 +2430,7 @@ local function judge(connection, segment)
         judge_plain_or_fin(connection, segment)
     end
     if was_challenged and segment.judged then -- R7
-        judge_challenged(connection[segment.sender], segment, known)
+        judge_challenged(connection, segment, known)
     end
     if segment.role and kind ~= RST then -- D1
         note_hop_limit(connection.trace, segment.sender, segment.hop_limit)
@@ -2662,7 +2732,8 @@ local SYN_SENT, TIME_WAIT = vocabulary.SYN_SENT, vocabulary.TIME_WAIT
 local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
-local LENGTH, OFFER, LONG_SECONDS = vocabulary.LENGTH, vocabulary.OFFER, vocabulary.LONG_SECONDS
+local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
+local LONG_SECONDS, MOMENT_SECONDS = vocabulary.LONG_SECONDS, vocabulary.MOMENT_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
@@ -2879,7 +2950,10 @@ end
 --- Notes the times of a segment with a handshake step (C8, C9).
 local function note_times(connection, segment)
     if segment.handshake_time ~= nil and connection.handshake_time == nil then
-        connection.handshake_time, connection.handshake_frame = segment.handshake_time, segment.frame
+        connection.handshake_time = segment.handshake_time
+        if state_rules.distance(segment.seq, connection[segment.sender].isn) == 1 then
+            connection.handshake_frame = segment.frame
+        end
     end
     if segment.answered_time == nil or segment.is_ambiguous or segment.time == nil then
         return
@@ -3086,7 +3160,7 @@ function Tracker:tell(connection, time, sender, hop_limit, seconds)
         connection.captured = captured and 3 or sender
     end
     clock.judged = clock.judged + 1
-    segment.hop_limit, segment.ends_silence = hop_limit, false
+    segment.hop_limit, segment.ends_silence, segment.ends_pause = hop_limit, false, false
     if time ~= nil then
         if not seconds then
             seconds = clock.seconds_of(time)
@@ -3094,7 +3168,8 @@ function Tracker:tell(connection, time, sender, hop_limit, seconds)
         end
         local latest = connection.latest_time
         if not latest or seconds > latest then
-            segment.ends_silence = latest ~= nil and seconds - latest >= LONG_SECONDS
+            local pause = latest and seconds - latest or 0
+            segment.ends_silence, segment.ends_pause = pause >= LONG_SECONDS, pause >= MOMENT_SECONDS
             connection.latest_time = seconds
         end
     end

@@ -16,7 +16,7 @@ local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, num
 local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly, notes.answer, notes.explain
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
 local note_rst, forget_reset = diagnosis.note_rst, diagnosis.forget_reset
-local note_invalid_answer = diagnosis.note_invalid_answer
+local note_invalid_answer, note_wild_rst = diagnosis.note_invalid_answer, diagnosis.note_wild_rst
 
 --- Notes that the attempt was aborted unless it was opened before (R2, R5).
 local function note_abort(connection, segment)
@@ -90,10 +90,13 @@ local function judge_by_number(connection, segment)
     else
         add_anomaly(segment, "rst-ignored")
         if is_beyond(segment.seq, sender.next_sent) then
+            note_wild_rst(connection, segment)
             if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW then
                 peer.challenged = true
             end
-        elseif not (sender.first_seq and is_beyond(sender.first_seq, segment.seq)) then
+        elseif sender.first_seq and is_beyond(sender.first_seq, segment.seq) then
+            note_wild_rst(connection, segment)
+        else
             sender.gone = true
             if is_beyond(segment.seq, expected) then
                 peer.challenged = true
@@ -107,7 +110,7 @@ end
 --- Judges an RST: by the first of R1 to R5 that fits.
 local function judge_rst(connection, segment)
     local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
-    local was_over, reset_before = is_over(connection), attempt.reset_by ~= nil
+    local was_over, reset_before, was_fresh = is_over(connection), attempt.reset_by ~= nil, connection.fresh
     add_role(segment, RST)
     attempt.rst_time = segment.time
     if fin_counts(sender, peer) or fin_counts(peer, sender) then
@@ -134,7 +137,7 @@ local function judge_rst(connection, segment)
     if not was_over and is_over(connection) then
         attempt.reset_by = attempt.reset_by or segment.sender
     end
-    note_rst(connection, segment, reset_before)
+    note_rst(connection, segment, reset_before, was_fresh)
 end
 
 --- Returns whether a segment repeats something long after the latest RST (R6).

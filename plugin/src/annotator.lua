@@ -14,7 +14,8 @@ local SYN_SENT, TIME_WAIT = vocabulary.SYN_SENT, vocabulary.TIME_WAIT
 local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
-local LENGTH, OFFER, LONG_SECONDS = vocabulary.LENGTH, vocabulary.OFFER, vocabulary.LONG_SECONDS
+local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
+local LONG_SECONDS, MOMENT_SECONDS = vocabulary.LONG_SECONDS, vocabulary.MOMENT_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
@@ -231,7 +232,10 @@ end
 --- Notes the times of a segment with a handshake step (C8, C9).
 local function note_times(connection, segment)
     if segment.handshake_time ~= nil and connection.handshake_time == nil then
-        connection.handshake_time, connection.handshake_frame = segment.handshake_time, segment.frame
+        connection.handshake_time = segment.handshake_time
+        if state_rules.distance(segment.seq, connection[segment.sender].isn) == 1 then
+            connection.handshake_frame = segment.frame
+        end
     end
     if segment.answered_time == nil or segment.is_ambiguous or segment.time == nil then
         return
@@ -438,7 +442,7 @@ function Tracker:tell(connection, time, sender, hop_limit, seconds)
         connection.captured = captured and 3 or sender
     end
     clock.judged = clock.judged + 1
-    segment.hop_limit, segment.ends_silence = hop_limit, false
+    segment.hop_limit, segment.ends_silence, segment.ends_pause = hop_limit, false, false
     if time ~= nil then
         if not seconds then
             seconds = clock.seconds_of(time)
@@ -446,7 +450,8 @@ function Tracker:tell(connection, time, sender, hop_limit, seconds)
         end
         local latest = connection.latest_time
         if not latest or seconds > latest then
-            segment.ends_silence = latest ~= nil and seconds - latest >= LONG_SECONDS
+            local pause = latest and seconds - latest or 0
+            segment.ends_silence, segment.ends_pause = pause >= LONG_SECONDS, pause >= MOMENT_SECONDS
             connection.latest_time = seconds
         end
     end

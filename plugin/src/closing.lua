@@ -20,16 +20,18 @@ local answer, explain, note_transfer = notes.answer, notes.explain, diagnosis.no
 
 --- Notes that a FIN of this end occupies a number and carries an acknowledgement number.
 -- @param segment that shows it
-local function remember_fin(this_end, segment, fin_seq, fin_ack)
+-- @param peer_sent how far the peer had sent, or nil
+local function remember_fin(this_end, segment, fin_seq, fin_ack, peer_sent)
     forget_fin(this_end)
+    this_end.fin_peer_sent = peer_sent
     this_end.fin_seq, this_end.fin_ack, this_end.fin_length = fin_seq, fin_ack, 0
     this_end.fin_frame_time, this_end.fin_first_time = segment.time, segment.time
 end
 
 --- Anticipates the FIN of the peer that a FIN acknowledges (T7): it is captured later, or not at all.
-local function anticipate_fin(peer, segment)
+local function anticipate_fin(sender, peer, segment)
     if not peer.fin_seq and not peer.heard and peer.next_sent and distance(segment.ack, peer.next_sent) == 1 then
-        remember_fin(peer, segment, peer.next_sent, segment.seq)
+        remember_fin(peer, segment, peer.next_sent, segment.seq, sender.next_sent)
         peer.next_sent, peer.in_order, peer.gap = segment.ack, segment.ack, nil
     end
 end
@@ -134,7 +136,7 @@ local function judge_fin(connection, segment, acked_before)
             peer.challenged = true
             return
         end
-        remember_fin(sender, segment, fin_seq, segment.ack)
+        remember_fin(sender, segment, fin_seq, segment.ack, peer.next_sent)
         sender.fin_acked_before, sender.fin_frame = acked_before, segment.frame
         if not fin_counts(sender, peer) then
             add_anomaly(segment, "ack-beyond-sent")
@@ -192,7 +194,7 @@ local function judge_closing(connection, segment)
     local is_fin, stop = segment.kind == FIN, segment.seq + segment.length
     if is_fin then
         stop = stop + 1
-        anticipate_fin(peer, segment)
+        anticipate_fin(sender, peer, segment)
     end
     note_transfer(connection, segment, stop % MODULUS)
     local new_data = segment.length > 0 and is_new(sender, segment.seq, (segment.seq + segment.length) % MODULUS)

@@ -22,6 +22,7 @@ local judge_syn, judge_syn_ack, judge_opening = opening.judge_syn, opening.judge
 local judge_syn_ack_of_new_attempt = opening.judge_syn_ack_of_new_attempt
 local judge_closing, judge_rst, judge_life = closing.judge_closing, aborting.judge_rst, aborting.judge_life
 local note_arrival, note_life, note_hop_limit = diagnosis.note_arrival, diagnosis.note_life, diagnosis.note_hop_limit
+local note_old_answer, note_challenge = diagnosis.note_old_answer, diagnosis.note_challenge
 
 --- Settles who is the client at the first SYN or SYN-ACK (E1).
 local function settle_client(connection, segment)
@@ -140,13 +141,13 @@ local function judge_plain_or_fin(connection, segment)
 end
 
 --- Judges the answer of an end that got a segment which it must not accept (R7).
--- @param sender the end
--- @param known what it had acknowledged before
-local function judge_challenged(sender, segment, known)
-    sender.challenged = false
+-- @param known what that end had acknowledged before
+local function judge_challenged(connection, segment, known)
+    connection[segment.sender].challenged = false
     if segment.kind == PLAIN and segment.length == 0 and not segment.role
         and not (known and is_beyond(segment.ack, known)) then
         add_anomaly(segment, "challenge-ack")
+        note_challenge(connection, segment)
         explain(segment, "answers a segment that the %s must not accept", segment.sender_name)
     end
 end
@@ -172,6 +173,7 @@ local function judge(connection, segment)
         segment.peer_name = end_name(connection, segment.peer)
     end
     if connection.former_1 and kind ~= SYN and kind ~= SYN_ACK and judge_old_connection(connection, segment) then
+        note_old_answer(connection, segment)
         return
     end
     note_arrival(connection, segment)
@@ -190,7 +192,7 @@ local function judge(connection, segment)
         judge_plain_or_fin(connection, segment)
     end
     if was_challenged and segment.judged then -- R7
-        judge_challenged(connection[segment.sender], segment, known)
+        judge_challenged(connection, segment, known)
     end
     if segment.role and kind ~= RST then -- D1
         note_hop_limit(connection.trace, segment.sender, segment.hop_limit)

@@ -56,7 +56,8 @@ local function new_end(phase)
         -- H10: syn_again, syn_ack_again and fin_again are true if it was sent more than once; syn_timestamp is that of
         -- the latest SYN, syns the list of the last SYNs if there were several
         -- C24: answer_time, answered_time: of the first SYN-ACK with this isn that answers a SYN, and of that SYN
-        -- rejected, fin_seq, fin_ack, fin_acked_before, fin_length, fin_frame, fin_frame_time, fin_first_time,
+        -- rejected, fin_seq, fin_ack, fin_acked_before, fin_peer_sent,
+        -- fin_length, fin_frame, fin_frame_time, fin_first_time,
         -- fin_acked, fin_was_acked, fin_missed
     }
 end
@@ -75,6 +76,7 @@ end
 --- Forgets the FIN of an end (F1, H7, T6).
 local function forget_fin(this_end)
     this_end.fin_seq, this_end.fin_ack, this_end.fin_acked_before, this_end.fin_length = nil, nil, nil, nil
+    this_end.fin_peer_sent = nil
     this_end.fin_frame, this_end.fin_frame_time, this_end.fin_first_time = nil, nil, nil
     this_end.fin_acked, this_end.fin_was_acked, this_end.fin_missed, this_end.fin_again = nil, nil, nil, nil
 end

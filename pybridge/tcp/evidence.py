@@ -123,7 +123,7 @@ def class_of_reset(segment: Judgement) -> tuple[str, str | None]:
     if sender.silent:
         return "idle-timeout", None
     opening_seen = connection.syn_seen or connection.syn_ack_matched
-    if sender is connection.client and opening_seen and not fin and connection.first_talker is None:
+    if sender is connection.client and opening_seen and not (own or fin) and connection.first_talker is None:
         return "probe", name
     if not segment.kind & ACK or connection.fresh:
         return "no-such-connection", None

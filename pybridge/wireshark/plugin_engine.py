@@ -51,6 +51,10 @@ ON_CONNECTIONS = (
     "sack_permitted",
     "timestamps",
     "ecn",
+    "diagnosis",
+    "suspect",
+    "evidence",
+    "retransmission_delay",
 )
 """Fields of the plugin that describe the connection so far."""
 
@@ -58,9 +62,12 @@ FROM_HEADERS = (
     *("start", "duration", "client_segments", "server_segments", "client_bytes", "server_bytes"),
     *("client_isn", "server_isn", "completeness", "captured", "client_last_seen", "server_last_seen"),
     *("client_from", "idle_before_end", "client_unacknowledged", "server_unacknowledged", "still_waiting"),
-    *("diagnosis", "suspect", "evidence", "retransmission_delay"),
 )
 """Columns of `connections` that Python works out from the raw headers in both engines (rules C2, C3, C11, C15, C18 to C23)."""
+
+AT_THE_END = ("server-silent", "close-not-finished", "still-open")
+"""Values of `diagnosis` for which the end of the capture counts: in one pass the plugin does not know it at a connection's last
+segment, so that Python works them out (rule D8)."""
 
 _PREFIX = f"{PLUGIN_PROTOCOL}."
 _ERROR = "_ws.lua.error"
@@ -207,6 +214,7 @@ class _StreamTotals:
     handshake_time: int | None = None
     server_response_time: int | None = None
     client_response_time: int | None = None
+    retransmission_delay: int | None = None
     teardown_time: int | None = None
     anomalies: list[str] = field(default_factory=list)
 
@@ -228,8 +236,9 @@ class _StreamTotals:
         if "HANDSHAKE-ACK" in roles:
             if annotation.sender == "client" and self.client_response_time is None:
                 self.client_response_time = annotation.response_time
-            if self.handshake_time is None:
+            if self.handshake_time is None and annotation.handshake_time is not None:
                 self.handshake_time = annotation.handshake_time
+                self.retransmission_delay = _duration(value["retransmission_delay"])
         if value["teardown_time"]:
             self.teardown_time = _duration(value["teardown_time"])
         self.note_latest(value)
@@ -246,8 +255,15 @@ class _StreamTotals:
         client_mss, client_window_scale, client_fast_open = self.offers.get(client, unknown)
         server_mss, server_window_scale, server_fast_open = self.offers.get(server, unknown)
         latest = self.latest
+        if annotated.diagnosis in AT_THE_END or latest["diagnosis"] in AT_THE_END:
+            why = (annotated.diagnosis, annotated.suspect, annotated.evidence)
+        else:
+            why = (latest["diagnosis"] or "", latest["suspect"], latest["evidence"])
         return replace(
             annotated,
+            diagnosis=why[0],
+            suspect=why[1],
+            evidence=why[2],
             client=self.ends[client][0],
             client_port=self.ends[client][1],
             server=self.ends[server][0],
@@ -261,6 +277,7 @@ class _StreamTotals:
             handshake_time=self.handshake_time,
             server_response_time=self.server_response_time,
             client_response_time=self.client_response_time,
+            retransmission_delay=self.retransmission_delay,
             teardown_time=self.teardown_time,
             client_mss=client_mss,
             server_mss=server_mss,

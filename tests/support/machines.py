@@ -27,6 +27,9 @@ ON_ROWS = (
     "client",
     "client_port",
     "server",
+    "diagnosis",
+    "suspect",
+    "evidence",
 )
 TOLD = (*ON_ROWS, "handshake_time", "teardown_time")
 
@@ -73,14 +76,15 @@ class LuaMachine:
     def take(self, event: Segment | NetworkError) -> Said | None:
         tracker = self._tracker
         if isinstance(event, Segment):
-            frame, time, stream, *rest, offer, identity, _ = event
+            frame, time, stream, *rest, offer, identity, hop_limit = event
             if stream not in self._streams:
                 self._streams.append(stream)
             table = self._runtime.table_from(offer._asdict()) if offer else None
-            said = tracker[self.takes](tracker, stream, frame, time, *rest, table, identity)
+            said = tracker[self.takes](tracker, stream, frame, time, *rest, table, identity, hop_limit)
         else:
-            frame, time, stream_or_none, *ends, _, _ = event
-            said = tracker.network_error(tracker, frame, time, *ends, stream_or_none)
+            frame, time, stream_or_none, *ends, (version, kind, code), reporter = event
+            unreachable = kind if (version, kind) in ((4, 3), (6, 1)) else None
+            said = tracker.network_error(tracker, frame, time, *ends, stream_or_none, unreachable, code, reporter)
         if said is None:
             return None
         values = {name: said[name] for name in SAID} | {"retransmission": bool(said["retransmission"])}
