@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pybridge.tcp.numbers import is_new
 from pybridge.tcp.state import LONG, MODULO, MOMENT, Connection, End, Judgement, is_beyond
-from pybridge.tcp.vocabulary import ACK, ESTABLISHED, FIN, RST, SYN_SENT
+from pybridge.tcp.vocabulary import ACK, ESTABLISHED, FIN, RST, SYN, SYN_SENT
 
 CROSSING = 200_000_000
 """Nanoseconds within which a repetition can have crossed the answer, and no timer repeats (D6)."""
@@ -51,7 +51,7 @@ def note_repetition(segment: Judgement) -> None:
 
 
 def note_silence(segment: Judgement) -> None:
-    """Note a long silence that a segment ends, and who has been heard since (rules D2, D3)."""
+    """Note a long silence that a segment ends, and who has been heard since (rules D2 to D4)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     is_rst = bool(segment.kind & RST)
     if segment.silence >= LONG and not connection.fresh:
@@ -59,6 +59,8 @@ def note_silence(segment: Judgement) -> None:
         sender.silent = peer.silent = True
     if not is_rst:
         sender.silent = False
+        if segment.kind & SYN:
+            sender.doubtful_rst = None  # D4
     peer.repeats = 0
 
 

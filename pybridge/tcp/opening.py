@@ -57,7 +57,6 @@ def judge_syn(segment: Judgement) -> None:
         sender.syn_length = 0
         sender.syn_sent = 0
         sender.syns = ()
-    sender.doubtful_rst = None
     _remember_isn(segment)
     sender.syn_sent += 1
     sender.syns = (*sender.syns[-7:], (segment.frame, segment.time, segment.offer.tsval if segment.offer else None))

@@ -53,6 +53,8 @@ class Move(NamedTuple):
     offer: int = 0
     fate: str = "captured"
     delay: int = 0  # so many later segments are captured before it; of two copies, before the second
+    pause: int = 0  # nanoseconds that pass before it is captured
+    hop_limit: int = 64
 
 
 class Conversation(NamedTuple):
@@ -80,6 +82,8 @@ moves = st.builds(
     st.integers(0, len(OFFERS) - 1),
     st.sampled_from(FATES),
     st.sampled_from([0, 0, 0, 0, 0, 1, 2, 6]),
+    st.sampled_from([0] * 9 + [250_000_000, 1_200_000_000, 11_000_000_000]),
+    st.sampled_from([64] * 9 + [63, 44]),
 )
 OPENING = [Move(True, 0x02), Move(False, 0x12), Move(True, 0x10)]
 CLOSINGS = [
@@ -120,8 +124,10 @@ def golden_of(many: Sequence[Conversation]) -> listing.Listing:
     latest: dict[int, tuple[int, int]] = {}  # by conversation: its current run and stream
     streams = 0
     frames: dict[tuple[int, int], listing.Segment] = {}
+    paused = 0
     for frame, (_, number, (run, quoted, event)) in enumerate(waiting, start=1):
-        time = START + frame * many[number].tick
+        paused += event.time_ns
+        time = START + frame * many[number].tick + paused
         if isinstance(event, listing.NetworkError):
             golden.events.append(replace(event, frame=frame, time_ns=time, quoted=frames[number, quoted]))
             continue
@@ -154,10 +160,11 @@ def captured(number: int, conversation: Conversation) -> list[tuple[int, int, li
                 if conversation.timestamps:
                     options += (("ts", (counter, sent[1 - me])),)
                 one = listing.Segment(
-                    frame=0, time_ns=0, line=0, stream=0, source=first if move.by_first else second,
+                    frame=0, time_ns=move.pause, line=0, stream=0, source=first if move.by_first else second,
                     destination=second if move.by_first else first, flags=move.flags, seq=seq,
                     ack=(known + move.ack_offset) % MODULO, payload=listing.filler(seq, move.length), options=options,
                     ip_id=(65_534 + counter) % 65_536 if conversation.version == 4 and conversation.counted[me] else 0,
+                    ttl=move.hop_limit,
                 )  # fmt: skip
                 if conversation.captured_from not in ("both", ("first", "second")[me]) or move.fate == "lost":
                     continue
