@@ -78,7 +78,8 @@ def counting(
             """Show the bar also while nothing is counted."""
             while not ended.wait(DELAY):
                 bar.refresh()
-                bar.last_print_t = time.time()  # else tqdm would not remove a bar that was never updated
+                # Else tqdm would not remove a bar that was never updated; the next count must show, however soon it comes.
+                bar.last_print_t = time.time() - bar.mininterval
 
         beats = threading.Thread(target=beat, name="pybridge-progress", daemon=True)
         if sys.stderr.isatty():
