@@ -23,7 +23,7 @@ SPECIFICATION = (ROOT / "docs" / "annotations.md").read_text(encoding="utf-8")
 RULES = set(re.findall(r"^\*\*(?:Note )?([A-Z]\d+)\b", SPECIFICATION, re.MULTILINE)) | set(
     re.findall(r"\| ([CZ]\d+)\b", SPECIFICATION)
 )
-CITATION = re.compile(r"\b([GEXFHTRNACZ]\d{1,2})\b(?!\w)")
+CITATION = re.compile(r"\b([GEXFHTRNACDZ]\d{1,2})\b(?!\w)")
 COMMENT = re.compile(r"(?:--|#).*|\"\"\"(?:.|\n)*?\"\"\"")
 
 
@@ -84,7 +84,7 @@ def test_pybridge_does_without_dask() -> None:
 
 def cited(text: str) -> set[str]:
     """Return the rules that a text names; `H1 to H7` names all between."""
-    ranges = re.findall(r"\b([GEXFHTRNACZ])(\d{1,2}) to \1(\d{1,2})\b", text)
+    ranges = re.findall(r"\b([GEXFHTRNACDZ])(\d{1,2}) to \1(\d{1,2})\b", text)
     return set(CITATION.findall(text)) | {
         f"{chapter}{number}" for chapter, first, last in ranges for number in range(int(first), int(last) + 1)
     }
