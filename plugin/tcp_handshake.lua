@@ -1123,7 +1123,8 @@ local function note_repeated_syn_ack(connection, segment)
     if sender.spoke or not is_more(segment, segment.time, sender.syn_ack_frame_time, NOTICEABLE) then
         return
     elseif trace.third_step_time ~= nil then
-        local response = response_of(segment, connection.server_answer_time, connection.server_answered_time)
+        local times = connection.times
+        local response = response_of(segment, times.server_answer, times.server_answered)
         if is_more(segment, segment.time, trace.third_step_time, max(NOTICEABLE, response or 0)) then
             note_delay(trace, "third-step-ignored", segment.frame)
         end
@@ -1187,9 +1188,10 @@ local function slowness_of(connection)
     if total < SLOW then
         return nil
     end
-    local server = response_of(clock, connection.server_answer_time, connection.server_answered_time)
-    local client = response_of(clock, connection.client_answer_time, connection.client_answered_time)
-    if not (server and client and connection.handshake_frame) then
+    local times = connection.times
+    local server = response_of(clock, times.server_answer, times.server_answered)
+    local client = response_of(clock, times.client_answer, times.client_answered)
+    if not (server and client and times.handshake_frame) then
         return nil
     elseif 5 * server >= 4 * total then
         return "slow-server"
@@ -1322,7 +1324,7 @@ local function diagnosis_of(connection)
     end
     local slowness = slowness_of(connection)
     if slowness then
-        return slowness, nil, connection.handshake_frame
+        return slowness, nil, connection.times.handshake_frame
     elseif trace.reset_kind == "reset-after-close" then
         return "reset-after-close", nil, trace.reset_frame
     elseif trace.closing_rst then
@@ -2859,16 +2861,15 @@ local function new_connection(stream, frame, former, addresses, ports)
         is_quiet = false, -- note_quiet (annotations)
         is_ahead = false, -- have numbers moved since the last entry of the log?
         is_mixed = false, former_1 = nil, former_2 = nil, -- X7
-        attempt = new_attempt(), trace = new_trace(), talker = nil, latest_time = nil, captured = nil,
+        attempt = new_attempt(), trace = new_trace(), talker = nil, latest_time = nil, captured = nil, times = nil,
         recent = {}, had_duplicate = false, -- G8: recent by end, nil if there are none
         history_letters = "", -- Z1: as if the first end were the client
         anomalies = {}, handshake_time = nil, teardown_time = nil,
         new_end(client == 1 and CLOSED or LISTEN), new_end(client == 2 and CLOSED or LISTEN),
         -- clock: that of the tracker; talker: D, in no table of its own for the sake of quiet segments; captured: 1 or
         -- 2 if only that end has sent segments, else 3 (C18); latest_time: the latest time of a segment in seconds
-        -- (D3); is_ipv6: have its segments IPv6 addresses (D1)? nil if not known yet; handshake_frame: D8;
-        -- server_answer_time, server_answered_time, client_answer_time, client_answered_time: of an answer its time,
-        -- and the time of what it answers (C9)
+        -- (D3); is_ipv6: have its segments IPv6 addresses (D1)? nil if not known yet; times: C9, of the
+        -- server's and the client's answer its time, and the time of what it answers; with handshake_frame (D8)
         -- last_frame, last_ordinal; former_numbers (X7), what former_1 and former_2 are at first; after Tracker:review,
         -- instead of the log: keys, annotations, situations, situation, offers, answerable (annotations with a role by
         -- frame)
@@ -2949,20 +2950,25 @@ end
 
 --- Notes the times of a segment with a handshake step (C8, C9).
 local function note_times(connection, segment)
+    local times = connection.times
+    if not times then
+        times = { server_answer = nil, server_answered = nil, client_answer = nil, client_answered = nil }
+        connection.times = times
+    end
     if segment.handshake_time ~= nil and connection.handshake_time == nil then
         connection.handshake_time = segment.handshake_time
         if state_rules.distance(segment.seq, connection[segment.sender].isn) == 1 then
-            connection.handshake_frame = segment.frame
+            times.handshake_frame = segment.frame
         end
     end
     if segment.answered_time == nil or segment.is_ambiguous or segment.time == nil then
         return
     elseif segment.sender ~= connection.client then
-        if segment.handshake_step == 2 and connection.server_answer_time == nil then
-            connection.server_answer_time, connection.server_answered_time = segment.time, segment.answered_time
+        if segment.handshake_step == 2 and times.server_answer == nil then
+            times.server_answer, times.server_answered = segment.time, segment.answered_time
         end
-    elseif segment.handshake_step == 3 and connection.client_answer_time == nil then
-        connection.client_answer_time, connection.client_answered_time = segment.time, segment.answered_time
+    elseif segment.handshake_step == 3 and times.client_answer == nil then
+        times.client_answer, times.client_answered = segment.time, segment.answered_time
     end
 end
 
@@ -3001,7 +3007,7 @@ function Tracker:judge(connection, entry, with_annotation)
             connection.anomalies[anomaly] = true
         end
     end
-    if segment.handshake_step then
+    if segment.handshake_step and segment.handshake_step > 1 then
         note_times(connection, segment)
     end
     connection.teardown_time = segment.teardown_time or connection.teardown_time -- C10

@@ -255,7 +255,8 @@ local function note_repeated_syn_ack(connection, segment)
     if sender.spoke or not is_more(segment, segment.time, sender.syn_ack_frame_time, NOTICEABLE) then
         return
     elseif trace.third_step_time ~= nil then
-        local response = response_of(segment, connection.server_answer_time, connection.server_answered_time)
+        local times = connection.times
+        local response = response_of(segment, times.server_answer, times.server_answered)
         if is_more(segment, segment.time, trace.third_step_time, max(NOTICEABLE, response or 0)) then
             note_delay(trace, "third-step-ignored", segment.frame)
         end
@@ -319,9 +320,10 @@ local function slowness_of(connection)
     if total < SLOW then
         return nil
     end
-    local server = response_of(clock, connection.server_answer_time, connection.server_answered_time)
-    local client = response_of(clock, connection.client_answer_time, connection.client_answered_time)
-    if not (server and client and connection.handshake_frame) then
+    local times = connection.times
+    local server = response_of(clock, times.server_answer, times.server_answered)
+    local client = response_of(clock, times.client_answer, times.client_answered)
+    if not (server and client and times.handshake_frame) then
         return nil
     elseif 5 * server >= 4 * total then
         return "slow-server"
@@ -454,7 +456,7 @@ local function diagnosis_of(connection)
     end
     local slowness = slowness_of(connection)
     if slowness then
-        return slowness, nil, connection.handshake_frame
+        return slowness, nil, connection.times.handshake_frame
     elseif trace.reset_kind == "reset-after-close" then
         return "reset-after-close", nil, trace.reset_frame
     elseif trace.closing_rst then
