@@ -144,6 +144,38 @@ VERDICTS = {  # establishment, termination, closed_by of each connection
     "restart-in-close-wait": ["complete half-closed server", "complete none -"],
     "restart-in-handshake": ["half-open none -", "complete none -"],
     "restart-with-same-number": ["complete none -"],
+    "syn-dropped": ["unanswered none -", "refused reset server"],
+    "syn-ack-dropped": ["half-open none -", "refused reset server"],
+    "syn-ack-dropped-by-router": ["unanswered none -", "refused reset server"],
+    "rejected-with-reset": ["refused reset server"],
+    "rejected-with-reset-by-router": ["refused reset server"],
+    "rejected-by-server": ["unreachable none -"],
+    "rejected-by-router": ["unreachable none -"],
+    "prohibited-by-router": ["unreachable none -"],
+    "host-unreachable-by-router": ["unreachable none -"],
+    "network-unreachable-by-router": ["unreachable none -"],
+    "wrong-answer": ["invalid-answer none -"],
+    "client-vanishes-in-handshake": ["half-open none -"],
+    "third-step-lost-unseen": ["complete none -"],
+    "deferred-accept-for-long": ["complete none -"],
+    "slow-server": ["complete none -"],
+    "slow-client": ["complete none -"],
+    "slow-path": ["complete none -"],
+    "abort-after-reading": ["complete reset server"],
+    "abort-after-fin": ["complete reset client"],
+    "abort-after-silence": ["complete reset server"],
+    "close-wait-leak": ["complete half-closed client", "refused reset server"],
+    "peer-gone-probed": ["complete reset client"],
+    "peer-gone-with-data": ["complete none -"],
+    "firewall-forgets-and-drops": ["complete none -"],
+    "firewall-forgets-and-rejects": ["complete reset server"],
+    "firewall-forgets-and-rejects-otherwise": ["complete reset server"],
+    "restart-after-silence": ["complete reset server"],
+    "restart-behind-firewall": ["complete none -", "unanswered none -"],
+    "forged-reset": ["complete reset server"],
+    "forged-reset-disproved": ["complete reset client"],
+    "forged-refusal": ["refused reset server"],
+    "answers-another-way": ["partial half-closed client"],
 }
 SINCE_4_4 = {  # G4: the SYN after a reset, a SYN-ACK after a FIN or with another number begins another stream
     "half-open-client-opens": ["complete none -", "unanswered none -", "complete none -"],
@@ -155,6 +187,9 @@ SINCE_4_4 = {  # G4: the SYN after a reset, a SYN-ACK after a FIN or with anothe
     "restart-in-close-wait": ["complete half-closed server", "unanswered none -", "complete none -"],
     "restart-in-handshake": ["half-open none -", "unanswered none -", "complete none -"],
     "restart-with-same-number": ["complete reset client", "complete none -"],
+    "wrong-answer": ["invalid-answer none -", "invalid-answer none -"],
+    "restart-behind-firewall": ["complete none -", "unanswered none -", *["invalid-answer none -"] * 3],
+    "forged-refusal": ["refused reset server", "aborted reset client"],
 }
 EXCEPTIONS = {  # rules that say why the annotation differs from the kernel
     ("half-open-client-opens", 5): ("SYN-SENT", "LISTEN"),  # X7: the kernel's socket is that of the old connection
@@ -188,6 +223,16 @@ EXCEPTIONS = {  # rules that say why the annotation differs from the kernel
     ("syn-fin-in-syn-sent", 3): ("SYN-RECEIVED", "SYN-RECEIVED"),  # H8.4: the lab sent the server's SYN itself
     ("syn-cookie-wrong", 4): ("CLOSED", "SYN-RECEIVED"),  # X1
     ("fin-overtaken-by-acknowledgement", 5): ("FIN-WAIT-2", "CLOSE-WAIT"),  # F1: the number that is missing could be data
+    ("rejected-with-reset", 2): ("CLOSED", "CLOSED"),  # R3: the firewall's reset could be the server's
+    ("rejected-with-reset-by-router", 2): ("CLOSED", "CLOSED"),  # R3
+    ("forged-refusal", 4): ("CLOSED", "CLOSED"),  # R3: the third's reset could be the server's
+    ("wrong-answer", 6): ("SYN-SENT", "LISTEN"),  # R2: the SYN-ACK that the client rejected is not the one that the server knows
+    ("firewall-forgets-and-rejects", 9): ("CLOSED", "CLOSED"),  # R5: the firewall's reset could be the server's
+    ("firewall-forgets-and-rejects-otherwise", 9): ("CLOSED", "CLOSED"),  # R5
+    ("forged-reset", 8): ("CLOSED", "CLOSED"),  # R5: the third's reset could be the server's
+    ("forged-reset-disproved", 8): ("CLOSED", "CLOSED"),  # R5, until R6
+    ("answers-another-way", 5): ("FIN-WAIT-1", "CLOSE-WAIT"),  # X1: the server's acknowledgement was not captured
+    ("answers-another-way", 6): ("FIN-WAIT-1", "CLOSE-WAIT"),  # X1: nor its FIN
 }
 
 

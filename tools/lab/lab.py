@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run two network namespaces with a cable between them; capture at the client's end, and note what `ss` prints at quiet moments.
 
+A scenario can put a router between them: a third namespace, beyond the point of capture.
+
 The capture sees the client's segments before they can be lost, and the server's before the client's firewall drops them. So every
 segment, also a lost one, is in the capture once.
 """
@@ -25,13 +27,17 @@ from pathlib import Path
 from typing import Literal
 
 Side = Literal["client", "server"]
+Place = Literal["client", "server", "router"]
 SIDES: tuple[Side, Side] = ("client", "server")
 ADDRESSES = {4: {"client": "192.0.2.1", "server": "192.0.2.2"}, 6: {"client": "2001:db8::1", "server": "2001:db8::2"}}
 NETWORKS = {4: "192.0.2.0/24", 6: "2001:db8::/64"}
 DETOUR = "192.0.2.3"  # another name of the neighbour (see `detour`)
 MACS = {"client": "02:00:00:00:00:01", "server": "02:00:00:00:00:02"}
 PEER: dict[Side, Side] = {"client": "server", "server": "client"}
+ROUTER = "192.0.2.254"
 DEVICE = "lab0"
+BEHIND = "lab1"  # the router's device on the server's side
+WAY_BACK = "lab2"  # a second cable from the router to the client, which is not captured
 CLIENT_PORT, SERVER_PORT = 40000, 80
 QUIET = 0.12  # seconds without a frame or a change; an acknowledgement is delayed by 0.04 at most
 PATIENCE = 12.0  # seconds until a timeout
@@ -50,6 +56,7 @@ RULES = """
 table inet lab {
     chain quiet { type filter hook prerouting priority 0; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } drop; }
     chain input { type filter hook input priority 0; }
+    chain forward { type filter hook forward priority 0; }
     chain output { type filter hook output priority 0; }
     chain route { type route hook output priority 0; }
 }
@@ -109,13 +116,13 @@ class Lab:
 
     # The network
 
-    def namespace(self, side: Side) -> str:
-        """Return the name of a side's namespace."""
-        return f"real-tcp-{os.getpid()}-{side}"
+    def namespace(self, place: Place) -> str:
+        """Return the name of a namespace."""
+        return f"real-tcp-{os.getpid()}-{place}"
 
-    def inside(self, side: Side, *command: str, text: str | None = None) -> str:
+    def inside(self, place: Place, *command: str, text: str | None = None) -> str:
         """Run a command in a namespace."""
-        return run("ip", "netns", "exec", self.namespace(side), *command, text=text)
+        return run("ip", "netns", "exec", self.namespace(place), *command, text=text)
 
     def address(self, side: Side) -> str:
         """Return the address of a side."""
@@ -124,23 +131,71 @@ class Lab:
     def build(self) -> None:
         """Make the namespaces, the cable, the addresses and the settings."""
         for side in SIDES:
-            run("ip", "netns", "add", self.namespace(side))
-            self.stack.callback(run, "ip", "netns", "del", self.namespace(side))
-        client, server = map(self.namespace, SIDES)
-        run("ip", "link", "add", DEVICE, "netns", client, "type", "veth", "peer", "name", DEVICE, "netns", server)
+            self._add_namespace(side)
+        self._cable("client", DEVICE, "server", DEVICE)
         for side in SIDES:
-            name, address = self.namespace(side), self.address(side)
-            run("ip", "-n", name, "link", "set", DEVICE, "address", MACS[side], "addrgenmode", "none")
-            flags = ["nodad"] if self.version == 6 else []
-            run("ip", "-n", name, "addr", "add", f"{address}/{NETWORKS[self.version].split('/')[1]}", "dev", DEVICE, *flags)
-            for key, value in SYSCTLS.items():
-                self.inside(side, "sysctl", "-qw", f"{key}={value}")
-            self.inside(side, "nft", "-f", "-", text=RULES)
-            with self.entered(side):
-                _checksums_in_software()
-            run("ip", "-n", name, "link", "set", DEVICE, "up")
+            self._plug(side)
         for side in SIDES:
             self._neighbour("replace", side)
+
+    def insert_router(self) -> None:
+        """Put a router between the ends, which has the name of each for the other (IPv4 only)."""
+        name = self.namespace("router")
+        self._add_namespace("router")
+        run("ip", "-n", self.namespace("server"), "link", "set", DEVICE, "netns", name)
+        self._cable("router", BEHIND, "server", DEVICE)
+        run("ip", "-n", name, "link", "set", BEHIND, "address", MACS["client"])
+        self._plug("server")
+        self._neighbour("replace", "server")
+        for device, side in ((DEVICE, SIDES[0]), (BEHIND, SIDES[1])):
+            run("ip", "-n", name, "link", "set", device, "up")
+            self.set("router", f"net.ipv4.neigh.{device}.mcast_solicit", "100")
+            run("ip", "-n", name, "route", "add", self.address(side), "dev", device)
+            run("ip", "-n", name, "neigh", "add", self.address(side), "lladdr", MACS[side], "nud", "permanent", "dev", device)
+        run("ip", "-n", name, "addr", "add", f"{ROUTER}/32", "dev", DEVICE)
+        self.set("router", "net.ipv4.ip_forward", "1")
+
+    def answer_another_way(self) -> None:
+        """Let the router send what comes from the server over a second cable, which is not captured."""
+        name = self.namespace("router")
+        self._cable("router", WAY_BACK, "client", WAY_BACK)
+        run("ip", "-n", self.namespace("client"), "link", "set", WAY_BACK, "address", MACS["client"], "up")
+        run("ip", "-n", name, "link", "set", WAY_BACK, "up")
+        run("ip", "-n", name, "route", "replace", self.address("client"), "dev", WAY_BACK)
+        run(
+            *("ip", "-n", name, "neigh", "add", self.address("client")),
+            *("lladdr", MACS["client"], "nud", "permanent", "dev", WAY_BACK),
+        )
+
+    def unplug_server(self) -> None:
+        """Let the router look for the server in vain, and say so at once."""
+        self.set("router", f"net.ipv4.neigh.{BEHIND}.mcast_solicit", "1")
+        self.set("router", f"net.ipv4.neigh.{BEHIND}.retrans_time_ms", "200")
+        self._neighbour("del", "router")
+
+    def forget_server(self) -> None:
+        """Let the router have no route to the server."""
+        run("ip", "-n", self.namespace("router"), "route", "del", self.address("server"))
+
+    def _add_namespace(self, place: Place) -> None:
+        run("ip", "netns", "add", self.namespace(place))
+        self.stack.callback(run, "ip", "netns", "del", self.namespace(place))
+        self.inside(place, "nft", "-f", "-", text=RULES)
+
+    def _cable(self, place: Place, device: str, other: Place, other_device: str) -> None:
+        near, far = (["netns", self.namespace(end)] for end in (place, other))
+        run("ip", "link", "add", device, *near, "type", "veth", "peer", "name", other_device, *far)
+
+    def _plug(self, side: Side) -> None:
+        name, address = self.namespace(side), self.address(side)
+        run("ip", "-n", name, "link", "set", DEVICE, "address", MACS[side], "addrgenmode", "none")
+        flags = ["nodad"] if self.version == 6 else []
+        run("ip", "-n", name, "addr", "add", f"{address}/{NETWORKS[self.version].split('/')[1]}", "dev", DEVICE, *flags)
+        for key, value in SYSCTLS.items():
+            self.set(side, key, str(value))
+        with self.entered(side):
+            _checksums_in_software()
+        run("ip", "-n", name, "link", "set", DEVICE, "up")
 
     @contextmanager
     def entered(self, side: Side) -> Iterator[None]:
@@ -152,10 +207,13 @@ class Lab:
             finally:
                 _setns(home.fileno())
 
-    def lose(self, receiver: Side, match: str, times: int | None = None, verdict: str = "drop") -> None:
-        """Lose arriving segments that a firewall rule matches, for ever or `times` times. They have been captured before."""
+    def lose(self, receiver: Place, match: str, times: int | None = None, verdict: str = "drop") -> None:
+        """Lose arriving segments that a firewall rule matches, for ever or `times` times.
+
+        They have been captured before, unless the router loses what the server sends.
+        """
         limit = "" if times is None else f"limit rate 1/day burst {times} packets "
-        self._rule(receiver, f"input {match} {limit}{verdict}")
+        self._rule(receiver, f"{'forward' if receiver == 'router' else 'input'} {match} {limit}{verdict}")
 
     def suppress(self, sender: Side, match: str, times: int) -> None:
         """Drop the first `times` matching segments before they are sent, so that they are not captured."""
@@ -183,19 +241,22 @@ class Lab:
         """End TIME-WAIT without sending a segment."""
         self.inside(side, "ss", "-K", "state", "time-wait")
 
-    def set(self, side: Side, key: str, value: str) -> None:
+    def set(self, place: Place, key: str, value: str) -> None:
         """Change a setting of the kernel in a namespace."""
-        self.inside(side, "sysctl", "-qw", f"{key}={value}")
+        self.inside(place, "sysctl", "-qw", f"{key}={value}")
 
-    def _rule(self, side: Side, rule: str) -> None:
-        self.inside(side, "nft", "-f", "-", text=f"add rule inet lab {rule}\n")
+    def _rule(self, place: Place, rule: str) -> None:
+        self.inside(place, "nft", "-f", "-", text=f"add rule inet lab {rule}\n")
 
-    def hold(self, *senders: Side) -> None:
-        """Keep back all segments from now on: they wait in the kernel for the neighbour's address, and are not captured yet."""
+    def hold(self, *senders: Place) -> None:
+        """Keep back all segments from now on: they wait in the kernel for the neighbour's address, and are not captured yet.
+
+        The router keeps back what it has for the server, which has been captured.
+        """
         for sender in senders or SIDES:
             self._neighbour("del", sender)
 
-    def release(self, *senders: Side) -> None:
+    def release(self, *senders: Place) -> None:
         """Send the segments that were kept back, and stop keeping back."""
         for sender in senders or SIDES:
             self._neighbour("replace", sender)
@@ -205,10 +266,11 @@ class Lab:
         self.release(sender)
         self.hold(sender)
 
-    def _neighbour(self, action: str, side: Side) -> None:
-        peer = PEER[side]
+    def _neighbour(self, action: str, place: Place) -> None:
+        peer: Side = "server" if place == "router" else PEER[place]
+        device = BEHIND if place == "router" else DEVICE
         address = ["lladdr", MACS[peer], "nud", "permanent"] if action == "replace" else []
-        run("ip", "-n", self.namespace(side), "neigh", action, self.address(peer), "dev", DEVICE, *address)
+        run("ip", "-n", self.namespace(place), "neigh", action, self.address(peer), "dev", device, *address)
 
     def patient(self) -> None:
         """Delay retransmissions to two seconds, so that segments can be kept back without one."""
@@ -282,6 +344,7 @@ class Lab:
         by: Side = "client",
         port: int = CLIENT_PORT,
         to: int = SERVER_PORT,
+        hop_limit: int = 64,
     ) -> None:
         """Send a hand-made segment, also past what `hold` keeps back; the sender's kernel does not know of it."""
         ports = (port, to) if by == "client" else (to, port)
@@ -293,10 +356,10 @@ class Lab:
         checksum = _checksum(ends + struct.pack("!HH", socket.IPPROTO_TCP, length) + header + data)
         segment = header[:16] + checksum + header[18:] + data
         if self.version == 4:
-            start = struct.pack("!BBHHHBB", 0x45, 0, 20 + length, 0, 0x4000, 64, socket.IPPROTO_TCP)
+            start = struct.pack("!BBHHHBB", 0x45, 0, 20 + length, 0, 0x4000, hop_limit, socket.IPPROTO_TCP)
             packet = start + _checksum(start + bytes(2) + ends) + ends + segment
         else:
-            packet = struct.pack("!IHBB", 6 << 28, length, socket.IPPROTO_TCP, 64) + ends + segment
+            packet = struct.pack("!IHBB", 6 << 28, length, socket.IPPROTO_TCP, hop_limit) + ends + segment
         kind = struct.pack("!H", 0x0800 if self.version == 4 else 0x86DD)
         macs = b"".join(bytes.fromhex(MACS[side].replace(":", "")) for side in (PEER[by], by))
         frames = self.frames()

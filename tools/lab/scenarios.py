@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import socket
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.lab.lab import CLIENT_PORT, SERVER_PORT, SIDES, Act, Lab, Side, film
+from tools.lab.lab import CLIENT_PORT, PATIENCE, SERVER_PORT, SIDES, Act, Lab, Place, Side, film
 
 REAL = Path(__file__).resolve().parent.parent.parent / "pcaps" / "real"
 SCENARIOS: dict[str, tuple[str, int, Act]] = {}
@@ -27,6 +28,7 @@ FIN = "tcp flags & fin == fin"
 DATA = "tcp flags & (psh | fin) == psh"
 F_FIN, F_SYN, F_RST, F_ACK = 0x01, 0x02, 0x04, 0x10
 FAR = 100_000_000  # beyond every window
+LONG = 10.5  # seconds: what rules D call a long time, and a little more
 
 
 def scenario(*versions: int) -> Callable[[Act], Act]:
@@ -103,6 +105,79 @@ def connect_first(lab: Lab) -> None:
     lab.hold("client")
     lab.connect()
     lab.release("client")
+
+
+def reject(lab: Lab, by: Place, verdict: str) -> None:
+    """Let a firewall answer the SYN."""
+    lab.listen()
+    lab.lose(by, SYN, verdict=f"reject with {verdict}")
+    connect_first(lab)
+    lab.moment("rejected")
+
+
+def go_on(lab: Lab) -> None:
+    """Let a long time pass; then an attempt from another port, to a port where nobody listens, is the end of the capture."""
+    time.sleep(LONG)
+    lab.connect(40001, 81)
+    lab.moment("other traffic", 40001, 81)
+
+
+def never_open(lab: Lab, lost_by: Place, match: str) -> None:
+    """Lose what matches until the client gives up, and go on."""
+    lab.listen()
+    lab.lose(lost_by, match)
+    client = lab.connect()
+    select.select([], [client], [], PATIENCE)
+    go_on(lab)
+
+
+def probe_each_second(end: socket.socket, times: int = 9) -> None:
+    """Let an end send keep-alive probes, and abort after so many without an answer."""
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, times)
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def firewall_forgets(lab: Lab, verdict: str, hop_limit: int = 64) -> None:
+    """Let a firewall forget a connection after three seconds of silence, and the client send data later."""
+    lab.insert_router()
+    lab.set("router", "net.ipv4.ip_default_ttl", str(hop_limit))
+    lab.set("router", "net.netfilter.nf_conntrack_tcp_loose", "0")
+    lab.set("router", "net.netfilter.nf_conntrack_tcp_timeout_established", "3")
+    lab.lose("router", "ct state invalid", verdict=verdict)
+    client, server = lab.open()
+    talk(client, server)
+    lab.moment("question and answer")
+    time.sleep(LONG)
+    client.sendall(b"question")
+
+
+def forge_reset(lab: Lab, hop_limit: int = 64) -> socket.socket:
+    """Let a third send the client the reset that the server, whose end is returned, could send after its answer."""
+    client, server = lab.open()
+    talk(client, server)
+    lab.moment("question and answer")
+    lab.forge(F_RST, lab.next_number("server"), by="server", hop_limit=hop_limit)
+    lab.moment("reset")
+    return server
+
+
+def open_slowly(lab: Lab, before_server: float, at_client: float) -> None:
+    """Keep the SYN back behind the point of capture, and the third step before it, for so many seconds."""
+    lab.insert_router()
+    listener = lab.listen()
+    lab.hold("router")
+    lab.connect()
+    lab.wait(1)
+    lab.hold("client")
+    time.sleep(before_server)
+    lab.release("router")
+    lab.wait(2)
+    time.sleep(at_client)
+    lab.release("client")
+    lab.accept(listener)
+    lab.moment("established")
 
 
 # opening and closing
@@ -263,28 +338,19 @@ def unanswered(lab: Lab) -> None:
 @scenario(4)
 def icmp_unreachable(lab: Lab) -> None:
     """A firewall answers the SYN: host unreachable."""
-    lab.listen()
-    lab.lose("server", SYN, verdict="reject with icmp type host-unreachable")
-    connect_first(lab)
-    lab.moment("unreachable")
+    reject(lab, "server", "icmp type host-unreachable")
 
 
 @scenario(6)
 def icmp_address_unreachable(lab: Lab) -> None:
     """A firewall answers the SYN: address unreachable (ICMPv6)."""
-    lab.listen()
-    lab.lose("server", SYN, verdict="reject with icmpv6 type addr-unreachable")
-    connect_first(lab)
-    lab.moment("unreachable")
+    reject(lab, "server", "icmpv6 type addr-unreachable")
 
 
 @scenario(4, 6)
 def icmp_prohibited(lab: Lab) -> None:
     """A firewall answers the SYN: administratively prohibited."""
-    lab.listen()
-    lab.lose("server", SYN, verdict="reject with icmpx type admin-prohibited")
-    connect_first(lab)
-    lab.moment("prohibited")
+    reject(lab, "server", "icmpx type admin-prohibited")
 
 
 @scenario(4)
@@ -619,9 +685,7 @@ def reuse_of_clients_time_wait(lab: Lab) -> None:
 def keep_alive(lab: Lab) -> None:
     """Keep-alive probes on an idle connection."""
     client, _ = lab.open()
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    probe_each_second(client)
     for frames in (5, 7):
         lab.wait(frames)
         lab.moment("probe and answer")
@@ -1386,9 +1450,7 @@ def keep_alive_half_closed(lab: Lab) -> None:
     client.shutdown(socket.SHUT_WR)
     lab.moment("client shut down its sending side")
     for end in (client, server):
-        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        probe_each_second(end)
         lab.wait(lab.frames() + 2)
         lab.moment("probe and answer")
         end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
@@ -1463,6 +1525,279 @@ def restart_with_same_number(lab: Lab) -> None:
     lab.release()
     lab.accept(listener)
     lab.moment("open again")
+
+
+# causes of what rules D diagnose
+
+
+@scenario(4)
+def syn_dropped(lab: Lab) -> None:
+    """The server's firewall drops every SYN, and other traffic goes on after the client has given up."""
+    never_open(lab, "server", "tcp dport 80")
+
+
+@scenario(4)
+def syn_ack_dropped(lab: Lab) -> None:
+    """The client's firewall drops every SYN-ACK, and other traffic goes on after the client has given up."""
+    never_open(lab, "client", "tcp sport 80")
+
+
+@scenario(4)
+def syn_ack_dropped_by_router(lab: Lab) -> None:
+    """A router drops every SYN-ACK before the point of capture, and other traffic goes on after the client has given up."""
+    lab.insert_router()
+    never_open(lab, "router", "tcp sport 80")
+
+
+@scenario(4)
+def rejected_with_reset(lab: Lab) -> None:
+    """The server's firewall answers the SYN: a reset."""
+    reject(lab, "server", "tcp reset")
+
+
+@scenario(4)
+def rejected_with_reset_by_router(lab: Lab) -> None:
+    """A router's firewall answers the SYN: a reset in the name of the server."""
+    lab.insert_router()
+    reject(lab, "router", "tcp reset")
+
+
+@scenario(4)
+def rejected_by_server(lab: Lab) -> None:
+    """The server's firewall answers the SYN: port unreachable."""
+    reject(lab, "server", "icmp type port-unreachable")
+
+
+@scenario(4)
+def rejected_by_router(lab: Lab) -> None:
+    """A router's firewall answers the SYN: port unreachable."""
+    lab.insert_router()
+    reject(lab, "router", "icmp type port-unreachable")
+
+
+@scenario(4)
+def prohibited_by_router(lab: Lab) -> None:
+    """A router's firewall answers the SYN: administratively prohibited."""
+    lab.insert_router()
+    reject(lab, "router", "icmp type admin-prohibited")
+
+
+@scenario(4)
+def host_unreachable_by_router(lab: Lab) -> None:
+    """A router does not find the server on its cable, and answers the SYN: host unreachable."""
+    lab.insert_router()
+    lab.listen()
+    lab.unplug_server()
+    lab.connect()
+    lab.wait(2)
+    lab.moment("unreachable")
+
+
+@scenario(4)
+def network_unreachable_by_router(lab: Lab) -> None:
+    """A router has no route to the server, and answers the SYN: network unreachable."""
+    lab.insert_router()
+    lab.listen()
+    lab.forget_server()
+    connect_first(lab)
+    lab.moment("unreachable")
+
+
+@scenario(4)
+def wrong_answer(lab: Lab) -> None:
+    """The server's SYN-ACKs get another acknowledgement number on their way, and the client resets each."""
+    lab.listen()
+    lab.alter("server", SYN_ACK, "tcp ackseq set 1")
+    lab.connect()
+    lab.wait(6)
+    lab.moment("two answers were rejected")
+
+
+@scenario(4)
+def client_vanishes_in_handshake(lab: Lab) -> None:
+    """A SYN (by hand), whose sender does not answer the SYN-ACK, nor its repetitions."""
+    lab.listen()
+    lab.suppress("client", "tcp flags & rst == rst", 100)
+    lab.forge(F_SYN, 1000000)
+    lab.wait(4)
+
+
+@scenario(4)
+def third_step_lost_unseen(lab: Lab) -> None:
+    """The third step is lost before the point of capture, and the SYN-ACK sent again."""
+    lab.suppress("client", PURE_ACK, 1)
+    lab.open()
+
+
+@scenario(4)
+def deferred_accept_for_long(lab: Lab) -> None:
+    """With TCP_DEFER_ACCEPT the server waits for data until it sends its SYN-ACK again, and takes the next third step."""
+    listener = lab.listen()
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 2)
+    lab.connect()
+    lab.accept(listener)
+    lab.moment("the SYN-ACK was sent again")
+
+
+@scenario(4)
+def slow_server(lab: Lab) -> None:
+    """The SYN waits behind the point of capture, nearly until it is sent again."""
+    open_slowly(lab, 0.88, 0.13)
+
+
+@scenario(4)
+def slow_client(lab: Lab) -> None:
+    """The third step waits before the point of capture, nearly until the SYN-ACK is sent again."""
+    open_slowly(lab, 0.15, 0.88)
+
+
+@scenario(4)
+def slow_path(lab: Lab) -> None:
+    """SYN and third step wait half a second each, on either side of the point of capture."""
+    open_slowly(lab, 0.5, 0.5)
+
+
+@scenario(4)
+def abort_after_reading(lab: Lab) -> None:
+    """The server reads the question, and closes with SO_LINGER 0 without an answer."""
+    client, server = lab.open()
+    client.sendall(b"question")
+    server.recv(100)
+    lab.moment("question")
+    abort(server)
+    lab.moment("reset")
+
+
+@scenario(4)
+def abort_after_fin(lab: Lab) -> None:
+    """The client closes, and the server closes with SO_LINGER 0."""
+    client, server = lab.open()
+    talk(client, server)
+    client.close()
+    lab.moment("client closed")
+    server.recv(100)
+    abort(server)
+    lab.moment("reset")
+
+
+@scenario(4)
+def abort_after_silence(lab: Lab) -> None:
+    """The server closes an idle connection with SO_LINGER 0."""
+    client, server = lab.open()
+    talk(client, server)
+    time.sleep(LONG)
+    abort(server)
+    lab.moment("reset")
+
+
+@scenario(4)
+def close_wait_leak(lab: Lab) -> None:
+    """The client closes, the server never does, and other traffic goes on."""
+    client, server = lab.open()
+    talk(client, server)
+    client.close()
+    lab.moment("client closed")
+    go_on(lab)
+
+
+@scenario(4)
+def peer_gone_probed(lab: Lab) -> None:
+    """The server is unplugged behind the point of capture: the client's keep-alive probes get no answer, and it aborts."""
+    client, _ = lab.open()
+    lab.lose("server", "tcp dport 80")
+    probe_each_second(client, 3)
+    lab.wait(7)
+
+
+@scenario(4)
+def peer_gone_with_data(lab: Lab) -> None:
+    """The server is unplugged behind the point of capture, and the client sends its data again and again."""
+    client, _ = lab.open()
+    lab.lose("server", "tcp dport 80")
+    client.sendall(b"question")
+    lab.wait(8)
+
+
+@scenario(4)
+def firewall_forgets_and_drops(lab: Lab) -> None:
+    """A router's firewall forgets an idle connection, and drops what the client then sends, again and again."""
+    firewall_forgets(lab, "drop")
+    lab.wait(10)
+
+
+@scenario(4)
+def firewall_forgets_and_rejects(lab: Lab) -> None:
+    """A router's firewall forgets an idle connection, and answers what the client then sends by a reset."""
+    firewall_forgets(lab, "reject with tcp reset")
+    lab.moment("reset")
+
+
+@scenario(4)
+def firewall_forgets_and_rejects_otherwise(lab: Lab) -> None:
+    """A router's firewall forgets an idle connection, and answers what the client then sends by a reset with hop limit 255."""
+    firewall_forgets(lab, "reject with tcp reset", 255)
+    lab.moment("reset")
+
+
+@scenario(4)
+def restart_after_silence(lab: Lab) -> None:
+    """The server forgets its connection without a word (TCP_REPAIR), and a long time later answers data with a reset."""
+    client, server = lab.open()
+    talk(client, server)
+    vanish(server)
+    time.sleep(LONG)
+    client.sendall(b"question")
+    lab.moment("reset")
+
+
+@scenario(4)
+def restart_behind_firewall(lab: Lab) -> None:
+    """The client forgets its connection and opens again from the same port, but its resets of the old connection are dropped."""
+    lab.lose("server", "tcp flags & rst == rst")
+    client, server = lab.open()
+    talk(client, server)
+    vanish(client)
+    lab.connect()
+    lab.wait(lab.frames() + 8)
+
+
+@scenario(4)
+def forged_reset(lab: Lab) -> None:
+    """A third sends the client a reset (by hand) in the name of the server: the number is right, the hop limit another."""
+    forge_reset(lab, hop_limit=200)
+
+
+@scenario(4)
+def forged_reset_disproved(lab: Lab) -> None:
+    """A third sends the client a reset (by hand) in the name of the server, which goes on sending; its hop limit is the same."""
+    server = forge_reset(lab)
+    server.sendall(b", and more of it")
+    lab.moment("the client has reset what the server went on sending")
+
+
+@scenario(4)
+def forged_refusal(lab: Lab) -> None:
+    """A third answers the SYN by a reset (by hand) with another hop limit, before the server's SYN-ACK arrives."""
+    lab.listen()
+    lab.hold("server")
+    lab.connect()
+    lab.wait(1)
+    lab.forge(F_RST | F_ACK, 0, lab.next_number(), by="server", hop_limit=200)
+    lab.release("server")
+    lab.moment("the client has reset the SYN-ACK")
+
+
+@scenario(4)
+def answers_another_way(lab: Lab) -> None:
+    """What the server sends takes another way, past the point of capture."""
+    lab.insert_router()
+    lab.answer_another_way()
+    client, server = lab.open()
+    talk(client, server)
+    client.close()
+    lab.moment("client closed")
+    server.close()
+    lab.moment("server closed")
 
 
 TOOLS = ("ip", "ss", "nft", "sysctl", "tcpdump")
