@@ -407,7 +407,7 @@ local function breakdown_of(connection)
         return trace.reset_kind, suspect, trace.reset_frame, before
     elseif establishment_of(connection) == "half-open" then
         if trace.delay_kind == "syn-ack-lost" then
-            return "syn-ack-lost", "path-to-client", trace.delay_frame
+            return "syn-ack-lost", suspect_of_delay(trace), trace.delay_frame
         elseif server.syn_ack_again then
             return "peer-vanished", nil, server.syn_ack_frame
         end

@@ -73,7 +73,7 @@ def _of_reset(connection: Connection) -> Diagnosis | None:
 def _of_half_open(connection: Connection) -> Diagnosis | None:
     """Return the diagnosis of an opening whose client has not answered the SYN-ACK."""
     if connection.delay_kind == "syn-ack-lost":
-        return Diagnosis("syn-ack-lost", "path-to-client", _frames(connection.delay_frame))
+        return Diagnosis("syn-ack-lost", connection.delay_suspect, _frames(connection.delay_frame))
     if connection.server.syn_ack_sent > 1:
         return Diagnosis("peer-vanished", None, _frames(connection.server.syn_ack_frame))
     return None
