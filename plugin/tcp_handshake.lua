@@ -1045,7 +1045,7 @@ local function class_of(connection, segment, was_fresh)
         return "reset-after-close", nil
     elseif own.silent then
         return "idle-timeout", nil
-    elseif index == connection.client and (attempt.syn_seen or attempt.syn_ack_matched)
+    elseif index == connection.client and attempt.syn_seen
         and not (sender_closed or peer_closed or trace.first_talker) then
         return "probe", index
     elseif was_fresh or not has_ack then

@@ -124,8 +124,7 @@ def class_of_reset(segment: Judgement) -> tuple[str, str | None]:
         return "reset-after-close", None
     if sender.silent:
         return "idle-timeout", None
-    opening_seen = connection.syn_seen or connection.syn_ack_matched
-    if sender is connection.client and opening_seen and not (own or fin) and connection.first_talker is None:
+    if sender is connection.client and connection.syn_seen and not (own or fin) and connection.first_talker is None:
         return "probe", name
     if not segment.kind & ACK or connection.fresh:
         return "no-such-connection", None
@@ -197,5 +196,6 @@ def note_network_error(connection: Connection, frame: int, message: tuple[int, i
 def retransmission_delay_of(client: End, server: End) -> int:
     """Return the part of a handshake's time that went by in waiting for a repeated SYN or SYN-ACK (rule C24)."""
     answered = server.answered_syn_time
-    waited = (client.syn_frame_time if answered is None else answered) - client.syn_time
-    return waited + (server.syn_ack_frame_time - server.syn_ack_first_time if server.syn_ack_seen else 0)
+    if answered is None:
+        return client.syn_frame_time - client.syn_time
+    return answered - client.syn_time + server.syn_ack_frame_time - server.syn_ack_first_time

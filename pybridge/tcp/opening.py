@@ -150,8 +150,10 @@ def judge_syn_ack(segment: Judgement) -> None:
     if peer.syn_seen:
         echo = segment.offer.tsecr if segment.offer else None
         segment.answers = peer.syn_answered_by(echo)
-        if sender.syn_ack_sent == 1:
+        if sender.answered_syn_time is None:
             sender.answered_syn_time = peer.time_of_answered_syn(echo)
+            sender.syn_ack_first_time = segment.time
+        if sender.syn_ack_sent == 1:
             note_answered_syn(segment)
 
 
@@ -195,7 +197,6 @@ def _remember_syn_ack(segment: Judgement, *, awaiting: bool) -> None:
         sender.syn_ack_sent += 1
     else:
         sender.syn_ack_sent = 1
-        sender.syn_ack_first_time = segment.time
         sender.answered_syn_time = None
     _remember_isn(segment)
     sender.isn, sender.syn_ack_seen, sender.syn_ack_number, sender.awaiting = segment.seq, True, segment.ack, awaiting

@@ -98,7 +98,9 @@ def test_blocks_of_both_byte_orders_get_comments(order: str, options: bytes) -> 
 
 def test_comments_say_the_role_the_step_the_states_and_the_verdict() -> None:
     found = comments(*tables(NORMAL))
-    assert found[1].endswith("client SYN-SENT, server LISTEN. Connection 0: opening complete, closing three-way by client. Diagnosis: orderly.")
+    assert found[1].endswith(
+        "client SYN-SENT, server LISTEN. Connection 0: opening complete, closing three-way by client. Diagnosis: orderly."
+    )
     assert found[2] == (
         "SYN-ACK of the server, handshake 2/3; client ESTABLISHED, server SYN-RECEIVED; answers frame 1 after 12 ms."
     ).replace("12 ms", "12.0 ms")
