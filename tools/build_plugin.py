@@ -30,6 +30,7 @@ PARTS = (
     "connection_row",
     "judge",
     "annotations",
+    "usual",
     "annotator",
     "wireshark.fields",
     "wireshark.experts",

@@ -110,13 +110,12 @@ end
 --- Returns whether nothing but the numbers of an end moves.
 local function is_still(this_end)
     return this_end.phase == ESTABLISHED and not this_end.fin_seq and not this_end.awaiting
-        and not this_end.challenged and not this_end.gap and not this_end.early_ack
-        and this_end.next_sent ~= nil and this_end.in_order == this_end.next_sent
+        and not this_end.challenged and this_end.next_sent ~= nil
 end
 
 --- Notes whether a connection is quiet: plain segments can neither say anything nor change anything but numbers, and
--- what note_quiet_segment notes. Such segments are only followed (follow_quiet), those of an end that is known by its
--- own segments.
+-- what note_quiet_segment notes. Such segments are only followed (F), those of an end that is known by its own
+-- segments.
 local function note_quiet(connection)
     local one, two = connection[1], connection[2]
     local is_quiet = one.state == ESTABLISHED and two.state == ESTABLISHED and connection.attempt.opened

@@ -5,17 +5,20 @@
 local vocabulary, state_rules, numbers = require("vocabulary"), require("state"), require("numbers")
 local notes = require("notes")
 local connection_row, judging, annotations = require("connection_row"), require("judge"), require("annotations")
+local usual = require("usual")
 
 local format, tostring = string.format, tostring
-local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
+local MODULUS, ORDINALS, KINDS = vocabulary.MODULUS, vocabulary.ORDINALS, vocabulary.KINDS
 local CLOSED, LISTEN = vocabulary.CLOSED, vocabulary.LISTEN
 local SYN_SENT, TIME_WAIT = vocabulary.SYN_SENT, vocabulary.TIME_WAIT
 local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
-local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
+local LENGTH, OFFER, IDENTITY = vocabulary.LENGTH, vocabulary.OFFER, vocabulary.IDENTITY
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
-local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
+local is_over, derive_states = state_rules.is_over, state_rules.derive_states
+local is_wild, is_complete, follow_quiet = numbers.is_wild, numbers.is_complete, numbers.follow_quiet
+local follow_sent, follow_ack = numbers.follow_sent, numbers.follow_ack
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
 local note_history, note_zeek_end = connection_row.note_history, connection_row.note_zeek_end
 local summary_of = connection_row.summary_of
@@ -27,10 +30,13 @@ local NOTED_ACK, NOTED_PAYLOAD = annotations.NOTED_ACK, annotations.NOTED_PAYLOA
 local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.marks_of
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
+local begins, new_numbers, step, follow_usual = usual.begins, usual.new_numbers, usual.step, usual.follow
+local moved_numbers = usual.moved_numbers
+local NOTES_OF_SYN, NOTES_OF_THIRD_STEP = usual.NOTES_OF_SYN, usual.NOTES_OF_THIRD_STEP
 
 --- Annotates the segments of a capture. Interface:
 --
---   local tracker = new(subtract, nanoseconds)
+--   local tracker = new(subtract, nanoseconds, read_options)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
 --                   flags, seq, ack, length, offer, identity)   -> annotation
 --   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
@@ -48,6 +54,8 @@ local last_up_to = annotations.last_up_to
 -- Tracker:needs_addresses returns false. Times are any values that subtract takes. The offer is nil if the options are
 -- not known, else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open
 -- (a string or nil), tsval, tsecr (the numbers of the timestamp option, or nil). The identity is that of G8, or nil.
+-- Instead of an offer the tracker takes a string: it calls read_options with that, the flags and the identity, which
+-- returns both, only if it needs them.
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
@@ -66,8 +74,9 @@ Tracker.__index = Tracker
 -- @tparam ?function subtract function (later, earlier) that subtracts times; without it they are plain numbers
 -- @tparam ?function nanoseconds function (duration) that returns a duration as a number of nanoseconds; without it it
 --   is one
+-- @tparam ?function read_options function (string, flags, identity) that returns the offer and the identity
 -- @treturn Tracker
-local function new(subtract, nanoseconds)
+local function new(subtract, nanoseconds, read_options)
     local minus = subtract or function(later, earlier)
         return later - earlier
     end
@@ -82,7 +91,7 @@ local function new(subtract, nanoseconds)
         return duration
     end
     return setmetatable({
-        subtract = elapsed,
+        subtract = elapsed, read_options = read_options,
         connections = {}, -- stream -> connection
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
@@ -140,6 +149,15 @@ local function new_connection(stream, frame, former, addresses, ports)
     }
 end
 
+--- Returns what is kept of a usual conversation before its first segment. Tracker:judge_again makes a record of it.
+local function new_usual(stream, frame, addresses, ports, seq)
+    return {
+        stream = stream, first_frame = frame, addresses = addresses, ports = ports, log = {},
+        usual = new_numbers(ports, seq), is_quiet = false, is_ahead = false, history_letters = "S",
+        last_frame = nil, last_ordinal = nil,
+    }
+end
+
 --- Begins a connection with its first segment.
 -- @tparam number stream
 -- @tparam number frame
@@ -147,11 +165,20 @@ end
 -- @tparam number source_port
 -- @tparam any destination
 -- @tparam number destination_port
--- @treturn table the record of the connection
-function Tracker:open(stream, frame, source, source_port, destination, destination_port)
+-- @tparam ?number seq of the segment if it can begin a usual conversation of which no annotation is needed
+-- @treturn table the record of the connection, or what is kept of a usual conversation
+function Tracker:open(stream, frame, source, source_port, destination, destination_port, seq)
     local key = self:key_of_ends(source, source_port, destination, destination_port)
-    local connection = new_connection(stream, frame, self.latest[key], { source, destination },
-        { source_port, destination_port })
+    local former, addresses, ports = self.latest[key], { source, destination }, { source_port, destination_port }
+    local connection
+    if former then
+        self:settle(former)
+    end
+    if seq and not former then
+        connection = new_usual(stream, frame, addresses, ports, seq)
+    else
+        connection = new_connection(stream, frame, former, addresses, ports)
+    end
     self.latest[key] = connection
     self.connections[stream] = connection
     return connection
@@ -220,6 +247,9 @@ function Tracker:judge(connection, entry, with_annotation)
     local segment, sender, kind = self.current, entry[SENDER], KINDS[entry[FLAGS] % 32]
     segment.frame, segment.time, segment.sender, segment.peer = entry[FRAME], entry[TIME], sender, 3 - sender
     segment.kind, segment.flags, segment.seq, segment.ack = kind, entry[FLAGS], entry[SEQ], entry[ACK]
+    if type(entry[OFFER]) == "string" then
+        entry[OFFER], entry[IDENTITY] = self.read_options(entry[OFFER], entry[FLAGS], entry[IDENTITY])
+    end
     segment.length, segment.offer = entry[LENGTH], entry[OFFER]
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
@@ -351,24 +381,23 @@ local function close_by_error(connection, frame)
     end
 end
 
---- Judges a connection again from its log, to get its annotations.
+--- Judges a connection again from its log. What is kept of a usual conversation becomes its record.
 -- @tparam table connection
-function Tracker:review(connection)
+-- @tparam function judge_entry the method that judges an entry: it gets the connection, the entry and false
+function Tracker:judge_again(connection, judge_entry)
     local log, former = connection.log, connection.former_numbers
     local anomalies, history_letters = connection.anomalies, connection.history_letters
-    local ahead = connection.is_ahead and numbers_of(connection)
+    local ahead = connection.is_ahead and (connection.usual and moved_numbers or numbers_of)(connection)
     local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
         connection.ports)
     for name, value in pairs(blank) do
         connection[name] = value
     end
-    connection.log, connection.is_reviewed = nil, #log > 0
+    connection.log, connection.usual = nil, nil
     connection.handshake_time, connection.teardown_time = nil, nil -- the first of these counts for R6
     if former then
         connection.former_1, connection.former_2 = former[1], former[2]
     end
-    connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
-    connection.answerable = {}
     for index = 1, #log do
         local entry = log[index]
         if type(entry) ~= "table" then -- the frame of a network error
@@ -376,7 +405,7 @@ function Tracker:review(connection)
         elseif entry[1] < 0 then -- numbers_of
             restore_numbers(connection, entry)
         else
-            self:annotate(connection, entry)
+            judge_entry(self, connection, entry, false)
         end
     end
     if ahead then
@@ -384,7 +413,49 @@ function Tracker:review(connection)
     end
     note_quiet(connection)
     -- The log lacks segments whose anomaly follows from the situation, and such as are only followed.
-    connection.anomalies, connection.history_letters = anomalies, history_letters
+    connection.anomalies, connection.history_letters = anomalies or connection.anomalies, history_letters
+end
+
+--- Judges a connection again from its log, to get its annotations.
+-- @tparam table connection
+function Tracker:review(connection)
+    connection.is_reviewed = #connection.log > 0
+    connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
+    connection.answerable = {}
+    self:judge_again(connection, self.annotate)
+end
+
+--- Makes the record of a connection if it was a usual conversation so far.
+-- @tparam table connection
+function Tracker:settle(connection)
+    if connection.usual then
+        local log, is_ahead = connection.log, connection.is_ahead
+        self:judge_again(connection, self.judge)
+        connection.log, connection.is_ahead = log, is_ahead
+    end
+end
+
+--- Takes the next segment of a usual conversation.
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+-- @treturn ?table the notes on the segment; nil if the conversation is not usual: then its record is made
+function Tracker:take_usual(connection, entry)
+    local log, segment, moved = connection.log, NOTES_OF_SYN, connection.is_ahead and moved_numbers(connection)
+    if #log > 0 then
+        segment = step(connection, entry)
+        if segment == NOTES_OF_THIRD_STEP then
+            segment.handshake_time = self.subtract(entry[TIME], log[1][TIME])
+        end
+    end
+    if not segment then
+        self:settle(connection)
+        return nil
+    elseif moved then
+        log[#log + 1] = moved
+        connection.is_ahead = false
+    end
+    log[#log + 1] = entry
+    return segment
 end
 
 --- Judges the next segment of the capture, where no annotation of it is needed.
@@ -406,10 +477,14 @@ end
 function Tracker:take(stream, frame, time, source, source_port, destination, destination_port,
                       flags, seq, ack, length, offer, identity)
     local connection = self.connections[stream]
-        or self:open(stream, frame, source, source_port, destination, destination_port)
+        or self:open(stream, frame, source, source_port, destination, destination_port, begins(flags, length) and seq)
     local sender, ordinal = sender_of(connection, source, source_port), next_ordinal(connection, frame)
     local entry = { ordinal, frame, time, sender, flags, seq, ack, length, offer, identity }
-    local annotation = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
+    local annotation = connection.usual and self:take_usual(connection, entry)
+    if annotation then
+        return annotation
+    end
+    annotation = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
     note_quiet(connection)
     return annotation
 end
@@ -438,6 +513,8 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
     local connection = self.connections[stream]
     if not (connection and connection.is_quiet) then
         return nil
+    elseif connection.usual then
+        return follow_usual(connection, connection.usual, source_port, destination_port, seq, ack, length)
     end
     local ports, index = connection.ports, 1
     local one, two = ports[1], ports[2]
@@ -454,8 +531,12 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
             return nil
         end
     end
-    if not follow_quiet(sender, connection[3 - index], seq, ack, length) then
-        return nil
+    local peer = connection[3 - index]
+    if not (is_complete(sender) and is_complete(peer) and follow_quiet(sender, peer, seq, ack, length)) then
+        if is_wild(sender, seq) then
+            return nil
+        end
+        follow_ack(sender, peer, ack, follow_sent(sender, peer, seq, (seq + length) % MODULUS))
     end
     if is_first then
         note_quiet_segment(connection, index, noted)
@@ -542,6 +623,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     if not connection then
         return nil
     end
+    self:settle(connection)
     local client, server = connection[connection.client], connection[3 - connection.client]
     local is_from_client = source_port == connection.ports[connection.client]
         and source == connection.addresses[connection.client]
@@ -570,11 +652,22 @@ function Tracker:recall_error(frame)
     return self.errors[frame]
 end
 
+--- Returns the record of a connection.
+-- @tparam number stream
+-- @treturn ?table the record, or nil if the connection is not known
+function Tracker:record(stream)
+    local connection = self.connections[stream]
+    if connection then
+        self:settle(connection)
+    end
+    return connection
+end
+
 --- Returns the summary of a connection at the moment (C17).
 -- @tparam number stream
 -- @treturn ?table the summary, or nil if the connection is not known
 function Tracker:connection(stream)
-    local connection = self.connections[stream]
+    local connection = self:record(stream)
     return connection and summary_of(connection)
 end
 

@@ -7,12 +7,14 @@ local reader, items = require("wireshark.reader"), require("wireshark.tree")
 
 local proto = protocol.proto
 local get_port, get_stream = reader.get_port, reader.get_stream
-local get_length, get_time = reader.get_length, reader.get_time
+local get_time = reader.get_time
 local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
-local read_numbers, read_offer_and_identity = reader.read_numbers, reader.read_offer_and_identity
+local read_usual, read_other, usual_segment = reader.read_usual, reader.read_other, reader.usual_segment
+local read_offer_and_identity, has_plain_options = reader.read_offer_and_identity, reader.has_plain_options
 local network_error, read_segment, read_segments = reader.network_error, reader.read_segment, reader.read_segments
 local getter = reader.getter
-local is_referenced, show, info_note, show_notes = items.is_referenced, items.show, items.info_note, items.show_notes
+local is_referenced, show, info_note = items.is_referenced, items.show, items.info_note
+local has_notes, show_notes = items.has_notes, items.show_notes
 
 local tracker
 -- Number of the last frame that was processed. A frame is new if its number is higher, whatever pinfo.visited says: in
@@ -27,9 +29,16 @@ local function nanoseconds(time)
     return time.secs * 1000000000 + time.nsecs
 end
 
+--- Returns the offer and the identity of a segment that was taken with a header instead. Of a SYN or SYN-ACK, that has
+-- plain options.
+local function read_plain_options(header, flags, identification)
+    return read_offer_and_identity(header, flags, identification, true)
+end
+
 --- Forgets the capture.
 local function reset()
-    tracker = annotator.new(nil, nanoseconds) -- without the first function: NSTime values subtract as numbers do
+    -- Without the first function: NSTime values subtract as numbers do.
+    tracker = annotator.new(nil, nanoseconds, read_plain_options)
     last_frame, first_ordinals = 0, {}
 end
 
@@ -38,14 +47,18 @@ end
 -- @param number of the frame
 -- @param is_new true if the frame was not processed before
 -- @param needs_fields what is_referenced returned
+-- @param identification of the IP header, or nil if it is not known
 -- @return its annotation, or the notes on it, or nil
-local function process(segment, number, is_new, tree, needs_fields)
+local function process(segment, number, is_new, tree, needs_fields, identification)
     local stream, flags = segment.stream, segment.flags
     local annotation, connection
     if is_new then
         local offer, identity
-        if segment.header then
-            offer, identity = read_offer_and_identity(segment.header, flags)
+        local header = segment.header
+        if identification and (not header or flags % 4 < 2 or has_plain_options(header)) then
+            offer, identity = header, identification -- the tracker calls read_plain_options if it needs them
+        elseif header then
+            offer, identity = read_offer_and_identity(header, flags, identification, false)
         end
         local take = needs_fields and tracker.segment or tracker.take
         annotation = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
@@ -64,34 +77,46 @@ local function process(segment, number, is_new, tree, needs_fields)
     return annotation
 end
 
---- Follows the only segment of a new frame if it is quiet, as most segments of most captures are. Then nothing else is
--- to be done but to show it where that is needed.
+--- Takes the only segment of a new frame if its bytes say all that is to be known of it, as those of most segments do:
+-- it is quiet, so that nothing is to be done but to follow it, or it carries no payload.
 -- @param tvb the bytes of the frame
 -- @param info the occurrence of its tcp.stream
 -- @param stream its value
--- @return whether it was quiet
-local function follow_quiet(tvb, info, stream, tree, needs_fields)
+-- @return whether it was taken
+local function take_quickly(tvb, info, stream, number, pinfo, tree, needs_fields)
+    local source_port, destination_port, flags, seq, ack, length, identification = read_usual(tvb, info)
     local connection = tracker.connections[stream]
-    if not (connection and connection.is_quiet) then
+    local is_quiet = connection and connection.is_quiet
+    if is_quiet and not source_port then
+        source_port, destination_port, flags, seq, ack, length = read_other(tvb, info)
+    end
+    if not source_port then
         return false
     end
-    local length_info, another = get_length()
-    if not length_info or another then
+    if is_quiet and flags % 8 == 0 and flags % 32 >= 16 then -- G7: ACK, but neither FIN nor SYN nor RST
+        local sender = tracker:follow(stream, source_port, destination_port, seq, ack, length)
+        if sender then
+            if needs_fields then
+                local annotation
+                annotation, connection = tracker:followed(stream, sender, length)
+                show(annotation, connection, tree, true, true)
+            end
+            return true
+        end
+    end
+    if not identification or length > 0 then
         return false
     end
-    local source_port, destination_port, seq, ack, data_offset, flags = read_numbers(tvb, info)
-    -- G7: ACK, but neither FIN nor SYN nor RST. G1: a header shorter than 20 bytes is no segment.
-    if not source_port or flags % 8 ~= 0 or flags % 32 < 16 or data_offset < 80 then
+    local segment = usual_segment(connection, stream, pinfo, source_port, destination_port, flags, seq, ack,
+        identification)
+    if not segment then
         return false
     end
-    local length = length_info()
-    local sender = tracker:follow(stream, source_port, destination_port, seq, ack, length)
-    if sender and needs_fields then
-        local annotation
-        annotation, connection = tracker:followed(stream, sender, length)
-        show(annotation, connection, tree, true, true)
+    local annotation = process(segment, number, true, tree, needs_fields, identification)
+    if has_notes(true) then
+        show_notes(info_note(annotation), pinfo, true)
     end
-    return sender ~= nil
+    return true
 end
 
 --- Judges or recalls the network error of a frame without segments, if it holds one (N1), and shows it.
@@ -107,7 +132,7 @@ local function dissect_error(number, is_new, pinfo, tree)
         end
     end
     if annotation then
-        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree), is_new)
+        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree, is_new), is_new)
         show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo, is_new)
     end
 end
@@ -133,7 +158,7 @@ function proto.dissector(tvb, pinfo, tree)
     if not info and not get_port() then
         return
     end
-    local stream, needs_fields = info and info(), is_referenced(tree)
+    local stream = info and info()
     number_of = number_of or getter(pinfo, "number")
     local number = number_of(pinfo)
     local is_new = number > last_frame
@@ -141,9 +166,11 @@ function proto.dissector(tvb, pinfo, tree)
         is_new = true
         take_over(number)
     end
+    local needs_fields = is_referenced(tree, is_new)
     if is_new then
         last_frame = number
-        if stream and not another_stream and follow_quiet(tvb, info, stream, tree, needs_fields) then
+        if stream and not another_stream
+            and take_quickly(tvb, info, stream, number, pinfo, tree, needs_fields) then
             return
         end
     end
@@ -163,12 +190,10 @@ function proto.dissector(tvb, pinfo, tree)
         if segment then
             is_segment = true
             local annotation = process(segment, number, is_new, tree, needs_fields)
-            notes = annotation and info_note(annotation) or ""
+            notes = annotation and has_notes(is_new) and info_note(annotation) or ""
         end
     end
-    if notes ~= "" then
-        show_notes(notes, pinfo, is_new)
-    end
+    show_notes(notes, pinfo, is_new)
     if not (is_segment or is_unclear) then -- N1
         dissect_error(number, is_new, pinfo, tree)
     end

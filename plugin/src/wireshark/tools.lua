@@ -41,7 +41,7 @@ local function connection_rows(max_rows)
     table.sort(streams)
     local rows = {}
     for index = 1, min(#streams, max_rows) do
-        local connection = tracker.connections[streams[index]]
+        local connection = tracker:record(streams[index])
         local summary = summary_of(connection)
         rows[index] = {
             stream = format("%d", connection.stream), frame = format("%d", connection.first_frame),
@@ -143,8 +143,9 @@ if gui_enabled() then
     end, MENU_TOOLS_UNSORTED)
 
     register_menu("TCP Handshake: slowest handshakes", function()
-        local timed = {}
-        for _, connection in pairs(current_tracker().connections) do
+        local tracker, timed = current_tracker(), {}
+        for stream in pairs(tracker.connections) do
+            local connection = tracker:record(stream)
             if connection.handshake_time then
                 timed[#timed + 1] = connection
             end

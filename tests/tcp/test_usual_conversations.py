@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Of usual conversations the plugin keeps less. It says the same all the same, also where a conversation is usual no longer."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pybridge.tcp.model import NetworkError, Offer, Segment
+from pybridge.tcp.vocabulary import ACK, FIN, RST, SYN
+from tests.support.conversations import EFFORT, HALF, MODULO
+from tests.support.machines import PythonMachine
+from tests.tcp.test_dissected_again import UnwatchedMachine
+
+ENDS = ("10.0.0.1", 50000), ("10.0.0.2", 80)
+PSH = 8
+MOST = (1 << 30) - 1  # more than any segment carries, so that ends get far ahead of each other within a few segments
+
+
+class Ends:
+    """Two ends that open, send data and close, mostly as usual; `segment` returns what one of them sends next."""
+
+    def __init__(self, chance: Random) -> None:
+        self.chance = chance
+        isns = [chance.choice([100, MODULO - 3, HALF - 2, chance.randrange(MODULO)]) for _ in range(2)]
+        self.next, self.acked, self.isns = isns.copy(), [0, 0], isns
+        self.frame, self.time = 0, 0
+
+    def segment(self, sender: int, flags: int, length: int = 0, *, late: bool = False) -> Segment:
+        self.frame += 1
+        self.time += self.chance.choice([1_000, 1_000_000, 200_000_000])
+        peer = 1 - sender
+        if flags & ACK and not late:
+            self.acked[sender] = self.next[peer]
+        seq, ack = self.next[sender], self.acked[sender] if flags & ACK else 0
+        self.next[sender] = (seq + length + bool(flags & SYN) + bool(flags & FIN)) % MODULO
+        offer = Offer(1460, 7, True, True, None, self.frame, 5) if flags & SYN else None
+        return Segment(self.frame, self.time, 0, *ENDS[sender], *ENDS[peer], flags, seq, ack, length, offer, self.identity())
+
+    def identity(self) -> int | None:
+        return self.chance.choice([self.frame + 1, 0, 7, None, 1 << 16])
+
+    def conversation(self) -> list[Segment]:
+        chance = self.chance
+        length = chance.choice([5, 1460, MOST])
+        segments = [self.segment(0, SYN), self.segment(1, SYN | ACK), self.segment(0, ACK, chance.choice([0, 0, 5]))]
+        for _ in range(chance.choice([0, 1, 3, 8])):
+            late = chance.random() < 0.4
+            psh = chance.choice([0, PSH])
+            segments.append(self.segment(chance.randrange(2), ACK | psh, chance.choice([0, length, length]), late=late))
+        first = chance.randrange(2)
+        second = 1 - first
+        close = chance.choice(["reset", "three-way", "four-way", "half-closed", "none"])
+        if close == "reset":
+            segments.append(self.segment(first, chance.choice([RST, RST | ACK, RST | ACK | PSH]), chance.choice([0, 0, 9])))
+        elif close != "none":
+            late = chance.random() < 0.2
+            segments.append(self.segment(first, FIN | ACK | chance.choice([0, PSH]), chance.choice([0, 0, 5]), late=late))
+            if close != "three-way":
+                segments.append(self.segment(second, ACK))
+            if close != "half-closed":
+                segments.append(self.segment(second, FIN | ACK, chance.choice([0, 0, 0, 5])))
+                segments.append(self.segment(first, ACK))
+        return segments
+
+    def disturbed(self, segments: list[Segment]) -> list[Segment | NetworkError]:
+        """Lose, copy, exchange or change a few of the segments, or let the network answer one."""
+        chance = self.chance
+        events: list[Segment | NetworkError] = list(segments)
+        for _ in range(chance.choice([0, 0, 1, 1, 2, 3])):
+            index = chance.randrange(len(events))
+            event = events[index]
+            change = chance.choice(["lost", "copied", "repeated", "earlier", "error", "numbers", "flags", "length"])
+            if isinstance(event, NetworkError):
+                continue
+            if change == "lost" and len(events) > 1:
+                del events[index]
+            elif change == "copied":
+                events.insert(chance.randrange(index, len(events)) + 1, event)
+            elif change == "repeated":
+                events.insert(chance.randrange(index, len(events)) + 1, event._replace(identity=self.identity()))
+            elif change == "earlier":
+                events.insert(max(0, index - chance.choice([1, 1, 2, 4])), events.pop(index))
+            elif change == "error":
+                known = chance.choice([event.stream, None])
+                events.insert(index + 1, NetworkError(event.frame, event.time, known, *event[3:7]))
+            elif change == "numbers":
+                off = chance.choice([1, MODULO - 1, HALF, HALF - 1, HALF + 1, 5, MODULO - 5, 1 << 30])
+                name = chance.choice(["seq", "ack"])
+                value = (getattr(event, name) + off) % MODULO
+                events[index] = event._replace(**{name: chance.choice([value, value, self.isns[0], self.isns[1] + 1]) % MODULO})
+            elif change == "flags":
+                events[index] = event._replace(flags=chance.choice([event.flags ^ (1 << chance.randrange(5)), event.flags | 0x40]))
+            else:
+                events[index] = event._replace(length=chance.choice([0, 1, 5, MOST]))
+        return [event._replace(frame=frame) for frame, event in enumerate(events, start=1)]
+
+
+@settings(max_examples=EFFORT or 1000, derandomize=not EFFORT)
+@given(st.integers(0, 1 << 40))
+def test_the_plugin_says_of_usual_conversations_and_others_what_the_annotator_says(seed: int) -> None:
+    chance = Random(seed)  # noqa: S311 - the same again
+    ends = Ends(chance)
+    happened = ends.disturbed(ends.conversation())
+    looks_at = chance.choice([0, 0, chance.randrange(20)])
+    asks_at = chance.choice([0, 0, chance.randrange(20)])
+    python, lua = PythonMachine(), UnwatchedMachine()
+    expected = []
+    for event in happened:
+        said = python.take(event)
+        if isinstance(event, NetworkError):
+            assert lua.take(event) == said
+            continue
+        assert said is not None
+        expected.append((event, said))
+        if lua.needs(event):
+            glimpsed = lua.take(event)
+            assert glimpsed is not None
+            for name in ("role", "handshake_step", "teardown_step", "anomaly"):
+                assert glimpsed[name] == said[name]
+            if not asks_at and said["handshake_time"]:
+                assert glimpsed["handshake_time"] == said["handshake_time"]
+        if len(expected) == looks_at:
+            assert lua.recall(event, event.stream) == said
+        if len(expected) == asks_at:
+            assert python.told() == lua.told()
+    if chance.random() < 0.5:
+        assert python.told() == lua.told()
+    for event, said in expected:
+        assert lua.recall(event, event.stream) == said
+    assert python.told() == lua.told()
