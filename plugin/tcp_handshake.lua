@@ -2918,19 +2918,17 @@ local function resembles_recent(recent, seq, ack, length)
 end
 
 --- Follows a plain segment, the only one of its frame, if it is quiet: then nothing else is to be done with it.
--- @tparam number stream
+-- @tparam table connection one that is quiet
 -- @tparam number source_port
 -- @tparam number destination_port
 -- @tparam number seq
 -- @tparam number ack
 -- @tparam number length of its payload
 -- @treturn ?number the index of the end that sent it if it was quiet, else nil
-function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
-    local connection = self.connections[stream]
-    if not (connection and connection.is_quiet) then
-        return nil
-    elseif connection.usual then
-        return follow_usual(connection, connection.usual, source_port, destination_port, seq, ack, length)
+local function follow(connection, source_port, destination_port, seq, ack, length)
+    local usual_numbers = connection.usual
+    if usual_numbers then
+        return follow_usual(connection, usual_numbers, source_port, destination_port, seq, ack, length)
     end
     local ports, index = connection.ports, 1
     local one, two = ports[1], ports[2]
@@ -2959,6 +2957,14 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
     end
     connection.is_ahead = true
     return index
+end
+
+--- Follows a plain segment as follow does, by its stream.
+-- @tparam number stream
+-- @treturn ?number the index of the end that sent it if it was quiet, else nil
+function Tracker:follow(stream, ...)
+    local connection = self.connections[stream]
+    return connection and connection.is_quiet and follow(connection, ...) or nil
 end
 
 --- Returns the annotation of a segment that Tracker:follow has just followed.
@@ -3087,7 +3093,7 @@ function Tracker:connection(stream)
     return connection and summary_of(connection)
 end
 
-return { new = new }
+return { new = new, follow = follow }
 
 end
 
@@ -3978,7 +3984,7 @@ modules["wireshark.dissector"] = function()
 local annotator, protocol = require("annotator"), require("wireshark.fields")
 local reader, items = require("wireshark.reader"), require("wireshark.tree")
 
-local proto = protocol.proto
+local proto, follow = protocol.proto, annotator.follow
 local get_port, get_stream = reader.get_port, reader.get_stream
 local get_time = reader.get_time
 local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
@@ -3989,7 +3995,8 @@ local getter = reader.getter
 local is_referenced, show, info_note = items.is_referenced, items.show, items.info_note
 local has_notes, show_notes = items.has_notes, items.show_notes
 
-local tracker
+-- The tracker of the present capture, and its connections.
+local tracker, connections
 -- Number of the last frame that was processed. A frame is new if its number is higher, whatever pinfo.visited says: in
 -- plain tshark -2 the first pass has no fields, so that the second pass is the first to see a segment.
 local last_frame
@@ -4012,6 +4019,7 @@ end
 local function reset()
     -- Without the first function: NSTime values subtract as numbers do.
     tracker = annotator.new(nil, nanoseconds, read_plain_options)
+    connections = tracker.connections
     last_frame, first_ordinals = 0, {}
 end
 
@@ -4058,7 +4066,7 @@ end
 -- @return whether it was taken
 local function take_quickly(tvb, info, stream, number, pinfo, tree, needs_fields)
     local source_port, destination_port, flags, seq, ack, length, identification = read_usual(tvb, info)
-    local connection = tracker.connections[stream]
+    local connection = connections[stream]
     local is_quiet = connection and connection.is_quiet
     if is_quiet and not source_port then
         source_port, destination_port, flags, seq, ack, length = read_other(tvb, info)
@@ -4067,7 +4075,7 @@ local function take_quickly(tvb, info, stream, number, pinfo, tree, needs_fields
         return false
     end
     if is_quiet and flags % 8 == 0 and flags % 32 >= 16 then -- G7: ACK, but neither FIN nor SYN nor RST
-        local sender = tracker:follow(stream, source_port, destination_port, seq, ack, length)
+        local sender = follow(connection, source_port, destination_port, seq, ack, length)
         if sender then
             if needs_fields then
                 local annotation

@@ -502,19 +502,17 @@ local function resembles_recent(recent, seq, ack, length)
 end
 
 --- Follows a plain segment, the only one of its frame, if it is quiet: then nothing else is to be done with it.
--- @tparam number stream
+-- @tparam table connection one that is quiet
 -- @tparam number source_port
 -- @tparam number destination_port
 -- @tparam number seq
 -- @tparam number ack
 -- @tparam number length of its payload
 -- @treturn ?number the index of the end that sent it if it was quiet, else nil
-function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
-    local connection = self.connections[stream]
-    if not (connection and connection.is_quiet) then
-        return nil
-    elseif connection.usual then
-        return follow_usual(connection, connection.usual, source_port, destination_port, seq, ack, length)
+local function follow(connection, source_port, destination_port, seq, ack, length)
+    local usual_numbers = connection.usual
+    if usual_numbers then
+        return follow_usual(connection, usual_numbers, source_port, destination_port, seq, ack, length)
     end
     local ports, index = connection.ports, 1
     local one, two = ports[1], ports[2]
@@ -543,6 +541,14 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length)
     end
     connection.is_ahead = true
     return index
+end
+
+--- Follows a plain segment as follow does, by its stream.
+-- @tparam number stream
+-- @treturn ?number the index of the end that sent it if it was quiet, else nil
+function Tracker:follow(stream, ...)
+    local connection = self.connections[stream]
+    return connection and connection.is_quiet and follow(connection, ...) or nil
 end
 
 --- Returns the annotation of a segment that Tracker:follow has just followed.
@@ -671,4 +677,4 @@ function Tracker:connection(stream)
     return connection and summary_of(connection)
 end
 
-return { new = new }
+return { new = new, follow = follow }

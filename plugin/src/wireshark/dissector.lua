@@ -5,7 +5,7 @@
 local annotator, protocol = require("annotator"), require("wireshark.fields")
 local reader, items = require("wireshark.reader"), require("wireshark.tree")
 
-local proto = protocol.proto
+local proto, follow = protocol.proto, annotator.follow
 local get_port, get_stream = reader.get_port, reader.get_stream
 local get_time = reader.get_time
 local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
@@ -16,7 +16,8 @@ local getter = reader.getter
 local is_referenced, show, info_note = items.is_referenced, items.show, items.info_note
 local has_notes, show_notes = items.has_notes, items.show_notes
 
-local tracker
+-- The tracker of the present capture, and its connections.
+local tracker, connections
 -- Number of the last frame that was processed. A frame is new if its number is higher, whatever pinfo.visited says: in
 -- plain tshark -2 the first pass has no fields, so that the second pass is the first to see a segment.
 local last_frame
@@ -39,6 +40,7 @@ end
 local function reset()
     -- Without the first function: NSTime values subtract as numbers do.
     tracker = annotator.new(nil, nanoseconds, read_plain_options)
+    connections = tracker.connections
     last_frame, first_ordinals = 0, {}
 end
 
@@ -85,7 +87,7 @@ end
 -- @return whether it was taken
 local function take_quickly(tvb, info, stream, number, pinfo, tree, needs_fields)
     local source_port, destination_port, flags, seq, ack, length, identification = read_usual(tvb, info)
-    local connection = tracker.connections[stream]
+    local connection = connections[stream]
     local is_quiet = connection and connection.is_quiet
     if is_quiet and not source_port then
         source_port, destination_port, flags, seq, ack, length = read_other(tvb, info)
@@ -94,7 +96,7 @@ local function take_quickly(tvb, info, stream, number, pinfo, tree, needs_fields
         return false
     end
     if is_quiet and flags % 8 == 0 and flags % 32 >= 16 then -- G7: ACK, but neither FIN nor SYN nor RST
-        local sender = tracker:follow(stream, source_port, destination_port, seq, ack, length)
+        local sender = follow(connection, source_port, destination_port, seq, ack, length)
         if sender then
             if needs_fields then
                 local annotation
