@@ -92,7 +92,9 @@ class Ends:
                 value = (getattr(event, name) + off) % MODULO
                 events[index] = event._replace(**{name: chance.choice([value, value, self.isns[0], self.isns[1] + 1]) % MODULO})
             elif change == "flags":
-                events[index] = event._replace(flags=chance.choice([event.flags ^ (1 << chance.randrange(5)), event.flags | 0x40]))
+                events[index] = event._replace(
+                    flags=chance.choice([event.flags ^ (1 << chance.randrange(5)), event.flags | 0x40])
+                )
             else:
                 events[index] = event._replace(length=chance.choice([0, 1, 5, MOST]))
         return [event._replace(frame=frame) for frame, event in enumerate(events, start=1)]
