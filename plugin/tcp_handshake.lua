@@ -17,7 +17,8 @@
 --   opening, closing, aborting      the rules of chapters H, T and R: how a segment changes the record
 --   connection_row, judge           the connection's row (C, Z); which rules judge a segment (G7, G8, X4)
 --   diagnosis                       why a connection went as it did (D)
---   annotations, annotator          what is kept of a capture; the Tracker, which annotates segment by segment
+--   annotations, usual              what is kept of a capture; less of the conversations that are as usual
+--   annotator                       the Tracker, which annotates segment by segment
 --   wireshark.fields, .experts      the protocol with its preferences and fields; its expert information
 --   wireshark.sentences             the diagnosis in words
 --   wireshark.reader, .tree         a frame's segments out of Wireshark's fields; the items and notes that users see
@@ -125,6 +126,7 @@ local IS_RETRANSMISSION = {
 
 -- Places in an entry, the list that the tracker keeps of a segment. SENDER is the index of the end that sent it.
 local ORDINAL, FRAME, TIME, SENDER, FLAGS, SEQ, ACK, LENGTH, OFFER, IDENTITY = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local HOP_LIMIT = 11
 
 return {
     MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
@@ -138,7 +140,7 @@ return {
     HANDSHAKE_ACK = HANDSHAKE_ACK, ACK_OF_FIN = ACK_OF_FIN, KINDS = KINDS,
     ANOMALIES = ANOMALIES, IS_RETRANSMISSION = IS_RETRANSMISSION,
     ORDINAL = ORDINAL, FRAME = FRAME, TIME = TIME, SENDER = SENDER, FLAGS = FLAGS, SEQ = SEQ, ACK = ACK,
-    LENGTH = LENGTH, OFFER = OFFER, IDENTITY = IDENTITY,
+    LENGTH = LENGTH, OFFER = OFFER, IDENTITY = IDENTITY, HOP_LIMIT = HOP_LIMIT,
 }
 
 end
@@ -160,9 +162,10 @@ modules["state"] = function()
 --   opening, closing or aborting, and these change the record and note role, steps and anomalies in that table.
 -- * Awkward: a capture can begin midway, lose segments and hold them in the wrong order. So each rule asks what was
 --   seen (isn, syn_seen, syn_ack_seen, fin_seq), and some states follow from what an end could not have sent otherwise.
--- * Most segments of a capture move numbers and nothing else. While a connection is quiet, follow_quiet (numbers) does
---   that, and the rules never get them. If you make a rule depend on something new, see that note_quiet and marks_of
---   in annotations.lua know of it.
+-- * Most segments of a capture move numbers and nothing else. While a connection is quiet, follow (annotator) does
+--   that, and the rules never get them. Of most connections the rules get no segment at all unless somebody looks:
+--   usual.lua knows which roles they would give. If you make a rule depend on something new, see that note_quiet and
+--   marks_of in annotations.lua and step in usual.lua know of it.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
@@ -379,6 +382,18 @@ local function is_new(sender, seq, stop)
     return is_beyond(stop, next_sent)
 end
 
+--- Returns whether a plain or FIN segment repeats something (D2), before it is followed.
+-- @param seq, stop the numbers that it occupies: from seq up to stop
+local function repeats(sender, seq, stop)
+    local next_sent = sender.next_sent
+    if seq == next_sent then
+        return false -- it is new, or occupies nothing
+    elseif stop ~= seq then
+        return not is_new(sender, seq, stop)
+    end
+    return next_sent == (seq + 1) % MODULUS
+end
+
 --- Follows the numbers that a segment occupies (F1), and counts an early acknowledgement of them (F4).
 -- @return whether the segment is new
 local function follow_sent(sender, peer, seq, stop)
@@ -451,13 +466,16 @@ local function is_wild(sender, seq)
     return ahead > LARGEST_WINDOW and ahead < MODULUS - LARGEST_WINDOW
 end
 
---- Follows a plain segment on a quiet connection (F1, F2), on which nothing else can come of it. There, next_sent and
--- in_order of each end are the same, and no acknowledgement is early: note_quiet (annotations) sees to that.
--- @return false if the segment is none of those, and was not followed
+--- Returns whether everything that an end has sent has arrived, and everything that it has acknowledged was sent.
+local function is_complete(this_end)
+    return this_end.in_order == this_end.next_sent and not this_end.gap and not this_end.early_ack
+end
+
+--- Follows a plain segment on a quiet connection with complete ends (F1, F2), faster than follow_sent and follow_ack.
+-- @return false if it needs those, and was not followed
 local function follow_quiet(sender, peer, seq, ack, length)
     local repeated = (sender.next_sent - seq) % MODULUS
-    if repeated ~= 0 and (repeated >= LARGEST_WINDOW
-        or length <= repeated and (length > 0 or repeated == 1)) then -- D2: it repeats something
+    if repeated >= LARGEST_WINDOW then
         return false
     end
     if ack ~= peer.next_sent and (ack - peer.next_sent) % MODULUS < HALF then
@@ -477,8 +495,8 @@ local function follow_quiet(sender, peer, seq, ack, length)
 end
 
 return {
-    is_new = is_new, follow_sent = follow_sent, follow_ack = follow_ack, follow_syn = follow_syn, is_wild = is_wild,
-    follow_quiet = follow_quiet,
+    is_new = is_new, repeats = repeats, follow_sent = follow_sent, follow_ack = follow_ack, follow_syn = follow_syn,
+    is_wild = is_wild, is_complete = is_complete, follow_quiet = follow_quiet,
 }
 
 end
@@ -885,7 +903,7 @@ local LONG, LONG_SECONDS = vocabulary.LONG, vocabulary.LONG_SECONDS
 local NOTICEABLE, SLOW, MOMENT = vocabulary.NOTICEABLE, vocabulary.SLOW, vocabulary.MOMENT
 local ESTABLISHED, PLAIN = vocabulary.ESTABLISHED, vocabulary.PLAIN
 local is_beyond, fin_counts, end_name = state.is_beyond, state.fin_counts, state.end_name
-local is_new = numbers.is_new
+local is_new, repeats = numbers.is_new, numbers.repeats
 
 --- Returns the trace of an attempt before its first segment.
 local function new_trace()
@@ -949,17 +967,9 @@ local function note_transfer(connection, segment, stop)
     if not sender.spoke then
         note_hop_limit(trace, index, segment.hop_limit)
     end
-    if seq ~= sender.next_sent then -- else it is new, or occupies nothing
-        local repeats
-        if stop ~= seq then
-            repeats = not is_new(sender, seq, stop)
-        else
-            repeats = sender.next_sent == (seq + 1) % MODULUS
-        end
-        if repeats and segment.ends_pause then
-            own.repeats = own.repeat_seq == seq and own.repeats + 1 or 1
-            own.repeat_seq, own.repeat_frame, trace.is_calm = seq, segment.frame, false
-        end
+    if segment.ends_pause and repeats(sender, seq, stop) then
+        own.repeats = own.repeat_seq == seq and own.repeats + 1 or 1
+        own.repeat_seq, own.repeat_frame, trace.is_calm = seq, segment.frame, false
     end
     if segment.length > 0 then
         trace.first_talker, connection.talker = trace.first_talker or index, index
@@ -2514,6 +2524,7 @@ local ESTABLISHED, INVALID, PLAIN = vocabulary.ESTABLISHED, vocabulary.INVALID, 
 local SYN, SYN_ACK, IS_RETRANSMISSION = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.IS_RETRANSMISSION
 local is_half_closed, is_simultaneous = closing.is_half_closed, state.is_simultaneous
 local with_unit, note_offer = notes.with_unit, connection_row.note_offer
+local note_hop_limit = require("diagnosis").note_hop_limit
 
 --- Returns the anomaly of a segment that changes nothing but numbers, or nil. It follows from the situation in which
 -- the segment is sent, or the segment is kept.
@@ -2608,13 +2619,12 @@ end
 --- Returns whether nothing but the numbers of an end moves.
 local function is_still(this_end)
     return this_end.phase == ESTABLISHED and not this_end.fin_seq and not this_end.awaiting
-        and not this_end.challenged and not this_end.gap and not this_end.early_ack
-        and this_end.next_sent ~= nil and this_end.in_order == this_end.next_sent
+        and not this_end.challenged and this_end.next_sent ~= nil
 end
 
 --- Notes whether a connection is quiet: plain segments can neither say anything nor change anything but numbers, and
--- what note_quiet_segment notes. Such segments are only followed (follow_quiet), those of an end that is known by its
--- own segments.
+-- what note_quiet_segment notes. Such segments are only followed (F), those of an end that is known by its own
+-- segments.
 local function note_quiet(connection)
     local one, two = connection[1], connection[2]
     local is_quiet = one.state == ESTABLISHED and two.state == ESTABLISHED and connection.attempt.opened
@@ -2662,7 +2672,8 @@ end
 --- Returns what segments that are not in the log can have changed, as the log keeps it between two others: the numbers
 -- of both ends (F) and of the former connection (X7), and what note_quiet_segment has noted.
 -- @return a list that begins with a negative number, unlike an entry. What is -1 less that number is a sum: 1 and 2 if
---   the first and the second end spoke, 4 and 8 if they have no recent segments.
+--   the first and the second end spoke, 4 and 8 if they have no recent segments. That of a usual conversation goes on
+--   with what its quiet segments tell of the trace (D): first_talker, talker and the hop limit of the second end.
 local function numbers_of(connection)
     local one, two, recent = connection[1], connection[2], connection.recent
     local noted = (one.spoke and 1 or 0) + (two.spoke and 2 or 0) + (recent[1] and 0 or 4) + (recent[2] and 0 or 8)
@@ -2687,6 +2698,10 @@ local function restore_numbers(connection, kept)
     end
     if noted >= 8 then
         recent[2] = nil
+    end
+    if kept[14] ~= nil then
+        connection.trace.first_talker, connection.talker = kept[14] or nil, kept[15] or nil
+        note_hop_limit(connection.trace, 2, kept[16])
     end
 end
 
@@ -2715,6 +2730,313 @@ return {
 
 end
 
+-- ==== plugin/src/usual.lua
+modules["usual"] = function()
+
+-- Usual conversations: opened by a SYN, a SYN-ACK and the third step, then plain segments, closed by two FINs, with
+-- nothing but the SYN repeated, nothing lost or in the wrong order. No RST and no silence (D3) comes, nothing is
+-- repeated after a pause (D2), and the handshake is not slow (D8).
+--
+-- Most connections are such. Of them the tracker (annotator) keeps a few numbers instead of the record, and step() says
+-- of each segment that has a role which one the rules give it. As soon as a segment is not the next one of a usual
+-- conversation, or somebody asks for the record or an annotation, the tracker judges the connection from its log.
+--
+-- Each condition below is there because a rule would do something else without it. If you make a rule depend on
+-- something new, see that step() asks for it. In every usual conversation end 1 is the client and has sent the SYN, and
+-- there is no former connection (A2, X7). Nothing is a duplicate (G8): but for SYNs, a segment with a role differs in
+-- flags or acknowledgement number from those with a role that its sender sent before. in_order of each end is its
+-- next_sent (F).
+--
+-- The trace (D) follows from the log and what moved_numbers returns. The expert information on a diagnosis, which a new
+-- frame can get, needs the record: so an RST and a slow handshake are not usual.
+--
+-- SPDX-License-Identifier: GPL-2.0-or-later
+
+local vocabulary = require("vocabulary")
+
+local find = string.find
+local MODULUS, HALF, LARGEST_WINDOW = vocabulary.MODULUS, vocabulary.HALF, vocabulary.LARGEST_WINDOW
+local LONG_SECONDS, MOMENT_SECONDS = vocabulary.LONG_SECONDS, vocabulary.MOMENT_SECONDS
+local SYN, SYN_ACK, FIN = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN
+local HANDSHAKE_ACK, ACK_OF_FIN = vocabulary.HANDSHAKE_ACK, vocabulary.ACK_OF_FIN
+local SENDER, FLAGS, SEQ, ACK = vocabulary.SENDER, vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
+local LENGTH, OFFER, IDENTITY = vocabulary.LENGTH, vocabulary.OFFER, vocabulary.IDENTITY
+
+-- Places in the numbers of a usual conversation. At the index of an end is its next_sent (F). At that plus these are
+-- its acknowledged (F), whether it has sent a quiet segment without or with payload, its port, and its isn.
+local ACKNOWLEDGED, QUIET_ACK, QUIET_PAYLOAD, PORT, ISN = 2, 4, 6, 8, 10
+-- How far it is, the index of the end that sent the first FIN, and where in the log the third step is.
+local STAGE, CLOSER, THIRD_STEP = 13, 14, 15
+-- D: the time of the first SYN and the latest time of a segment in seconds, the end that sent the first payload and
+-- that which sent the latest, and the hop limit of the second end's first plain segment if it is quiet; each false if
+-- there is none.
+local FIRST_TIME, LATEST_TIME, FIRST_TALKER, TALKER, HOP_LIMIT = 16, 17, 18, 19, 20
+-- D8: a handshake that took less is not slow, in seconds that a float counts.
+local SLOW_SECONDS = 0.9999995
+
+-- What the conversation waits for: the values of STAGE.
+local FOR_SYN_ACK, FOR_THIRD_STEP, FOR_FIN, FOR_ACK_OF_FIN = 1, 2, 3, 4
+local FOR_SECOND_FIN, FOR_LAST_ACK, FOR_NOTHING = 5, 6, 7
+
+-- The flags FIN, SYN, RST and ACK of the segments.
+local IS_SYN = { [2] = true, [10] = true } -- with and without PSH
+local IS_SYN_ACK = { [18] = true, [26] = true }
+local IS_PLAIN = { [16] = true, [24] = true }
+local IS_FIN = { [17] = true, [25] = true }
+
+-- The notes on a segment (notes.lua) that the rules would make.
+local NOTES_OF_SYN = { role = SYN, handshake_step = 1 }
+local NOTES_OF_SECOND_SYN = { role = SYN, handshake_step = 1, anomaly = "syn-retransmission" }
+local NOTES_OF_SYN_ACK = { role = SYN_ACK, handshake_step = 2 }
+local NOTES_OF_THIRD_STEP = { role = HANDSHAKE_ACK, handshake_step = 3 } -- handshake_time is set for each
+local NOTES_OF_FIN = { role = FIN, teardown_step = "1" }
+local NOTES_OF_ACK_OF_FIN = { role = ACK_OF_FIN, teardown_step = "2" }
+local NOTES_OF_BOTH = { role = ACK_OF_FIN .. "+" .. FIN, teardown_step = "2+3" }
+local NOTES_OF_SECOND_FIN = { role = FIN, teardown_step = "3" }
+local NOTES_OF_LAST_ACK = { role = ACK_OF_FIN, teardown_step = "4" }
+
+-- Z1: the letters of the history, by the end.
+local ACK_LETTERS, PAYLOAD_LETTERS, FIN_LETTERS = { "A", "a" }, { "D", "d" }, { "F", "f" }
+
+--- Adds a letter to the history (Z1).
+local function note_letter(connection, letter)
+    if not find(connection.history_letters, letter, 1, true) then
+        connection.history_letters = connection.history_letters .. letter
+    end
+end
+
+--- Returns whether a segment begins a usual conversation, if there is no former connection between its ends.
+local function begins(flags, length)
+    return length == 0 and IS_SYN[flags % 32] or false
+end
+
+--- Returns the numbers of a conversation after its SYN.
+-- @param ports of both ends
+local function new_numbers(ports, seq)
+    return {
+        (seq + 1) % MODULUS, false, false, false, false, false, false, false, ports[1], ports[2], seq, false,
+        FOR_SYN_ACK, false, false,
+        false, false, false, false, false,
+    }
+end
+
+--- Returns whether the next segment ends a silence (D3) or a slow handshake (D8), which is not usual.
+-- @param seconds its time as a number, or nil
+local function is_too_late(numbers, seconds)
+    local latest = seconds and numbers[LATEST_TIME]
+    return latest and (seconds - latest >= LONG_SECONDS
+        or numbers[STAGE] == FOR_THIRD_STEP and seconds - numbers[FIRST_TIME] >= SLOW_SECONDS)
+end
+
+--- Notes the time of a segment.
+-- @param seconds its time as a number, or nil
+local function note_time(numbers, seconds)
+    local latest = numbers[LATEST_TIME]
+    if seconds and not (latest and seconds <= latest) then
+        numbers[FIRST_TIME], numbers[LATEST_TIME] = numbers[FIRST_TIME] or seconds, seconds
+    end
+end
+
+--- Notes the hop limit of a segment that follow has just followed (D1).
+local function note_hop_limit(numbers, hop_limit)
+    numbers[HOP_LIMIT] = hop_limit or false
+end
+
+--- Returns the latest time of a segment in seconds, or nil.
+local function latest_time(numbers)
+    return numbers[LATEST_TIME] or nil
+end
+
+--- Moves on a conversation by the first FIN.
+local function close_first(connection, numbers, sender, seq, ack, length)
+    local peer, fin_seq = 3 - sender, (seq + length) % MODULUS
+    local stop, acknowledged = (fin_seq + 1) % MODULUS, numbers[ACKNOWLEDGED + sender]
+    if (numbers[peer] - ack) % MODULUS > HALF -- T1: it acknowledges no more than its peer has sent
+        or (ack - acknowledged) % MODULUS >= HALF
+        or (numbers[ISN + peer] - ack) % MODULUS <= HALF -- T5: it is not older than the connection
+        or (numbers[ACKNOWLEDGED + peer] - stop) % MODULUS <= HALF -- T5: it is not acknowledged yet
+        or fin_seq == numbers[ISN + sender] then -- G8: its acknowledgement differs from that of the SYN
+        return nil
+    end
+    numbers[sender], numbers[ACKNOWLEDGED + sender] = stop, ack
+    numbers[STAGE], numbers[CLOSER] = FOR_ACK_OF_FIN, sender
+    connection.is_quiet = false
+    if length > 0 then
+        note_letter(connection, PAYLOAD_LETTERS[sender])
+    end
+    note_letter(connection, FIN_LETTERS[sender])
+    return NOTES_OF_FIN
+end
+
+--- Moves on a conversation by the second FIN.
+-- @param notes on it
+local function close_second(connection, numbers, sender, seq, ack, notes)
+    local peer, stop = 3 - sender, (seq + 1) % MODULUS
+    if (numbers[ISN + peer] - ack) % MODULUS <= HALF or (numbers[ACKNOWLEDGED + peer] - stop) % MODULUS <= HALF
+        or seq == numbers[ISN + sender] then -- as in close_first
+        return nil
+    end
+    numbers[sender], numbers[ACKNOWLEDGED + sender], numbers[STAGE] = stop, ack, FOR_LAST_ACK
+    note_letter(connection, FIN_LETTERS[sender])
+    return notes
+end
+
+--- Moves on a conversation by a segment with a role after the third step.
+local function close(connection, numbers, sender, kind, seq, ack, length)
+    local stage = numbers[STAGE]
+    if seq ~= numbers[sender] or stage == FOR_NOTHING then
+        return nil
+    elseif stage == FOR_FIN then
+        return IS_FIN[kind] and close_first(connection, numbers, sender, seq, ack, length) or nil
+    elseif length > 0 or ack ~= numbers[3 - sender] or (sender == numbers[CLOSER]) ~= (stage == FOR_LAST_ACK) then
+        return nil
+    elseif IS_FIN[kind] and stage ~= FOR_LAST_ACK then
+        return close_second(connection, numbers, sender, seq, ack,
+            stage == FOR_ACK_OF_FIN and NOTES_OF_BOTH or NOTES_OF_SECOND_FIN)
+    elseif IS_PLAIN[kind] and stage ~= FOR_SECOND_FIN then
+        numbers[ACKNOWLEDGED + sender] = ack
+        numbers[STAGE] = stage == FOR_LAST_ACK and FOR_NOTHING or FOR_SECOND_FIN
+        note_letter(connection, ACK_LETTERS[sender])
+        return stage == FOR_LAST_ACK and NOTES_OF_LAST_ACK or NOTES_OF_ACK_OF_FIN
+    end
+    return nil
+end
+
+--- Returns whether a SYN that comes again can be a duplicate (G8).
+-- @param log the SYNs before it
+-- @param offer, identity of it, as Tracker:take has them
+local function can_be_duplicate(log, offer, identity)
+    if not identity or identity == 0 then
+        return type(offer) == "string" -- then the identity is not known yet
+    end
+    for index = 1, #log do
+        if log[index][IDENTITY] == identity then
+            return true
+        end
+    end
+    return false
+end
+
+--- Moves on a conversation by a segment before the third step, or by that.
+local function open(connection, numbers, sender, kind, seq, ack, length, offer, identity)
+    if numbers[STAGE] == FOR_SYN_ACK then
+        if sender == 1 then
+            return seq == numbers[ISN + 1] and IS_SYN[kind] and length == 0 -- H3
+                and not can_be_duplicate(connection.log, offer, identity) and NOTES_OF_SECOND_SYN or nil
+        elseif ack ~= numbers[1] then
+            return nil
+        elseif IS_SYN_ACK[kind] and length == 0 then -- H8.3
+            numbers[2], numbers[ACKNOWLEDGED + 2], numbers[STAGE] = (seq + 1) % MODULUS, ack, FOR_THIRD_STEP
+            numbers[ISN + 2], connection.history_letters = seq, "Sh"
+            return NOTES_OF_SYN_ACK
+        end
+    elseif sender == 1 and seq == numbers[1] and IS_PLAIN[kind] and ack == numbers[2] then -- H9.2
+        numbers[1], numbers[ACKNOWLEDGED + 1] = (seq + length) % MODULUS, ack
+        numbers[STAGE], numbers[THIRD_STEP], connection.is_quiet = FOR_FIN, #connection.log + 1, true
+        connection.history_letters = "ShA"
+        if length > 0 then
+            numbers[FIRST_TALKER], numbers[TALKER], connection.history_letters = 1, 1, "ShD"
+        end
+        return NOTES_OF_THIRD_STEP
+    end
+    return nil
+end
+
+--- Moves on a usual conversation by the next segment.
+-- @param connection what is kept of it: its numbers are connection.usual
+-- @param entry what is kept of the segment
+-- @return the notes on the segment, which hold until the next one; nil if it is not the next one of a usual
+--   conversation: then nothing has changed
+local function step(connection, entry)
+    local numbers = connection.usual
+    local move = numbers[STAGE] < FOR_FIN and open or close
+    return move(connection, numbers, entry[SENDER], entry[FLAGS] % 32, entry[SEQ], entry[ACK], entry[LENGTH],
+        entry[OFFER], entry[IDENTITY])
+end
+
+--- Notes what a quiet segment changes beside numbers, as note_quiet_segment (annotations) does.
+-- @param quiet the place in the numbers where it is noted
+-- @return false if it can be the copy of the third step (G8), by its numbers, and was not noted
+local function note_quiet(connection, numbers, sender, quiet, seq, ack, length)
+    if sender == 1 and not (numbers[QUIET_ACK + 1] or numbers[QUIET_PAYLOAD + 1]) then
+        local entry = connection.log[numbers[THIRD_STEP]]
+        if entry[SEQ] == seq and entry[ACK] == ack and entry[LENGTH] == length then
+            return false
+        end
+    end
+    numbers[quiet] = true
+    numbers[FIRST_TALKER] = numbers[FIRST_TALKER] or length > 0 and sender
+    note_letter(connection, (length > 0 and PAYLOAD_LETTERS or ACK_LETTERS)[sender])
+    return true
+end
+
+--- Follows a plain segment between the third step and the first FIN, as follow_quiet (numbers) does.
+-- @return the index of its sender, or nil if it is not quiet, and was not followed
+-- @return true if note_hop_limit is to be called
+local function follow(connection, numbers, source_port, destination_port, seq, ack, length, seconds)
+    local sender, peer = 1, 2
+    if source_port ~= numbers[PORT + 1] then
+        sender, peer = 2, 1
+    end
+    local port, peer_port = numbers[PORT + sender], numbers[PORT + peer]
+    if source_port ~= port or destination_port ~= peer_port or port == peer_port then
+        return nil
+    end
+    local repeated, peer_sent = (numbers[sender] - seq) % MODULUS, numbers[peer]
+    if repeated >= LARGEST_WINDOW or ack ~= peer_sent and (ack - peer_sent) % MODULUS < HALF then
+        return nil
+    end
+    local latest = numbers[LATEST_TIME]
+    local pause = seconds and latest and seconds - latest or 0
+    if pause >= MOMENT_SECONDS and (pause >= LONG_SECONDS -- D2, D3
+        or repeated ~= 0 and length <= repeated and (length > 0 or repeated == 1)) then
+        return nil
+    end
+    local quiet, is_first = (length > 0 and QUIET_PAYLOAD or QUIET_ACK) + sender, false
+    if not numbers[quiet] then
+        is_first = sender == 2 and not (numbers[QUIET_ACK + 2] or numbers[QUIET_PAYLOAD + 2])
+        if not note_quiet(connection, numbers, sender, quiet, seq, ack, length) then
+            return nil
+        end
+    end
+    if pause > 0 then
+        numbers[LATEST_TIME] = seconds
+    end
+    if (ack - numbers[ACKNOWLEDGED + sender]) % MODULUS < HALF then
+        numbers[ACKNOWLEDGED + sender] = ack
+    end
+    if length > repeated then
+        numbers[sender] = (seq + length) % MODULUS
+    end
+    if length > 0 then
+        numbers[TALKER] = sender
+    end
+    connection.is_ahead = true
+    return sender, is_first
+end
+
+--- Returns what quiet segments have changed, as numbers_of (annotations) does.
+local function moved_numbers(connection)
+    local numbers = connection.usual
+    local one = numbers[QUIET_ACK + 1] or numbers[QUIET_PAYLOAD + 1]
+    local two = numbers[QUIET_ACK + 2] or numbers[QUIET_PAYLOAD + 2]
+    return {
+        -1 - (1 + (one and 4 or 0) + (two and 2 + 8 or 0)),
+        numbers[1], numbers[1], false, numbers[ACKNOWLEDGED + 1], false,
+        numbers[2], numbers[2], false, numbers[ACKNOWLEDGED + 2], false,
+        false, false,
+        numbers[FIRST_TALKER], numbers[TALKER], numbers[HOP_LIMIT],
+    }
+end
+
+return {
+    is_too_late = is_too_late, note_time = note_time, note_hop_limit = note_hop_limit, latest_time = latest_time,
+    begins = begins, new_numbers = new_numbers, step = step, follow = follow, moved_numbers = moved_numbers,
+    NOTES_OF_SYN = NOTES_OF_SYN, NOTES_OF_THIRD_STEP = NOTES_OF_THIRD_STEP,
+}
+
+end
+
 -- ==== plugin/src/annotator.lua
 modules["annotator"] = function()
 
@@ -2725,19 +3047,22 @@ modules["annotator"] = function()
 local vocabulary, state_rules, numbers = require("vocabulary"), require("state"), require("numbers")
 local notes = require("notes")
 local connection_row, judging, annotations = require("connection_row"), require("judge"), require("annotations")
-local diagnosis = require("diagnosis")
+local diagnosis, usual = require("diagnosis"), require("usual")
 
 local format, max, tostring = string.format, math.max, tostring
-local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
+local MODULUS, ORDINALS, KINDS = vocabulary.MODULUS, vocabulary.ORDINALS, vocabulary.KINDS
 local CLOSED, LISTEN = vocabulary.CLOSED, vocabulary.LISTEN
 local SYN_SENT, TIME_WAIT = vocabulary.SYN_SENT, vocabulary.TIME_WAIT
 local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
-local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
+local LENGTH, OFFER, IDENTITY = vocabulary.LENGTH, vocabulary.OFFER, vocabulary.IDENTITY
+local HOP_LIMIT = vocabulary.HOP_LIMIT
 local LONG_SECONDS, MOMENT_SECONDS = vocabulary.LONG_SECONDS, vocabulary.MOMENT_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
-local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
+local is_over, derive_states = state_rules.is_over, state_rules.derive_states
+local is_wild, is_complete, follow_quiet = numbers.is_wild, numbers.is_complete, numbers.follow_quiet
+local repeats, follow_sent, follow_ack = numbers.repeats, numbers.follow_sent, numbers.follow_ack
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
 local note_history, note_zeek_end = connection_row.note_history, connection_row.note_zeek_end
 local summary_of = connection_row.summary_of
@@ -2750,16 +3075,21 @@ local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.mar
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
 local new_trace, note_error, note_hop_limit = diagnosis.new_trace, diagnosis.note_error, diagnosis.note_hop_limit
+local begins, new_numbers, step, follow_usual = usual.begins, usual.new_numbers, usual.step, usual.follow
+local moved_numbers, note_time, latest_time_of = usual.moved_numbers, usual.note_time, usual.latest_time
+local is_too_late, note_usual_hop_limit = usual.is_too_late, usual.note_hop_limit
+local NOTES_OF_SYN, NOTES_OF_THIRD_STEP = usual.NOTES_OF_SYN, usual.NOTES_OF_THIRD_STEP
 
 --- Annotates the segments of a capture. Interface:
 --
---   local tracker = new(subtract, nanoseconds, latest_of)
+--   local tracker = new(subtract, nanoseconds, latest_of, read_options)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
 --                   flags, seq, ack, length, offer, identity, hop_limit, seconds)   -> annotation
 --   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
 --   tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
 --                                                     -> index of its sender if a plain segment was quiet: it needs no
---                                                     more than this
+--                                                     more than this; and true if it tells its sender's hop limit:
+--   tracker:note_hop_limit(stream, sender, hop_limit)
 --   tracker:followed(stream, sender, length)          -> annotation of the segment just followed, and connection
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
@@ -2772,6 +3102,8 @@ local new_trace, note_error, note_hop_limit = diagnosis.new_trace, diagnosis.not
 -- Tracker:needs_addresses returns false. Times are any values that subtract takes. The offer is nil if the options are
 -- not known, else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open
 -- (a string or nil), tsval, tsecr (the numbers of the timestamp option, or nil). The identity is that of G8, or nil.
+-- Instead of an offer the tracker takes a string: it calls read_options with that, the flags and the identity, which
+-- returns both, only if it needs them.
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
@@ -2791,8 +3123,9 @@ Tracker.__index = Tracker
 -- @tparam ?function nanoseconds function (duration) that returns a duration as a number of nanoseconds; without it it
 --   is one
 -- @tparam ?function latest_of function that returns the latest time of the segments that were given with seconds
+-- @tparam ?function read_options function (string, flags, identity) that returns the offer and the identity
 -- @treturn Tracker
-local function new(subtract, nanoseconds, latest_of)
+local function new(subtract, nanoseconds, latest_of, read_options)
     local minus = subtract or function(later, earlier)
         return later - earlier
     end
@@ -2807,7 +3140,7 @@ local function new(subtract, nanoseconds, latest_of)
         return duration
     end
     return setmetatable({
-        subtract = elapsed,
+        subtract = elapsed, read_options = read_options,
         connections = {}, -- stream -> connection
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
@@ -2876,6 +3209,15 @@ local function new_connection(stream, frame, former, addresses, ports)
     }
 end
 
+--- Returns what is kept of a usual conversation before its first segment. Tracker:judge_again makes a record of it.
+local function new_usual(stream, frame, addresses, ports, seq)
+    return {
+        stream = stream, first_frame = frame, addresses = addresses, ports = ports, log = {},
+        usual = new_numbers(ports, seq), is_quiet = false, is_ahead = false, history_letters = "S",
+        last_frame = nil, last_ordinal = nil,
+    }
+end
+
 --- Begins a connection with its first segment.
 -- @tparam number stream
 -- @tparam number frame
@@ -2883,12 +3225,21 @@ end
 -- @tparam number source_port
 -- @tparam any destination
 -- @tparam number destination_port
--- @treturn table the record of the connection
-function Tracker:open(stream, frame, source, source_port, destination, destination_port)
+-- @tparam ?number seq of the segment if it can begin a usual conversation of which no annotation is needed
+-- @treturn table the record of the connection, or what is kept of a usual conversation
+function Tracker:open(stream, frame, source, source_port, destination, destination_port, seq)
     local key = self:key_of_ends(source, source_port, destination, destination_port)
-    local connection = new_connection(stream, frame, self.latest[key], { source, destination },
-        { source_port, destination_port })
-    connection.clock = self.clock
+    local former, addresses, ports = self.latest[key], { source, destination }, { source_port, destination_port }
+    local connection
+    if former then
+        self:settle(former)
+    end
+    if seq and not former then
+        connection = new_usual(stream, frame, addresses, ports, seq)
+    else
+        connection = new_connection(stream, frame, former, addresses, ports)
+        connection.clock = self.clock
+    end
     self.latest[key] = connection
     self.connections[stream] = connection
     return connection
@@ -2981,6 +3332,9 @@ function Tracker:judge(connection, entry, with_annotation)
     local segment, sender, kind = self.current, entry[SENDER], KINDS[entry[FLAGS] % 32]
     segment.frame, segment.time, segment.sender, segment.peer = entry[FRAME], entry[TIME], sender, 3 - sender
     segment.kind, segment.flags, segment.seq, segment.ack = kind, entry[FLAGS], entry[SEQ], entry[ACK]
+    if type(entry[OFFER]) == "string" then
+        entry[OFFER], entry[IDENTITY] = self.read_options(entry[OFFER], entry[FLAGS], entry[IDENTITY])
+    end
     segment.length, segment.offer = entry[LENGTH], entry[OFFER]
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
@@ -3115,25 +3469,24 @@ local function close_by_error(connection, frame)
     end
 end
 
---- Judges a connection again from its log, to get its annotations.
+--- Judges a connection again from its log. What is kept of a usual conversation becomes its record.
 -- @tparam table connection
-function Tracker:review(connection)
+-- @tparam function judge_entry the method that judges an entry: it gets the connection, the entry and false
+function Tracker:judge_again(connection, judge_entry)
     local log, former = connection.log, connection.former_numbers
     local anomalies, history_letters = connection.anomalies, connection.history_letters
-    local ahead = connection.is_ahead and numbers_of(connection)
-    local trace, talker = connection.trace, connection.talker
+    local ahead = connection.is_ahead and (connection.usual and moved_numbers or numbers_of)(connection)
+    local usual_numbers, trace, talker = connection.usual, connection.trace, connection.talker
     local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
         connection.ports)
     for name, value in pairs(blank) do
         connection[name] = value
     end
-    connection.log, connection.is_reviewed = nil, #log > 0
+    connection.log, connection.usual, connection.clock = nil, nil, self.clock
     connection.handshake_time, connection.teardown_time = nil, nil -- the first of these counts for R6
     if former then
         connection.former_1, connection.former_2 = former[1], former[2]
     end
-    connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
-    connection.answerable = {}
     for index = 1, #log do
         local entry = log[index]
         if type(entry) ~= "table" then -- the frame of a network error
@@ -3141,38 +3494,89 @@ function Tracker:review(connection)
         elseif entry[1] < 0 then -- numbers_of
             restore_numbers(connection, entry)
         else
-            self:annotate(connection, entry)
+            if usual_numbers then
+                self:tell_origin(connection, entry)
+            end
+            judge_entry(self, connection, entry, false)
         end
     end
     if ahead then
         restore_numbers(connection, ahead)
     end
-    -- No annotation depends on these, and the log lacks segments that have changed them (D).
-    connection.trace, connection.talker = trace, talker
+    if usual_numbers then
+        connection.latest_time = latest_time_of(usual_numbers)
+    else -- no annotation depends on these, and the log lacks segments that have changed them (D)
+        connection.trace, connection.talker = trace, talker
+    end
     note_quiet(connection)
     -- The log lacks segments whose anomaly follows from the situation, and such as are only followed.
-    connection.anomalies, connection.history_letters = anomalies, history_letters
+    connection.anomalies, connection.history_letters = anomalies or connection.anomalies, history_letters
 end
 
---- Tells the tracker what the diagnosis needs of the next segment of the capture (C18, D).
+--- Judges a connection again from its log, to get its annotations.
 -- @tparam table connection
--- @tparam any time
--- @tparam number sender the index of the end that sent it
--- @tparam ?number hop_limit
--- @tparam ?number seconds the time once more, as a number; worked out if nil. Who gives it has a latest_of (new)
-function Tracker:tell(connection, time, sender, hop_limit, seconds)
-    local segment, clock, captured = self.current, self.clock, connection.captured
+function Tracker:review(connection)
+    connection.is_reviewed = #connection.log > 0
+    connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
+    connection.answerable = {}
+    self:judge_again(connection, self.annotate)
+end
+
+--- Makes the record of a connection if it was a usual conversation so far.
+-- @tparam table connection
+function Tracker:settle(connection)
+    if connection.usual then
+        local log, is_ahead = connection.log, connection.is_ahead
+        self:judge_again(connection, self.judge)
+        connection.log, connection.is_ahead = log, is_ahead
+    end
+end
+
+--- Takes the next segment of a usual conversation.
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+-- @tparam ?number seconds its time as a number
+-- @treturn ?table the notes on the segment; nil if the conversation is not usual: then its record is made
+function Tracker:take_usual(connection, entry, seconds)
+    local log, segment, moved = connection.log, NOTES_OF_SYN, connection.is_ahead and moved_numbers(connection)
+    if #log > 0 then
+        segment = not is_too_late(connection.usual, seconds) and step(connection, entry)
+        if segment == NOTES_OF_THIRD_STEP then
+            segment.handshake_time = self.subtract(entry[TIME], log[1][TIME])
+        end
+    end
+    if not segment then
+        self:settle(connection)
+        return nil
+    elseif moved then
+        log[#log + 1] = moved
+        connection.is_ahead = false
+    end
+    note_time(connection.usual, seconds)
+    log[#log + 1] = entry
+    return segment
+end
+
+--- Tells the tracker what the diagnosis needs of a segment that ends no pause (C18, D).
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+function Tracker:tell_origin(connection, entry)
+    local segment, captured, sender = self.current, connection.captured, entry[SENDER]
     if captured ~= 3 and captured ~= sender then
         connection.captured = captured and 3 or sender
     end
-    clock.judged = clock.judged + 1
-    segment.hop_limit, segment.ends_silence, segment.ends_pause = hop_limit, false, false
-    if time ~= nil then
-        if not seconds then
-            seconds = clock.seconds_of(time)
-            clock.latest = max(clock.latest, seconds)
-        end
-        local latest = connection.latest_time
+    segment.hop_limit, segment.ends_silence, segment.ends_pause = entry[HOP_LIMIT], false, false
+end
+
+--- Tells the tracker what the diagnosis needs of the next segment of the capture.
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+-- @tparam ?number seconds its time as a number
+function Tracker:tell(connection, entry, seconds)
+    self:tell_origin(connection, entry)
+    self.clock.judged = self.clock.judged + 1
+    if seconds then
+        local segment, latest = self.current, connection.latest_time
         if not latest or seconds > latest then
             local pause = latest and seconds - latest or 0
             segment.ends_silence, segment.ends_pause = pause >= LONG_SECONDS, pause >= MOMENT_SECONDS
@@ -3196,17 +3600,27 @@ end
 -- @tparam ?table offer
 -- @tparam ?number identity
 -- @tparam ?number hop_limit
--- @tparam ?number seconds the time once more, as a number; worked out if nil
+-- @tparam ?number seconds the time once more, as a number; worked out if nil. Who gives it has a latest_of (new)
 -- @treturn table with role, handshake_step, teardown_step, is_simultaneous_close, anomaly and handshake_time as in an
 --   annotation; it holds until the next segment is judged
 function Tracker:take(stream, frame, time, source, source_port, destination, destination_port,
                       flags, seq, ack, length, offer, identity, hop_limit, seconds)
     local connection = self.connections[stream]
-        or self:open(stream, frame, source, source_port, destination, destination_port)
+        or self:open(stream, frame, source, source_port, destination, destination_port, begins(flags, length) and seq)
     local sender, ordinal = sender_of(connection, source, source_port), next_ordinal(connection, frame)
-    self:tell(connection, time, sender, hop_limit, seconds)
-    local entry = { ordinal, frame, time, sender, flags, seq, ack, length, offer, identity }
-    local annotation = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
+    local entry = { ordinal, frame, time, sender, flags, seq, ack, length, offer, identity, hop_limit }
+    if time == nil then
+        seconds = nil
+    elseif not seconds then
+        seconds = self.clock.seconds_of(time)
+        self.clock.latest = max(self.clock.latest, seconds)
+    end
+    local annotation = connection.usual and self:take_usual(connection, entry, seconds)
+    if annotation then
+        return annotation
+    end
+    self:tell(connection, entry, seconds)
+    annotation = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
     note_quiet(connection)
     return annotation
 end
@@ -3224,7 +3638,7 @@ local function resembles_recent(recent, seq, ack, length)
 end
 
 --- Follows a plain segment, the only one of its frame, if it is quiet: then nothing else is to be done with it.
--- @tparam number stream
+-- @tparam table connection one that is quiet
 -- @tparam number source_port
 -- @tparam number destination_port
 -- @tparam number seq
@@ -3233,10 +3647,10 @@ end
 -- @tparam ?number seconds its time as a number; 0 or nil if the capture lacks it. Who gives it has a latest_of (new)
 -- @treturn ?number the index of the end that sent it if it was quiet, else nil
 -- @treturn ?boolean true if it is the first to which T applies for that end: see Tracker:note_hop_limit
-function Tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
-    local connection = self.connections[stream]
-    if not (connection and connection.is_quiet) then
-        return nil
+local function follow(connection, source_port, destination_port, seq, ack, length, seconds)
+    local usual_numbers = connection.usual
+    if usual_numbers then
+        return follow_usual(connection, usual_numbers, source_port, destination_port, seq, ack, length, seconds)
     end
     local ports, index = connection.ports, 1
     local one, two = ports[1], ports[2]
@@ -3245,15 +3659,13 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length,
     elseif source_port ~= one or destination_port ~= two or one == two then
         return nil
     end
-    local latest = connection.latest_time
-    if seconds and latest then
-        if seconds - latest >= LONG_SECONDS then -- D3
-            return nil
-        end
-    else
-        seconds, latest = 0, 0
-    end
     local sender, noted = connection[index], length > 0 and NOTED_PAYLOAD or NOTED_ACK
+    local latest = connection.latest_time
+    local pause = seconds and latest and seconds - latest or 0
+    if pause >= MOMENT_SECONDS and (pause >= LONG_SECONDS -- D2, D3
+        or repeats(sender, seq, (seq + length) % MODULUS)) then
+        return nil
+    end
     local is_first, spoke = not sender[noted], true
     if is_first then
         local recent = connection.recent[index]
@@ -3261,8 +3673,12 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length,
             return nil
         end
     end
-    if not follow_quiet(sender, connection[3 - index], seq, ack, length) then
-        return nil
+    local peer = connection[3 - index]
+    if not (is_complete(sender) and is_complete(peer) and follow_quiet(sender, peer, seq, ack, length)) then
+        if is_wild(sender, seq) then
+            return nil
+        end
+        follow_ack(sender, peer, ack, follow_sent(sender, peer, seq, (seq + length) % MODULUS))
     end
     if is_first then
         spoke = sender.spoke
@@ -3272,7 +3688,7 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length,
     if length > 0 then -- D
         connection.talker = index
     end
-    if seconds > latest then
+    if pause > 0 then
         connection.latest_time = seconds
     end
     return index, not spoke
@@ -3283,7 +3699,23 @@ end
 -- @tparam number sender the index of the end that sent it
 -- @tparam ?number hop_limit
 function Tracker:note_hop_limit(stream, sender, hop_limit)
-    note_hop_limit(self.connections[stream].trace, sender, hop_limit)
+    local connection = self.connections[stream]
+    if connection.usual then
+        note_usual_hop_limit(connection.usual, hop_limit)
+    else
+        note_hop_limit(connection.trace, sender, hop_limit)
+    end
+end
+
+--- Follows a plain segment as follow does, by its stream.
+-- @tparam number stream
+-- @treturn as follow
+function Tracker:follow(stream, ...)
+    local connection = self.connections[stream]
+    if connection and connection.is_quiet then
+        return follow(connection, ...)
+    end
+    return nil
 end
 
 --- Returns the annotation of a segment that Tracker:follow has just followed.
@@ -3373,6 +3805,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     if not connection then
         return nil
     end
+    self:settle(connection)
     local client, server = connection[connection.client], connection[3 - connection.client]
     local is_from_client = source_port == connection.ports[connection.client]
         and source == connection.addresses[connection.client]
@@ -3402,11 +3835,22 @@ function Tracker:recall_error(frame)
     return self.errors[frame]
 end
 
+--- Returns the record of a connection.
+-- @tparam number stream
+-- @treturn ?table the record, or nil if the connection is not known
+function Tracker:record(stream)
+    local connection = self.connections[stream]
+    if connection then
+        self:settle(connection)
+    end
+    return connection
+end
+
 --- Returns the summary of a connection at the moment (C17).
 -- @tparam number stream
 -- @treturn ?table the summary, or nil if the connection is not known
 function Tracker:connection(stream)
-    local connection = self.connections[stream]
+    local connection = self:record(stream)
     if not connection then
         return nil
     end
@@ -3416,7 +3860,7 @@ function Tracker:connection(stream)
     return summary
 end
 
-return { new = new }
+return { new = new, follow = follow }
 
 end
 
@@ -3716,7 +4160,8 @@ modules["wireshark.reader"] = function()
 
 local TIMESTAMP = require("vocabulary").TIMESTAMP
 
-local floor, max, min, byte = math.floor, math.max, math.min, string.byte
+local floor, max, min = math.floor, math.max, math.min
+local byte, find, sub = string.byte, string.find, string.sub
 
 -- ------------------------------------------------------------------------------------------------------- Extractors
 
@@ -3804,22 +4249,88 @@ local function read_header(info)
     return raw(source, offset, min(60, len(source) - offset))
 end
 
---- Returns both ports, the sequence and the acknowledgement number of a TCP header, and its bytes with the data offset
--- and the flags. They are read from the frame itself: where the header stands in other data (reassembled fragments of
--- IP), they are not its bytes. So they say nothing unless both ports are those of the connection (Tracker:follow).
+-- A usual frame holds one TCP header, directly on an IPv4 header without options or an IPv6 header without extensions.
+-- That stands at the beginning of the frame or behind its EtherType. The packet is no fragment, and was captured whole.
+-- The most bytes before that TCP header: a tunnel, or an ICMP error, which quotes a header, needs more.
+local MOST_BEFORE_IPV4, MOST_BEFORE_IPV6 = 38, 58
+-- The bytes of the frame that read_usual was called for, and how many of them stand before the TCP header.
+local frame_bytes, header_offset
+
+--- Returns what the bytes of a TCP header say.
+-- @param size of it, with its payload
+-- @param identification, hop_limit of the IP header
+-- @param a, b, ..., n its first 14 bytes
+-- @return as of read_usual
+local function read_numbers(size, identification, hop_limit, a, b, c, d, e, f, g, h, i, j, k, l, m, n)
+    local length = size - (m - m % 16) / 4
+    if m >= 80 and length >= 0 and header_offset + size <= #frame_bytes then -- G1: a header has 20 bytes at least
+        return a * 256 + b, c * 256 + d, m % 16 * 256 + n, ((e * 256 + f) * 256 + g) * 256 + h,
+            ((i * 256 + j) * 256 + k) * 256 + l, length, identification, hop_limit
+    end
+    return nil
+end
+
+--- Returns what the bytes of a usual frame say of its only segment. They are read from the frame itself: where the
+-- header stands in other data (reassembled fragments of IP), they are not its bytes. So they say nothing unless both
+-- ports are those of the connection, or those that Wireshark has (usual_segment).
 -- @param tvb the bytes of the frame
 -- @param info the occurrence of tcp.stream of the header
--- @return nothing if the frame is too short
-local function read_numbers(tvb, info)
+-- @return source port, destination port, flags, sequence number, acknowledgement number, length of the payload, and the
+--   identification of the IPv4 header, 0 if there is none, and the hop limit; nothing if the frame is not usual
+local function read_usual(tvb, info)
     if not raw then
         prepare(info)
+    end
+    local offset, bytes = offset_of(info), raw(tvb) -- to ask for some of the bytes only costs more
+    frame_bytes, header_offset = bytes, offset
+    if offset > 21 and offset <= MOST_BEFORE_IPV4 then
+        local type_1, type_2, version, _, size_1, size_2, id_1, id_2, fragment_1, fragment_2, hop_limit, protocol,
+            _, _, _, _, _, _, _, _, _, _, a, b, c, d, e, f, g, h, i, j, k, l, m, n
+            = byte(bytes, offset - 21, offset + 14)
+        if version ~= 0x45 or protocol ~= 6 or fragment_2 ~= 0 or fragment_1 ~= 64 and fragment_1 ~= 0
+            or type_1 ~= 8 or type_2 ~= 0 or not n then
+            return nil
+        end
+        local size = size_1 * 256 + size_2 - 20
+        local length = size - (m - m % 16) / 4
+        if m >= 80 and length >= 0 and offset + size <= #bytes then -- as read_numbers, whose call costs a tenth of this
+            return a * 256 + b, c * 256 + d, m % 16 * 256 + n, ((e * 256 + f) * 256 + g) * 256 + h,
+                ((i * 256 + j) * 256 + k) * 256 + l, length, id_1 * 256 + id_2, hop_limit
+        end
+    elseif offset == 20 then
+        local version, _, size_1, size_2, id_1, id_2, fragment_1, fragment_2, hop_limit, protocol = byte(bytes, 1, 10)
+        if version == 0x45 and protocol == 6 and fragment_2 == 0 and (fragment_1 == 64 or fragment_1 == 0)
+            and #bytes >= 34 then
+            return read_numbers(size_1 * 256 + size_2 - 20, id_1 * 256 + id_2, hop_limit, byte(bytes, 21, 34))
+        end
+    elseif offset == 40 or offset > 41 and offset <= MOST_BEFORE_IPV6 then
+        local version, _, _, _, size_1, size_2, protocol, hop_limit = byte(bytes, offset - 39, offset - 32)
+        local type_1, type_2 = byte(bytes, offset - 41, offset - 40)
+        if protocol == 6 and version >= 0x60 and version <= 0x6F and #bytes >= offset + 14
+            and (offset == 40 or type_1 == 0x86 and type_2 == 0xDD) then
+            return read_numbers(size_1 * 256 + size_2, 0, hop_limit, byte(bytes, offset + 1, offset + 14))
+        end
+    end
+    return nil
+end
+
+--- Returns what the bytes of another frame with one tcp.len say of its segment. Parameters, and what it returns, as of
+-- read_usual, but no identification.
+local function read_other(tvb, info)
+    local length, another = get_length()
+    if not length or another then
+        return nil
     end
     local is_there, bytes = pcall(raw, tvb, offset_of(info), 14) -- to ask for the length first costs more
     if not is_there then
         return nil
     end
     local a, b, c, d, e, f, g, h, i, j, k, l, m, n = byte(bytes, 1, 14)
-    return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l, m, n
+    if m < 80 then -- G1: a header shorter than 20 bytes is no segment
+        return nil
+    end
+    return a * 256 + b, c * 256 + d, m % 16 * 256 + n, ((e * 256 + f) * 256 + g) * 256 + h,
+        ((i * 256 + j) * 256 + k) * 256 + l, length()
 end
 
 --- Returns what the options of a TCP header say, as far as it was captured.
@@ -3827,30 +4338,59 @@ end
 -- @return has_sack: whether it holds the option SACK permitted
 -- @return has_timestamps: whether it holds the option timestamps
 -- @return tsval, tsecr: the numbers of the last of those, or nil
+-- @return mss, window_scale: the last numbers of these options, or nil
 local function read_options(header)
-    local has_sack, has_timestamps, tsval, tsecr = false, false, nil, nil
-    local index, last = 21, floor(header:byte(13) / 16) * 4
+    local has_sack, has_timestamps, tsval, tsecr, mss, window_scale = false, false, nil, nil, nil, nil
+    local index, last = 21, floor(byte(header, 13) / 16) * 4
     while index < last do
-        local kind, size = header:byte(index, index + 1)
+        local kind, size, a, b, c, d, e, f, g, h = byte(header, index, index + 9)
         if not kind or kind == 0 then -- end of the list
             break
         elseif kind == 1 then -- no operation
             size = 1
         elseif not size or size < 2 or index + size - 1 > last or (kind == 5 and (size < 10 or size % 8 ~= 2)) then
             break -- Wireshark, too, stops at a damaged SACK
-        end
-        if kind == 4 then
+        elseif kind == 2 then
+            mss = b and a * 256 + b
+        elseif kind == 3 then
+            window_scale = a
+        elseif kind == 4 then
             has_sack = true
         elseif kind == 8 then
             has_timestamps, tsval, tsecr = true, nil, nil
-            if size == 10 and index + 5 <= #header then
-                tsval = number_in(header:sub(index + 2, index + 5))
-                tsecr = index + 9 <= #header and number_in(header:sub(index + 6, index + 9)) or nil
+            if size == 10 and d then
+                tsval = ((a * 256 + b) * 256 + c) * 256 + d
+                tsecr = h and ((e * 256 + f) * 256 + g) * 256 + h
             end
         end
         index = index + size
     end
-    return has_sack, has_timestamps, tsval, tsecr
+    return has_sack, has_timestamps, tsval, tsecr, mss, window_scale
+end
+
+-- What the options of nearly all SYNs and SYN-ACKs look like, by the length of the header: a maximum segment size, and
+-- in some order SACK permitted, timestamps and window scale, each whole and once.
+local PLAIN_OPTIONS = {
+    [20] = { "^" },
+    [24] = { "^\2\4.." },
+    [28] = { "^\2\4..\1\1\4\2", "^\2\4..\4\2\1\1", "^\2\4..\1\3\3." },
+    [32] = { "^\2\4..\1\1\4\2\1\3\3.", "^\2\4..\1\3\3.\1\1\4\2", "^\2\4..\1\3\3.\4\2\1\1" },
+    [36] = { "^\2\4..\4\2\8\10........", "^\2\4..\1\1\8\10........" },
+    [40] = { "^\2\4..\4\2\8\10........\1\3\3.", "^\2\4..\1\3\3.\4\2\8\10........" },
+    [44] = { "^\2\4..\1\3\3.\1\1\8\10........\4\2\0\0", "^\2\4..\1\3\3.\1\1\8\10........\1\1\4\2" },
+}
+
+--- Returns whether the options of a SYN or SYN-ACK are plain: then their bytes alone tell what Wireshark makes of them.
+-- @param header as read_header returns it
+local function has_plain_options(header)
+    local size = floor(byte(header, 13) / 16) * 4
+    local patterns = #header >= size and PLAIN_OPTIONS[size]
+    for index = 1, patterns and #patterns or 0 do
+        if find(header, patterns[index], 21) then
+            return true
+        end
+    end
+    return false
 end
 
 --- Returns the last of the occurrences given, or nil.
@@ -3883,35 +4423,37 @@ local function read_network(pinfo, is_ipv6)
     return identity, hop_limit, is_ipv6
 end
 
---- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity (G8) and the hop limit (D1) of the only
--- segment of a frame, each nil if there is none; and is_ipv6.
+--- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity of the only segment of a frame (G8), or nil.
 -- @param header as read_header returns it
 -- @param flags of the segment
--- @param is_ipv6 as of read_network
-local function read_offer_and_identity(header, flags, pinfo, is_ipv6)
-    local identity, hop_limit, offer
-    identity, hop_limit, is_ipv6 = read_network(pinfo, is_ipv6)
+-- @param identification the last of the frame (G8), 0 if there is none
+-- @param is_plain true if the options are known to be plain
+local function read_offer_and_identity(header, flags, identification, is_plain)
+    local identity, offer = identification, nil
     local is_syn = flags % 4 >= 2
     if is_syn or identity == 0 then
-        local has_sack, has_timestamps, tsval, tsecr = read_options(header)
+        local has_sack, has_timestamps, tsval, tsecr, mss, window_scale = read_options(header)
         if identity == 0 then
             identity = tsval and TIMESTAMP + tsval or (flags % 8 >= 4 or is_syn and flags % 32 >= 16) and 0 or nil
         end
         if is_syn then
             local fast_open
-            local cookie = get_fast_open_cookie()
-            if cookie then -- C12: RFC 7413 allows no more than 16 bytes
-                fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
-            elseif get_fast_open_request() then
-                fast_open = "request"
+            if not is_plain then -- as Wireshark reads them
+                mss, window_scale = value_of(get_mss()), value_of(get_window_scale())
+                local cookie = get_fast_open_cookie()
+                if cookie then -- C12: RFC 7413 allows no more than 16 bytes
+                    fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
+                elseif get_fast_open_request() then
+                    fast_open = "request"
+                end
             end
             offer = {
-                mss = value_of(get_mss()), window_scale = value_of(get_window_scale()), sack_permitted = has_sack,
-                timestamps = has_timestamps, fast_open = fast_open, tsval = tsval, tsecr = tsecr,
+                mss = mss, window_scale = window_scale, sack_permitted = has_sack, timestamps = has_timestamps,
+                fast_open = fast_open, tsval = tsval, tsecr = tsecr,
             }
         end
     end
-    return offer, identity, hop_limit, is_ipv6
+    return offer, identity
 end
 
 --- Looks for a network error in the frame (N1).
@@ -3977,6 +4519,38 @@ local function read_segment(tracker, info, stream, pinfo)
     return single
 end
 
+-- Get pinfo.src_port and pinfo.dst_port.
+local src_port_of, dst_port_of
+
+--- Returns the segment of a usual frame, as read_segment does, with header only if the rules need it. It carries no
+-- payload, so that the frame has no other header.
+-- @param connection the record of its connection, or nil
+-- @param the rest as of read_usual
+-- @return nil if the bytes are not those of the header
+local function usual_segment(connection, stream, pinfo, source_port, destination_port, flags, seq, ack,
+                             identification)
+    local ports = connection and connection.ports
+    if ports and (source_port ~= ports[1] or destination_port ~= ports[2])
+        and (source_port ~= ports[2] or destination_port ~= ports[1]) then
+        return nil
+    end
+    if not ports then
+        src_port_of, dst_port_of = src_port_of or getter(pinfo, "src_port"), dst_port_of or getter(pinfo, "dst_port")
+        if src_port_of(pinfo) ~= source_port or dst_port_of(pinfo) ~= destination_port then
+            return nil
+        end
+    end
+    single.header = (identification == 0 or flags % 4 >= 2) and sub(frame_bytes, header_offset + 1, header_offset + 60)
+    single.stream, single.source_port, single.destination_port = stream, source_port, destination_port
+    single.seq, single.ack, single.flags, single.length = seq, ack, flags, 0
+    if not ports or ports[1] == ports[2] then
+        single.source, single.destination = pinfo.src, pinfo.dst
+    else
+        single.source, single.destination = nil, nil
+    end
+    return single
+end
+
 --- Returns a number of a header.
 -- @param info an occurrence of a field of the header
 -- @param place how many bytes behind its beginning the number stands
@@ -4029,7 +4603,8 @@ end
 
 return {
     getter = getter, get_port = get_port, get_stream = get_stream, get_length = get_length, get_time = get_time,
-    value_of = value_of, last_value = last_value, read_number = read_number, read_numbers = read_numbers,
+    value_of = value_of, last_value = last_value, read_number = read_number, read_usual = read_usual,
+    read_other = read_other, usual_segment = usual_segment, has_plain_options = has_plain_options,
     read_network = read_network, read_offer_and_identity = read_offer_and_identity, network_error = network_error,
     read_segment = read_segment, read_segments = read_segments,
 }
@@ -4107,19 +4682,27 @@ local function info_note(annotation)
     return note
 end
 
+-- Is this Wireshark, which has a window, or tshark?
+local has_window = gui_enabled()
 -- In tshark all new frames are printed with the same columns: is the Info column one of them? nil if that is not known
 -- yet. In Wireshark the columns of a frame are filled when it is displayed.
 local has_info
 
+--- Returns whether anybody sees notes in the Info column.
+-- @param is_new true if the frame was not processed before
+local function has_notes(is_new)
+    return (has_info ~= false or not is_new or has_window) and proto.prefs.info_notes
+end
+
 --- Puts the notes of a frame before the rest of the Info column. Wireshark would cut them off at its end.
+-- @param notes can be empty
 -- @param is_new true if the frame was not processed before
 local function show_notes(notes, pinfo, is_new)
-    local is_constant = is_new and not gui_enabled()
-    if not proto.prefs.info_notes or is_constant and has_info == false then
+    if notes == "" or not has_notes(is_new) then
         return
     end
     pinfo.cols.info:prepend(notes)
-    if is_constant and has_info == nil then
+    if has_info == nil and is_new and not has_window then
         has_info = tostring(pinfo.cols.info):sub(1, #notes) == notes
     end
 end
@@ -4136,7 +4719,7 @@ local needed, needed_for_new = {}, {}
 -- @param is_new true if the frame was not processed before
 local function prepare(tree, is_new)
     is_visible = tree.visible
-    needed = is_new and not gui_enabled() and needed_for_new or {}
+    needed = is_new and not has_window and needed_for_new or {}
 end
 
 --- Returns whether Wireshark needs a field in this tree.
@@ -4278,22 +4861,35 @@ local function show_experts(item, annotation, connection, is_new, number)
             item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", seconds))
         end
     end
-    if not is_new or connection.trace.marked == number or seconds >= SLOW then -- few new frames show one
+    if connection.usual then
+        return
+    elseif not is_new or connection.trace.marked == number or seconds >= SLOW then -- few new frames show one
         show_diagnosis_expert(item, connection, is_new, number)
     end
 end
 
 -- Our dissector.
 local own_dissector
+-- In tshark, what is_referenced returns for all new frames; nil if that is not known yet.
+local is_referenced_by_new
 
 --- Returns whether Wireshark needs any of our fields in this tree: it displays the tree, or a filter, a column or a tap
 -- uses them.
-local function is_referenced(tree)
+-- @param is_new true if the frame was not processed before
+local function is_referenced(tree, is_new)
+    local is_constant = is_new and not has_window
+    if is_constant and is_referenced_by_new ~= nil then
+        return is_referenced_by_new
+    end
     if not own_dissector then
         own_dissector = Dissector.get("tcp_handshake")
         add_item, set_generated, referenced = tree.add, tree.set_generated, tree.referenced
     end
-    return referenced(tree, own_dissector)
+    local answer = referenced(tree, own_dissector)
+    if is_constant then
+        is_referenced_by_new = answer
+    end
+    return answer
 end
 
 --- Adds the tree of a segment or network error.
@@ -4330,7 +4926,9 @@ local function show(annotation, connection, tree, needs_fields, is_new, number)
     show_experts(item, annotation, connection, is_new, number)
 end
 
-return { is_referenced = is_referenced, show = show, info_note = info_note, show_notes = show_notes }
+return {
+    is_referenced = is_referenced, show = show, info_note = info_note, has_notes = has_notes, show_notes = show_notes,
+}
 
 end
 
@@ -4344,17 +4942,20 @@ modules["wireshark.dissector"] = function()
 local annotator, protocol = require("annotator"), require("wireshark.fields")
 local reader, items = require("wireshark.reader"), require("wireshark.tree")
 
-local proto = protocol.proto
+local proto, follow = protocol.proto, annotator.follow
 local get_port, get_stream = reader.get_port, reader.get_stream
-local get_length, get_time = reader.get_length, reader.get_time
+local get_time = reader.get_time
 local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
-local read_numbers, read_offer_and_identity = reader.read_numbers, reader.read_offer_and_identity
+local read_usual, read_other, usual_segment = reader.read_usual, reader.read_other, reader.usual_segment
+local read_offer_and_identity, has_plain_options = reader.read_offer_and_identity, reader.has_plain_options
 local read_network = reader.read_network
 local network_error, read_segment, read_segments = reader.network_error, reader.read_segment, reader.read_segments
 local getter = reader.getter
-local is_referenced, show, info_note, show_notes = items.is_referenced, items.show, items.info_note, items.show_notes
+local is_referenced, show, info_note = items.is_referenced, items.show, items.info_note
+local has_notes, show_notes = items.has_notes, items.show_notes
 
-local tracker
+-- The tracker of the present capture, and its connections.
+local tracker, connections
 -- Number of the last frame that was processed. A frame is new if its number is higher, whatever pinfo.visited says: in
 -- plain tshark -2 the first pass has no fields, so that the second pass is the first to see a segment.
 local last_frame
@@ -4371,13 +4972,20 @@ local function nanoseconds(time)
     return time.secs * 1000000000 + time.nsecs
 end
 
+--- Returns the offer and the identity of a segment that was taken with a header instead. Of a SYN or SYN-ACK, that has
+-- plain options.
+local function read_plain_options(header, flags, identification)
+    return read_offer_and_identity(header, flags, identification, true)
+end
+
 --- Forgets the capture.
 local function reset()
-    last_frame, first_ordinals, latest_seconds = 0, {}, -math.huge
     -- Without the first function: NSTime values subtract as numbers do.
     tracker = annotator.new(nil, nanoseconds, function()
         return latest_seconds
-    end)
+    end, read_plain_options)
+    connections = tracker.connections
+    last_frame, first_ordinals, latest_seconds = 0, {}, -math.huge
 end
 
 --- Judges one segment of a frame, or recalls its annotation, and shows it.
@@ -4385,16 +4993,22 @@ end
 -- @param number of the frame
 -- @param is_new true if the frame was not processed before
 -- @param needs_fields what is_referenced returned
+-- @param identification, hop_limit of the IP header; identification is nil if neither is known
 -- @return its annotation, or the notes on it, or nil
-local function process(segment, number, is_new, pinfo, tree, needs_fields)
+local function process(segment, number, is_new, pinfo, tree, needs_fields, identification, hop_limit)
     local stream, flags = segment.stream, segment.flags
     local annotation, connection
     if is_new then
-        local offer, identity, hop_limit, is_ipv6
-        connection = tracker.connections[stream]
-        if segment.header then
-            is_ipv6 = connection and connection.is_ipv6
-            offer, identity, hop_limit, is_ipv6 = read_offer_and_identity(segment.header, flags, pinfo, is_ipv6)
+        local offer, identity, is_ipv6
+        local header = segment.header
+        if header and not identification then
+            connection = connections[stream]
+            identification, hop_limit, is_ipv6 = read_network(pinfo, connection and connection.is_ipv6)
+            offer, identity = read_offer_and_identity(header, flags, identification, false)
+        elseif not header or flags % 4 < 2 or has_plain_options(header) then
+            offer, identity = header, identification -- the tracker calls read_plain_options if it needs them
+        else
+            offer, identity = read_offer_and_identity(header, flags, identification, false)
         end
         local seconds = seconds_of(pinfo)
         if seconds > latest_seconds then
@@ -4404,8 +5018,10 @@ local function process(segment, number, is_new, pinfo, tree, needs_fields)
         annotation = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
             segment.destination, segment.destination_port, flags, segment.seq, segment.ack, segment.length,
             offer, identity, hop_limit, seconds)
-        connection = connection or tracker.connections[stream]
-        connection.is_ipv6 = is_ipv6
+        connection = connections[stream]
+        if is_ipv6 ~= nil and not connection.usual then
+            connection.is_ipv6 = is_ipv6
+        end
     else
         local first = first_ordinals[number] and first_ordinals[number][stream] or 0
         local ordinal = first + segment.ordinal
@@ -4418,43 +5034,56 @@ local function process(segment, number, is_new, pinfo, tree, needs_fields)
     return annotation
 end
 
---- Follows the only segment of a new frame if it is quiet, as most segments of most captures are. Then nothing else is
--- to be done but to show it where that is needed.
+--- Takes the only segment of a new frame if its bytes say all that is to be known of it, as those of most segments do:
+-- it is quiet, so that nothing is to be done but to follow it, or it carries no payload.
 -- @param tvb the bytes of the frame
 -- @param info the occurrence of its tcp.stream
 -- @param stream its value
--- @param number of the frame
--- @return whether it was quiet
-local function follow_quiet(tvb, info, stream, number, pinfo, tree, needs_fields)
-    local connection = tracker.connections[stream]
-    if not (connection and connection.is_quiet) then
+-- @return whether it was taken
+local function take_quickly(tvb, info, stream, number, pinfo, tree, needs_fields)
+    local source_port, destination_port, flags, seq, ack, length, identification, hop_limit = read_usual(tvb, info)
+    local connection = connections[stream]
+    local is_quiet = connection and connection.is_quiet
+    if is_quiet and not source_port then
+        source_port, destination_port, flags, seq, ack, length = read_other(tvb, info)
+    end
+    if not source_port then
         return false
     end
-    local length_info, another = get_length()
-    if not length_info or another then
+    if is_quiet and flags % 8 == 0 and flags % 32 >= 16 then -- G7: ACK, but neither FIN nor SYN nor RST
+        local seconds = seconds_of(pinfo)
+        local sender, is_first = follow(connection, source_port, destination_port, seq, ack, length, seconds)
+        if sender then
+            if seconds > latest_seconds then
+                latest_seconds = seconds
+            end
+            if is_first then
+                if not identification or length > 0 then -- the payload can hold another IP header
+                    hop_limit = select(2, read_network(pinfo, connection.is_ipv6))
+                end
+                tracker:note_hop_limit(stream, sender, hop_limit)
+            end
+            if needs_fields then
+                local annotation
+                annotation, connection = tracker:followed(stream, sender, length)
+                show(annotation, connection, tree, true, true, number)
+            end
+            return true
+        end
+    end
+    if not identification or length > 0 then
         return false
     end
-    local source_port, destination_port, seq, ack, data_offset, flags = read_numbers(tvb, info)
-    -- G7: ACK, but neither FIN nor SYN nor RST. G1: a header shorter than 20 bytes is no segment.
-    if not source_port or flags % 8 ~= 0 or flags % 32 < 16 or data_offset < 80 then
+    local segment = usual_segment(connection, stream, pinfo, source_port, destination_port, flags, seq, ack,
+        identification)
+    if not segment then
         return false
     end
-    local length = length_info()
-    local seconds = seconds_of(pinfo)
-    local sender, is_first = tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
-    if seconds > latest_seconds then
-        latest_seconds = seconds
+    local annotation = process(segment, number, true, pinfo, tree, needs_fields, identification, hop_limit)
+    if has_notes(true) then
+        show_notes(info_note(annotation), pinfo, true)
     end
-    if is_first then
-        local _, hop_limit = read_network(pinfo, connection.is_ipv6)
-        tracker:note_hop_limit(stream, sender, hop_limit)
-    end
-    if sender and needs_fields then
-        local annotation
-        annotation, connection = tracker:followed(stream, sender, length)
-        show(annotation, connection, tree, true, true, number)
-    end
-    return sender ~= nil
+    return true
 end
 
 --- Judges or recalls the network error of a frame without segments, if it holds one (N1), and shows it.
@@ -4471,7 +5100,7 @@ local function dissect_error(number, is_new, pinfo, tree)
         end
     end
     if annotation then
-        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree), is_new, number)
+        show(annotation, connections[annotation.stream], tree, is_referenced(tree, is_new), is_new, number)
         show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo, is_new)
     end
 end
@@ -4495,7 +5124,7 @@ function proto.dissector(tvb, pinfo, tree)
     if not info and not get_port() then
         return
     end
-    local stream, needs_fields = info and info(), is_referenced(tree)
+    local stream = info and info()
     if not number_of then
         number_of, seconds_of = getter(pinfo, "number"), getter(pinfo, "abs_ts")
     end
@@ -4505,9 +5134,11 @@ function proto.dissector(tvb, pinfo, tree)
         is_new = true
         take_over(number)
     end
+    local needs_fields = is_referenced(tree, is_new)
     if is_new then
         last_frame = number
-        if stream and not another_stream and follow_quiet(tvb, info, stream, number, pinfo, tree, needs_fields) then
+        if stream and not another_stream
+            and take_quickly(tvb, info, stream, number, pinfo, tree, needs_fields) then
             return
         end
     end
@@ -4527,12 +5158,10 @@ function proto.dissector(tvb, pinfo, tree)
         if segment then
             is_segment = true
             local annotation = process(segment, number, is_new, pinfo, tree, needs_fields)
-            notes = annotation and info_note(annotation) or ""
+            notes = annotation and has_notes(is_new) and info_note(annotation) or ""
         end
     end
-    if notes ~= "" then
-        show_notes(notes, pinfo, is_new)
-    end
+    show_notes(notes, pinfo, is_new)
     if not (is_segment or is_unclear) then -- N1
         dissect_error(number, is_new, pinfo, tree)
     end
@@ -4602,7 +5231,7 @@ local function connection_rows(max_rows)
     table.sort(streams)
     local rows = {}
     for index = 1, min(#streams, max_rows) do
-        local connection = tracker.connections[streams[index]]
+        local connection = tracker:record(streams[index])
         local summary = summary_of(connection)
         rows[index] = {
             stream = format("%d", connection.stream), frame = format("%d", connection.first_frame),
@@ -4680,7 +5309,9 @@ end
 -- @return a list of tables with a string for each of DIAGNOSIS_HEADINGS, and members: a list of connections by stream
 local function diagnosis_groups()
     local groups, by_name = {}, {}
-    for _, connection in pairs(current_tracker().connections) do
+    local tracker = current_tracker()
+    for stream in pairs(tracker.connections) do
+        local connection = tracker:record(stream)
         local verdict = verdict_of(connection)
         local diagnosis, suspect = verdict.diagnosis, verdict.suspect or ""
         local name = diagnosis .. " " .. suspect
@@ -4786,8 +5417,9 @@ if gui_enabled() then
     end, MENU_TOOLS_UNSORTED)
 
     register_menu("TCP Handshake: slowest handshakes", function()
-        local timed = {}
-        for _, connection in pairs(current_tracker().connections) do
+        local tracker, timed = current_tracker(), {}
+        for stream in pairs(tracker.connections) do
+            local connection = tracker:record(stream)
             if connection.handshake_time then
                 timed[#timed + 1] = connection
             end
@@ -4829,6 +5461,12 @@ local version = tostring(get_version and get_version() or "an older one")
 if (tonumber(version:match("^%d+")) or 0) < 4 then
     local complain = report_failure or print
     complain(string.format("tcp_handshake.lua needs Wireshark 4.0 or later; this is %s. It is not loaded.", version))
+    return
+end
+
+-- Wireshark can load the file twice, where it is installed and named by -X lua_script too. The first one stays.
+local is_there, loaded_before = pcall(Dissector.get, "tcp_handshake")
+if is_there and loaded_before then
     return
 end
 

@@ -31,6 +31,7 @@ PARTS = (
     "aborting",
     "judge",
     "annotations",
+    "usual",
     "annotator",
     "wireshark.fields",
     "wireshark.sentences",

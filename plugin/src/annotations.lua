@@ -17,6 +17,7 @@ local ESTABLISHED, INVALID, PLAIN = vocabulary.ESTABLISHED, vocabulary.INVALID, 
 local SYN, SYN_ACK, IS_RETRANSMISSION = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.IS_RETRANSMISSION
 local is_half_closed, is_simultaneous = closing.is_half_closed, state.is_simultaneous
 local with_unit, note_offer = notes.with_unit, connection_row.note_offer
+local note_hop_limit = require("diagnosis").note_hop_limit
 
 --- Returns the anomaly of a segment that changes nothing but numbers, or nil. It follows from the situation in which
 -- the segment is sent, or the segment is kept.
@@ -111,13 +112,12 @@ end
 --- Returns whether nothing but the numbers of an end moves.
 local function is_still(this_end)
     return this_end.phase == ESTABLISHED and not this_end.fin_seq and not this_end.awaiting
-        and not this_end.challenged and not this_end.gap and not this_end.early_ack
-        and this_end.next_sent ~= nil and this_end.in_order == this_end.next_sent
+        and not this_end.challenged and this_end.next_sent ~= nil
 end
 
 --- Notes whether a connection is quiet: plain segments can neither say anything nor change anything but numbers, and
--- what note_quiet_segment notes. Such segments are only followed (follow_quiet), those of an end that is known by its
--- own segments.
+-- what note_quiet_segment notes. Such segments are only followed (F), those of an end that is known by its own
+-- segments.
 local function note_quiet(connection)
     local one, two = connection[1], connection[2]
     local is_quiet = one.state == ESTABLISHED and two.state == ESTABLISHED and connection.attempt.opened
@@ -165,7 +165,8 @@ end
 --- Returns what segments that are not in the log can have changed, as the log keeps it between two others: the numbers
 -- of both ends (F) and of the former connection (X7), and what note_quiet_segment has noted.
 -- @return a list that begins with a negative number, unlike an entry. What is -1 less that number is a sum: 1 and 2 if
---   the first and the second end spoke, 4 and 8 if they have no recent segments.
+--   the first and the second end spoke, 4 and 8 if they have no recent segments. That of a usual conversation goes on
+--   with what its quiet segments tell of the trace (D): first_talker, talker and the hop limit of the second end.
 local function numbers_of(connection)
     local one, two, recent = connection[1], connection[2], connection.recent
     local noted = (one.spoke and 1 or 0) + (two.spoke and 2 or 0) + (recent[1] and 0 or 4) + (recent[2] and 0 or 8)
@@ -190,6 +191,10 @@ local function restore_numbers(connection, kept)
     end
     if noted >= 8 then
         recent[2] = nil
+    end
+    if kept[14] ~= nil then
+        connection.trace.first_talker, connection.talker = kept[14] or nil, kept[15] or nil
+        note_hop_limit(connection.trace, 2, kept[16])
     end
 end
 

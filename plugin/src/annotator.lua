@@ -5,19 +5,22 @@
 local vocabulary, state_rules, numbers = require("vocabulary"), require("state"), require("numbers")
 local notes = require("notes")
 local connection_row, judging, annotations = require("connection_row"), require("judge"), require("annotations")
-local diagnosis = require("diagnosis")
+local diagnosis, usual = require("diagnosis"), require("usual")
 
 local format, max, tostring = string.format, math.max, tostring
-local ORDINALS, KINDS = vocabulary.ORDINALS, vocabulary.KINDS
+local MODULUS, ORDINALS, KINDS = vocabulary.MODULUS, vocabulary.ORDINALS, vocabulary.KINDS
 local CLOSED, LISTEN = vocabulary.CLOSED, vocabulary.LISTEN
 local SYN_SENT, TIME_WAIT = vocabulary.SYN_SENT, vocabulary.TIME_WAIT
 local SYN, SYN_ACK, PLAIN, INVALID = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.INVALID
 local ORDINAL, FRAME, TIME, SENDER = vocabulary.ORDINAL, vocabulary.FRAME, vocabulary.TIME, vocabulary.SENDER
 local FLAGS, SEQ, ACK = vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
-local LENGTH, OFFER = vocabulary.LENGTH, vocabulary.OFFER
+local LENGTH, OFFER, IDENTITY = vocabulary.LENGTH, vocabulary.OFFER, vocabulary.IDENTITY
+local HOP_LIMIT = vocabulary.HOP_LIMIT
 local LONG_SECONDS, MOMENT_SECONDS = vocabulary.LONG_SECONDS, vocabulary.MOMENT_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
-local is_over, derive_states, follow_quiet = state_rules.is_over, state_rules.derive_states, numbers.follow_quiet
+local is_over, derive_states = state_rules.is_over, state_rules.derive_states
+local is_wild, is_complete, follow_quiet = numbers.is_wild, numbers.is_complete, numbers.follow_quiet
+local repeats, follow_sent, follow_ack = numbers.repeats, numbers.follow_sent, numbers.follow_ack
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
 local note_history, note_zeek_end = connection_row.note_history, connection_row.note_zeek_end
 local summary_of = connection_row.summary_of
@@ -30,16 +33,21 @@ local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.mar
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
 local new_trace, note_error, note_hop_limit = diagnosis.new_trace, diagnosis.note_error, diagnosis.note_hop_limit
+local begins, new_numbers, step, follow_usual = usual.begins, usual.new_numbers, usual.step, usual.follow
+local moved_numbers, note_time, latest_time_of = usual.moved_numbers, usual.note_time, usual.latest_time
+local is_too_late, note_usual_hop_limit = usual.is_too_late, usual.note_hop_limit
+local NOTES_OF_SYN, NOTES_OF_THIRD_STEP = usual.NOTES_OF_SYN, usual.NOTES_OF_THIRD_STEP
 
 --- Annotates the segments of a capture. Interface:
 --
---   local tracker = new(subtract, nanoseconds, latest_of)
+--   local tracker = new(subtract, nanoseconds, latest_of, read_options)
 --   tracker:segment(stream, frame, time, source, source_port, destination, destination_port,
 --                   flags, seq, ack, length, offer, identity, hop_limit, seconds)   -> annotation
 --   tracker:take(the same)                            -> notes on the segment: faster, where no annotation is needed
 --   tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
 --                                                     -> index of its sender if a plain segment was quiet: it needs no
---                                                     more than this
+--                                                     more than this; and true if it tells its sender's hop limit:
+--   tracker:note_hop_limit(stream, sender, hop_limit)
 --   tracker:followed(stream, sender, length)          -> annotation of the segment just followed, and connection
 --   tracker:recall(stream, frame, ordinal, source, source_port, flags, seq, length)
 --                                                     -> annotation and record of the connection, or nil
@@ -52,6 +60,8 @@ local new_trace, note_error, note_hop_limit = diagnosis.new_trace, diagnosis.not
 -- Tracker:needs_addresses returns false. Times are any values that subtract takes. The offer is nil if the options are
 -- not known, else a table with mss, window_scale (numbers or nil), sack_permitted, timestamps (true or not), fast_open
 -- (a string or nil), tsval, tsecr (the numbers of the timestamp option, or nil). The identity is that of G8, or nil.
+-- Instead of an offer the tracker takes a string: it calls read_options with that, the flags and the identity, which
+-- returns both, only if it needs them.
 --
 -- An annotation is a read-only table: sender, client_state, server_state, and where they apply role, teardown_step,
 -- anomaly (strings joined with "+"), handshake_step, retransmission (true), responds_to, response_time,
@@ -71,8 +81,9 @@ Tracker.__index = Tracker
 -- @tparam ?function nanoseconds function (duration) that returns a duration as a number of nanoseconds; without it it
 --   is one
 -- @tparam ?function latest_of function that returns the latest time of the segments that were given with seconds
+-- @tparam ?function read_options function (string, flags, identity) that returns the offer and the identity
 -- @treturn Tracker
-local function new(subtract, nanoseconds, latest_of)
+local function new(subtract, nanoseconds, latest_of, read_options)
     local minus = subtract or function(later, earlier)
         return later - earlier
     end
@@ -87,7 +98,7 @@ local function new(subtract, nanoseconds, latest_of)
         return duration
     end
     return setmetatable({
-        subtract = elapsed,
+        subtract = elapsed, read_options = read_options,
         connections = {}, -- stream -> connection
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
@@ -156,6 +167,15 @@ local function new_connection(stream, frame, former, addresses, ports)
     }
 end
 
+--- Returns what is kept of a usual conversation before its first segment. Tracker:judge_again makes a record of it.
+local function new_usual(stream, frame, addresses, ports, seq)
+    return {
+        stream = stream, first_frame = frame, addresses = addresses, ports = ports, log = {},
+        usual = new_numbers(ports, seq), is_quiet = false, is_ahead = false, history_letters = "S",
+        last_frame = nil, last_ordinal = nil,
+    }
+end
+
 --- Begins a connection with its first segment.
 -- @tparam number stream
 -- @tparam number frame
@@ -163,12 +183,21 @@ end
 -- @tparam number source_port
 -- @tparam any destination
 -- @tparam number destination_port
--- @treturn table the record of the connection
-function Tracker:open(stream, frame, source, source_port, destination, destination_port)
+-- @tparam ?number seq of the segment if it can begin a usual conversation of which no annotation is needed
+-- @treturn table the record of the connection, or what is kept of a usual conversation
+function Tracker:open(stream, frame, source, source_port, destination, destination_port, seq)
     local key = self:key_of_ends(source, source_port, destination, destination_port)
-    local connection = new_connection(stream, frame, self.latest[key], { source, destination },
-        { source_port, destination_port })
-    connection.clock = self.clock
+    local former, addresses, ports = self.latest[key], { source, destination }, { source_port, destination_port }
+    local connection
+    if former then
+        self:settle(former)
+    end
+    if seq and not former then
+        connection = new_usual(stream, frame, addresses, ports, seq)
+    else
+        connection = new_connection(stream, frame, former, addresses, ports)
+        connection.clock = self.clock
+    end
     self.latest[key] = connection
     self.connections[stream] = connection
     return connection
@@ -261,6 +290,9 @@ function Tracker:judge(connection, entry, with_annotation)
     local segment, sender, kind = self.current, entry[SENDER], KINDS[entry[FLAGS] % 32]
     segment.frame, segment.time, segment.sender, segment.peer = entry[FRAME], entry[TIME], sender, 3 - sender
     segment.kind, segment.flags, segment.seq, segment.ack = kind, entry[FLAGS], entry[SEQ], entry[ACK]
+    if type(entry[OFFER]) == "string" then
+        entry[OFFER], entry[IDENTITY] = self.read_options(entry[OFFER], entry[FLAGS], entry[IDENTITY])
+    end
     segment.length, segment.offer = entry[LENGTH], entry[OFFER]
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
@@ -395,25 +427,24 @@ local function close_by_error(connection, frame)
     end
 end
 
---- Judges a connection again from its log, to get its annotations.
+--- Judges a connection again from its log. What is kept of a usual conversation becomes its record.
 -- @tparam table connection
-function Tracker:review(connection)
+-- @tparam function judge_entry the method that judges an entry: it gets the connection, the entry and false
+function Tracker:judge_again(connection, judge_entry)
     local log, former = connection.log, connection.former_numbers
     local anomalies, history_letters = connection.anomalies, connection.history_letters
-    local ahead = connection.is_ahead and numbers_of(connection)
-    local trace, talker = connection.trace, connection.talker
+    local ahead = connection.is_ahead and (connection.usual and moved_numbers or numbers_of)(connection)
+    local usual_numbers, trace, talker = connection.usual, connection.trace, connection.talker
     local blank = new_connection(connection.stream, connection.first_frame, connection.former, connection.addresses,
         connection.ports)
     for name, value in pairs(blank) do
         connection[name] = value
     end
-    connection.log, connection.is_reviewed = nil, #log > 0
+    connection.log, connection.usual, connection.clock = nil, nil, self.clock
     connection.handshake_time, connection.teardown_time = nil, nil -- the first of these counts for R6
     if former then
         connection.former_1, connection.former_2 = former[1], former[2]
     end
-    connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
-    connection.answerable = {}
     for index = 1, #log do
         local entry = log[index]
         if type(entry) ~= "table" then -- the frame of a network error
@@ -421,38 +452,89 @@ function Tracker:review(connection)
         elseif entry[1] < 0 then -- numbers_of
             restore_numbers(connection, entry)
         else
-            self:annotate(connection, entry)
+            if usual_numbers then
+                self:tell_origin(connection, entry)
+            end
+            judge_entry(self, connection, entry, false)
         end
     end
     if ahead then
         restore_numbers(connection, ahead)
     end
-    -- No annotation depends on these, and the log lacks segments that have changed them (D).
-    connection.trace, connection.talker = trace, talker
+    if usual_numbers then
+        connection.latest_time = latest_time_of(usual_numbers)
+    else -- no annotation depends on these, and the log lacks segments that have changed them (D)
+        connection.trace, connection.talker = trace, talker
+    end
     note_quiet(connection)
     -- The log lacks segments whose anomaly follows from the situation, and such as are only followed.
-    connection.anomalies, connection.history_letters = anomalies, history_letters
+    connection.anomalies, connection.history_letters = anomalies or connection.anomalies, history_letters
 end
 
---- Tells the tracker what the diagnosis needs of the next segment of the capture (C18, D).
+--- Judges a connection again from its log, to get its annotations.
 -- @tparam table connection
--- @tparam any time
--- @tparam number sender the index of the end that sent it
--- @tparam ?number hop_limit
--- @tparam ?number seconds the time once more, as a number; worked out if nil. Who gives it has a latest_of (new)
-function Tracker:tell(connection, time, sender, hop_limit, seconds)
-    local segment, clock, captured = self.current, self.clock, connection.captured
+function Tracker:review(connection)
+    connection.is_reviewed = #connection.log > 0
+    connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
+    connection.answerable = {}
+    self:judge_again(connection, self.annotate)
+end
+
+--- Makes the record of a connection if it was a usual conversation so far.
+-- @tparam table connection
+function Tracker:settle(connection)
+    if connection.usual then
+        local log, is_ahead = connection.log, connection.is_ahead
+        self:judge_again(connection, self.judge)
+        connection.log, connection.is_ahead = log, is_ahead
+    end
+end
+
+--- Takes the next segment of a usual conversation.
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+-- @tparam ?number seconds its time as a number
+-- @treturn ?table the notes on the segment; nil if the conversation is not usual: then its record is made
+function Tracker:take_usual(connection, entry, seconds)
+    local log, segment, moved = connection.log, NOTES_OF_SYN, connection.is_ahead and moved_numbers(connection)
+    if #log > 0 then
+        segment = not is_too_late(connection.usual, seconds) and step(connection, entry)
+        if segment == NOTES_OF_THIRD_STEP then
+            segment.handshake_time = self.subtract(entry[TIME], log[1][TIME])
+        end
+    end
+    if not segment then
+        self:settle(connection)
+        return nil
+    elseif moved then
+        log[#log + 1] = moved
+        connection.is_ahead = false
+    end
+    note_time(connection.usual, seconds)
+    log[#log + 1] = entry
+    return segment
+end
+
+--- Tells the tracker what the diagnosis needs of a segment that ends no pause (C18, D).
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+function Tracker:tell_origin(connection, entry)
+    local segment, captured, sender = self.current, connection.captured, entry[SENDER]
     if captured ~= 3 and captured ~= sender then
         connection.captured = captured and 3 or sender
     end
-    clock.judged = clock.judged + 1
-    segment.hop_limit, segment.ends_silence, segment.ends_pause = hop_limit, false, false
-    if time ~= nil then
-        if not seconds then
-            seconds = clock.seconds_of(time)
-            clock.latest = max(clock.latest, seconds)
-        end
-        local latest = connection.latest_time
+    segment.hop_limit, segment.ends_silence, segment.ends_pause = entry[HOP_LIMIT], false, false
+end
+
+--- Tells the tracker what the diagnosis needs of the next segment of the capture.
+-- @tparam table connection
+-- @tparam table entry what is kept of the segment
+-- @tparam ?number seconds its time as a number
+function Tracker:tell(connection, entry, seconds)
+    self:tell_origin(connection, entry)
+    self.clock.judged = self.clock.judged + 1
+    if seconds then
+        local segment, latest = self.current, connection.latest_time
         if not latest or seconds > latest then
             local pause = latest and seconds - latest or 0
             segment.ends_silence, segment.ends_pause = pause >= LONG_SECONDS, pause >= MOMENT_SECONDS
@@ -476,17 +558,27 @@ end
 -- @tparam ?table offer
 -- @tparam ?number identity
 -- @tparam ?number hop_limit
--- @tparam ?number seconds the time once more, as a number; worked out if nil
+-- @tparam ?number seconds the time once more, as a number; worked out if nil. Who gives it has a latest_of (new)
 -- @treturn table with role, handshake_step, teardown_step, is_simultaneous_close, anomaly and handshake_time as in an
 --   annotation; it holds until the next segment is judged
 function Tracker:take(stream, frame, time, source, source_port, destination, destination_port,
                       flags, seq, ack, length, offer, identity, hop_limit, seconds)
     local connection = self.connections[stream]
-        or self:open(stream, frame, source, source_port, destination, destination_port)
+        or self:open(stream, frame, source, source_port, destination, destination_port, begins(flags, length) and seq)
     local sender, ordinal = sender_of(connection, source, source_port), next_ordinal(connection, frame)
-    self:tell(connection, time, sender, hop_limit, seconds)
-    local entry = { ordinal, frame, time, sender, flags, seq, ack, length, offer, identity }
-    local annotation = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
+    local entry = { ordinal, frame, time, sender, flags, seq, ack, length, offer, identity, hop_limit }
+    if time == nil then
+        seconds = nil
+    elseif not seconds then
+        seconds = self.clock.seconds_of(time)
+        self.clock.latest = max(self.clock.latest, seconds)
+    end
+    local annotation = connection.usual and self:take_usual(connection, entry, seconds)
+    if annotation then
+        return annotation
+    end
+    self:tell(connection, entry, seconds)
+    annotation = connection.log and self:log(connection, entry) or self:annotate(connection, entry)
     note_quiet(connection)
     return annotation
 end
@@ -504,7 +596,7 @@ local function resembles_recent(recent, seq, ack, length)
 end
 
 --- Follows a plain segment, the only one of its frame, if it is quiet: then nothing else is to be done with it.
--- @tparam number stream
+-- @tparam table connection one that is quiet
 -- @tparam number source_port
 -- @tparam number destination_port
 -- @tparam number seq
@@ -513,10 +605,10 @@ end
 -- @tparam ?number seconds its time as a number; 0 or nil if the capture lacks it. Who gives it has a latest_of (new)
 -- @treturn ?number the index of the end that sent it if it was quiet, else nil
 -- @treturn ?boolean true if it is the first to which T applies for that end: see Tracker:note_hop_limit
-function Tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
-    local connection = self.connections[stream]
-    if not (connection and connection.is_quiet) then
-        return nil
+local function follow(connection, source_port, destination_port, seq, ack, length, seconds)
+    local usual_numbers = connection.usual
+    if usual_numbers then
+        return follow_usual(connection, usual_numbers, source_port, destination_port, seq, ack, length, seconds)
     end
     local ports, index = connection.ports, 1
     local one, two = ports[1], ports[2]
@@ -525,15 +617,13 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length,
     elseif source_port ~= one or destination_port ~= two or one == two then
         return nil
     end
-    local latest = connection.latest_time
-    if seconds and latest then
-        if seconds - latest >= LONG_SECONDS then -- D3
-            return nil
-        end
-    else
-        seconds, latest = 0, 0
-    end
     local sender, noted = connection[index], length > 0 and NOTED_PAYLOAD or NOTED_ACK
+    local latest = connection.latest_time
+    local pause = seconds and latest and seconds - latest or 0
+    if pause >= MOMENT_SECONDS and (pause >= LONG_SECONDS -- D2, D3
+        or repeats(sender, seq, (seq + length) % MODULUS)) then
+        return nil
+    end
     local is_first, spoke = not sender[noted], true
     if is_first then
         local recent = connection.recent[index]
@@ -541,8 +631,12 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length,
             return nil
         end
     end
-    if not follow_quiet(sender, connection[3 - index], seq, ack, length) then
-        return nil
+    local peer = connection[3 - index]
+    if not (is_complete(sender) and is_complete(peer) and follow_quiet(sender, peer, seq, ack, length)) then
+        if is_wild(sender, seq) then
+            return nil
+        end
+        follow_ack(sender, peer, ack, follow_sent(sender, peer, seq, (seq + length) % MODULUS))
     end
     if is_first then
         spoke = sender.spoke
@@ -552,7 +646,7 @@ function Tracker:follow(stream, source_port, destination_port, seq, ack, length,
     if length > 0 then -- D
         connection.talker = index
     end
-    if seconds > latest then
+    if pause > 0 then
         connection.latest_time = seconds
     end
     return index, not spoke
@@ -563,7 +657,23 @@ end
 -- @tparam number sender the index of the end that sent it
 -- @tparam ?number hop_limit
 function Tracker:note_hop_limit(stream, sender, hop_limit)
-    note_hop_limit(self.connections[stream].trace, sender, hop_limit)
+    local connection = self.connections[stream]
+    if connection.usual then
+        note_usual_hop_limit(connection.usual, hop_limit)
+    else
+        note_hop_limit(connection.trace, sender, hop_limit)
+    end
+end
+
+--- Follows a plain segment as follow does, by its stream.
+-- @tparam number stream
+-- @treturn as follow
+function Tracker:follow(stream, ...)
+    local connection = self.connections[stream]
+    if connection and connection.is_quiet then
+        return follow(connection, ...)
+    end
+    return nil
 end
 
 --- Returns the annotation of a segment that Tracker:follow has just followed.
@@ -653,6 +763,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     if not connection then
         return nil
     end
+    self:settle(connection)
     local client, server = connection[connection.client], connection[3 - connection.client]
     local is_from_client = source_port == connection.ports[connection.client]
         and source == connection.addresses[connection.client]
@@ -682,11 +793,22 @@ function Tracker:recall_error(frame)
     return self.errors[frame]
 end
 
+--- Returns the record of a connection.
+-- @tparam number stream
+-- @treturn ?table the record, or nil if the connection is not known
+function Tracker:record(stream)
+    local connection = self.connections[stream]
+    if connection then
+        self:settle(connection)
+    end
+    return connection
+end
+
 --- Returns the summary of a connection at the moment (C17).
 -- @tparam number stream
 -- @treturn ?table the summary, or nil if the connection is not known
 function Tracker:connection(stream)
-    local connection = self.connections[stream]
+    local connection = self:record(stream)
     if not connection then
         return nil
     end
@@ -696,4 +818,4 @@ function Tracker:connection(stream)
     return summary
 end
 
-return { new = new }
+return { new = new, follow = follow }

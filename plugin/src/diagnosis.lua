@@ -17,7 +17,7 @@ local LONG, LONG_SECONDS = vocabulary.LONG, vocabulary.LONG_SECONDS
 local NOTICEABLE, SLOW, MOMENT = vocabulary.NOTICEABLE, vocabulary.SLOW, vocabulary.MOMENT
 local ESTABLISHED, PLAIN = vocabulary.ESTABLISHED, vocabulary.PLAIN
 local is_beyond, fin_counts, end_name = state.is_beyond, state.fin_counts, state.end_name
-local is_new = numbers.is_new
+local is_new, repeats = numbers.is_new, numbers.repeats
 
 --- Returns the trace of an attempt before its first segment.
 local function new_trace()
@@ -81,17 +81,9 @@ local function note_transfer(connection, segment, stop)
     if not sender.spoke then
         note_hop_limit(trace, index, segment.hop_limit)
     end
-    if seq ~= sender.next_sent then -- else it is new, or occupies nothing
-        local repeats
-        if stop ~= seq then
-            repeats = not is_new(sender, seq, stop)
-        else
-            repeats = sender.next_sent == (seq + 1) % MODULUS
-        end
-        if repeats and segment.ends_pause then
-            own.repeats = own.repeat_seq == seq and own.repeats + 1 or 1
-            own.repeat_seq, own.repeat_frame, trace.is_calm = seq, segment.frame, false
-        end
+    if segment.ends_pause and repeats(sender, seq, stop) then
+        own.repeats = own.repeat_seq == seq and own.repeats + 1 or 1
+        own.repeat_seq, own.repeat_frame, trace.is_calm = seq, segment.frame, false
     end
     if segment.length > 0 then
         trace.first_talker, connection.talker = trace.first_talker or index, index

@@ -15,7 +15,8 @@
 --   opening, closing, aborting      the rules of chapters H, T and R: how a segment changes the record
 --   connection_row, judge           the connection's row (C, Z); which rules judge a segment (G7, G8, X4)
 --   diagnosis                       why a connection went as it did (D)
---   annotations, annotator          what is kept of a capture; the Tracker, which annotates segment by segment
+--   annotations, usual              what is kept of a capture; less of the conversations that are as usual
+--   annotator                       the Tracker, which annotates segment by segment
 --   wireshark.fields, .experts      the protocol with its preferences and fields; its expert information
 --   wireshark.sentences             the diagnosis in words
 --   wireshark.reader, .tree         a frame's segments out of Wireshark's fields; the items and notes that users see

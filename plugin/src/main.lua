@@ -17,6 +17,12 @@ if (tonumber(version:match("^%d+")) or 0) < 4 then
     return
 end
 
+-- Wireshark can load the file twice, where it is installed and named by -X lua_script too. The first one stays.
+local is_there, loaded_before = pcall(Dissector.get, "tcp_handshake")
+if is_there and loaded_before then
+    return
+end
+
 if set_plugin_info then
     set_plugin_info({
         version = VERSION,

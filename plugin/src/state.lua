@@ -12,9 +12,10 @@
 --   opening, closing or aborting, and these change the record and note role, steps and anomalies in that table.
 -- * Awkward: a capture can begin midway, lose segments and hold them in the wrong order. So each rule asks what was
 --   seen (isn, syn_seen, syn_ack_seen, fin_seq), and some states follow from what an end could not have sent otherwise.
--- * Most segments of a capture move numbers and nothing else. While a connection is quiet, follow_quiet (numbers) does
---   that, and the rules never get them. If you make a rule depend on something new, see that note_quiet and marks_of
---   in annotations.lua know of it.
+-- * Most segments of a capture move numbers and nothing else. While a connection is quiet, follow (annotator) does
+--   that, and the rules never get them. Of most connections the rules get no segment at all unless somebody looks:
+--   usual.lua knows which roles they would give. If you make a rule depend on something new, see that note_quiet and
+--   marks_of in annotations.lua and step in usual.lua know of it.
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 

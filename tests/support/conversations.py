@@ -273,6 +273,7 @@ def segment_words(event: listing.Segment) -> list[str]:
     words += [str(event.ack)] * bool(event.flags & listing.ACK or event.ack)
     words += [f"+{event.length}"] * bool(event.length)
     words += [name + ("=" + ",".join(map(str, values)) if values else "") for name, values in event.options]
+    words += [f"ttl={event.ttl}"] * (event.ttl != 64)
     return words + [f"id={event.ip_id}"] * bool(event.ip_id)
 
 

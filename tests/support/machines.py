@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from functools import cache
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ class LuaMachine:
 
     def __init__(self, lua: Any = lua54) -> None:
         self._runtime, plugin = compiled_plugin(lua)
-        self._tracker = plugin().new()
+        self._latest = -inf
+        self._tracker = plugin().new(None, None, lambda: self._latest)
         self._streams: list[int] = []
 
     def take(self, event: Segment | NetworkError) -> Said | None:
@@ -80,7 +82,7 @@ class LuaMachine:
             if stream not in self._streams:
                 self._streams.append(stream)
             table = self._runtime.table_from(offer._asdict()) if offer else None
-            said = tracker[self.takes](tracker, stream, frame, time, *rest, table, identity, hop_limit)
+            said = tracker[self.takes](tracker, stream, frame, time, *rest, table, identity, hop_limit, self.seconds(time))
         else:
             frame, time, stream_or_none, *ends, (version, kind, code), reporter = event
             unreachable = kind if (version, kind) in ((4, 3), (6, 1)) else None
@@ -89,6 +91,12 @@ class LuaMachine:
             return None
         values = {name: said[name] for name in SAID} | {"retransmission": bool(said["retransmission"])}
         return values if isinstance(event, Segment) else values | {"sender": None}
+
+    def seconds(self, time: int) -> float:
+        """Return the time as the plugin gets it beside the exact one, and remember the latest."""
+        seconds = time / 1e9
+        self._latest = max(self._latest, seconds)
+        return seconds
 
     def told(self) -> Rows:
         found = {stream: self._tracker.connection(self._tracker, stream) for stream in self._streams}

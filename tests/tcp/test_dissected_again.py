@@ -45,8 +45,12 @@ class UnwatchedMachine(RecallingMachine):
         """Return False for a segment of which the plugin follows only the numbers in the first pass."""
         if event.flags & (FIN | SYN | RST | ACK) != ACK:
             return True
-        ports = event.source_port, event.destination_port
-        return not self._tracker.follow(self._tracker, event.stream, *ports, event.seq, event.ack, event.length)
+        tracker = self._tracker
+        place = event.stream, event.source_port, event.destination_port, event.seq, event.ack, event.length
+        sender, tells_hop_limit = tracker.follow(tracker, *place, self.seconds(event.time)) or (None, False)
+        if tells_hop_limit:
+            tracker.note_hop_limit(tracker, event.stream, sender, event.hop_limit)
+        return sender is None
 
 
 @THOROUGH

@@ -67,6 +67,12 @@ def test_a_copy_elsewhere_is_named(run: Run, name: str) -> None:
     assert f"{copy} is another copy of the plugin" in ended.stderr
 
 
+def test_a_plugin_that_is_installed_and_named_on_the_command_line_is_loaded_once(run: Run, tshark: Tshark) -> None:
+    run("plugin", "install")
+    shown = tshark("-r", find("refused.pcapng"), "-T", "fields", "-e", "tcp_handshake.role")
+    assert shown.split() == ["SYN", "RST"]
+
+
 def test_an_installed_plugin_that_tshark_does_not_load_is_an_error(run: Run) -> None:
     script = Path(run("plugin", "install").stdout.splitlines()[0])
     folder = script.parent.parent / "no-lua"

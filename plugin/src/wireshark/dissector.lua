@@ -5,17 +5,20 @@
 local annotator, protocol = require("annotator"), require("wireshark.fields")
 local reader, items = require("wireshark.reader"), require("wireshark.tree")
 
-local proto = protocol.proto
+local proto, follow = protocol.proto, annotator.follow
 local get_port, get_stream = reader.get_port, reader.get_stream
-local get_length, get_time = reader.get_length, reader.get_time
+local get_time = reader.get_time
 local value_of, last_value, read_number = reader.value_of, reader.last_value, reader.read_number
-local read_numbers, read_offer_and_identity = reader.read_numbers, reader.read_offer_and_identity
+local read_usual, read_other, usual_segment = reader.read_usual, reader.read_other, reader.usual_segment
+local read_offer_and_identity, has_plain_options = reader.read_offer_and_identity, reader.has_plain_options
 local read_network = reader.read_network
 local network_error, read_segment, read_segments = reader.network_error, reader.read_segment, reader.read_segments
 local getter = reader.getter
-local is_referenced, show, info_note, show_notes = items.is_referenced, items.show, items.info_note, items.show_notes
+local is_referenced, show, info_note = items.is_referenced, items.show, items.info_note
+local has_notes, show_notes = items.has_notes, items.show_notes
 
-local tracker
+-- The tracker of the present capture, and its connections.
+local tracker, connections
 -- Number of the last frame that was processed. A frame is new if its number is higher, whatever pinfo.visited says: in
 -- plain tshark -2 the first pass has no fields, so that the second pass is the first to see a segment.
 local last_frame
@@ -32,13 +35,20 @@ local function nanoseconds(time)
     return time.secs * 1000000000 + time.nsecs
 end
 
+--- Returns the offer and the identity of a segment that was taken with a header instead. Of a SYN or SYN-ACK, that has
+-- plain options.
+local function read_plain_options(header, flags, identification)
+    return read_offer_and_identity(header, flags, identification, true)
+end
+
 --- Forgets the capture.
 local function reset()
-    last_frame, first_ordinals, latest_seconds = 0, {}, -math.huge
     -- Without the first function: NSTime values subtract as numbers do.
     tracker = annotator.new(nil, nanoseconds, function()
         return latest_seconds
-    end)
+    end, read_plain_options)
+    connections = tracker.connections
+    last_frame, first_ordinals, latest_seconds = 0, {}, -math.huge
 end
 
 --- Judges one segment of a frame, or recalls its annotation, and shows it.
@@ -46,16 +56,22 @@ end
 -- @param number of the frame
 -- @param is_new true if the frame was not processed before
 -- @param needs_fields what is_referenced returned
+-- @param identification, hop_limit of the IP header; identification is nil if neither is known
 -- @return its annotation, or the notes on it, or nil
-local function process(segment, number, is_new, pinfo, tree, needs_fields)
+local function process(segment, number, is_new, pinfo, tree, needs_fields, identification, hop_limit)
     local stream, flags = segment.stream, segment.flags
     local annotation, connection
     if is_new then
-        local offer, identity, hop_limit, is_ipv6
-        connection = tracker.connections[stream]
-        if segment.header then
-            is_ipv6 = connection and connection.is_ipv6
-            offer, identity, hop_limit, is_ipv6 = read_offer_and_identity(segment.header, flags, pinfo, is_ipv6)
+        local offer, identity, is_ipv6
+        local header = segment.header
+        if header and not identification then
+            connection = connections[stream]
+            identification, hop_limit, is_ipv6 = read_network(pinfo, connection and connection.is_ipv6)
+            offer, identity = read_offer_and_identity(header, flags, identification, false)
+        elseif not header or flags % 4 < 2 or has_plain_options(header) then
+            offer, identity = header, identification -- the tracker calls read_plain_options if it needs them
+        else
+            offer, identity = read_offer_and_identity(header, flags, identification, false)
         end
         local seconds = seconds_of(pinfo)
         if seconds > latest_seconds then
@@ -65,8 +81,10 @@ local function process(segment, number, is_new, pinfo, tree, needs_fields)
         annotation = take(tracker, stream, number, value_of(get_time()), segment.source, segment.source_port,
             segment.destination, segment.destination_port, flags, segment.seq, segment.ack, segment.length,
             offer, identity, hop_limit, seconds)
-        connection = connection or tracker.connections[stream]
-        connection.is_ipv6 = is_ipv6
+        connection = connections[stream]
+        if is_ipv6 ~= nil and not connection.usual then
+            connection.is_ipv6 = is_ipv6
+        end
     else
         local first = first_ordinals[number] and first_ordinals[number][stream] or 0
         local ordinal = first + segment.ordinal
@@ -79,43 +97,56 @@ local function process(segment, number, is_new, pinfo, tree, needs_fields)
     return annotation
 end
 
---- Follows the only segment of a new frame if it is quiet, as most segments of most captures are. Then nothing else is
--- to be done but to show it where that is needed.
+--- Takes the only segment of a new frame if its bytes say all that is to be known of it, as those of most segments do:
+-- it is quiet, so that nothing is to be done but to follow it, or it carries no payload.
 -- @param tvb the bytes of the frame
 -- @param info the occurrence of its tcp.stream
 -- @param stream its value
--- @param number of the frame
--- @return whether it was quiet
-local function follow_quiet(tvb, info, stream, number, pinfo, tree, needs_fields)
-    local connection = tracker.connections[stream]
-    if not (connection and connection.is_quiet) then
+-- @return whether it was taken
+local function take_quickly(tvb, info, stream, number, pinfo, tree, needs_fields)
+    local source_port, destination_port, flags, seq, ack, length, identification, hop_limit = read_usual(tvb, info)
+    local connection = connections[stream]
+    local is_quiet = connection and connection.is_quiet
+    if is_quiet and not source_port then
+        source_port, destination_port, flags, seq, ack, length = read_other(tvb, info)
+    end
+    if not source_port then
         return false
     end
-    local length_info, another = get_length()
-    if not length_info or another then
+    if is_quiet and flags % 8 == 0 and flags % 32 >= 16 then -- G7: ACK, but neither FIN nor SYN nor RST
+        local seconds = seconds_of(pinfo)
+        local sender, is_first = follow(connection, source_port, destination_port, seq, ack, length, seconds)
+        if sender then
+            if seconds > latest_seconds then
+                latest_seconds = seconds
+            end
+            if is_first then
+                if not identification or length > 0 then -- the payload can hold another IP header
+                    hop_limit = select(2, read_network(pinfo, connection.is_ipv6))
+                end
+                tracker:note_hop_limit(stream, sender, hop_limit)
+            end
+            if needs_fields then
+                local annotation
+                annotation, connection = tracker:followed(stream, sender, length)
+                show(annotation, connection, tree, true, true, number)
+            end
+            return true
+        end
+    end
+    if not identification or length > 0 then
         return false
     end
-    local source_port, destination_port, seq, ack, data_offset, flags = read_numbers(tvb, info)
-    -- G7: ACK, but neither FIN nor SYN nor RST. G1: a header shorter than 20 bytes is no segment.
-    if not source_port or flags % 8 ~= 0 or flags % 32 < 16 or data_offset < 80 then
+    local segment = usual_segment(connection, stream, pinfo, source_port, destination_port, flags, seq, ack,
+        identification)
+    if not segment then
         return false
     end
-    local length = length_info()
-    local seconds = seconds_of(pinfo)
-    local sender, is_first = tracker:follow(stream, source_port, destination_port, seq, ack, length, seconds)
-    if seconds > latest_seconds then
-        latest_seconds = seconds
+    local annotation = process(segment, number, true, pinfo, tree, needs_fields, identification, hop_limit)
+    if has_notes(true) then
+        show_notes(info_note(annotation), pinfo, true)
     end
-    if is_first then
-        local _, hop_limit = read_network(pinfo, connection.is_ipv6)
-        tracker:note_hop_limit(stream, sender, hop_limit)
-    end
-    if sender and needs_fields then
-        local annotation
-        annotation, connection = tracker:followed(stream, sender, length)
-        show(annotation, connection, tree, true, true, number)
-    end
-    return sender ~= nil
+    return true
 end
 
 --- Judges or recalls the network error of a frame without segments, if it holds one (N1), and shows it.
@@ -132,7 +163,7 @@ local function dissect_error(number, is_new, pinfo, tree)
         end
     end
     if annotation then
-        show(annotation, tracker.connections[annotation.stream], tree, is_referenced(tree), is_new, number)
+        show(annotation, connections[annotation.stream], tree, is_referenced(tree, is_new), is_new, number)
         show_notes(is_unreachable and "[SYN unreachable] " or "[SYN not delivered] ", pinfo, is_new)
     end
 end
@@ -156,7 +187,7 @@ function proto.dissector(tvb, pinfo, tree)
     if not info and not get_port() then
         return
     end
-    local stream, needs_fields = info and info(), is_referenced(tree)
+    local stream = info and info()
     if not number_of then
         number_of, seconds_of = getter(pinfo, "number"), getter(pinfo, "abs_ts")
     end
@@ -166,9 +197,11 @@ function proto.dissector(tvb, pinfo, tree)
         is_new = true
         take_over(number)
     end
+    local needs_fields = is_referenced(tree, is_new)
     if is_new then
         last_frame = number
-        if stream and not another_stream and follow_quiet(tvb, info, stream, number, pinfo, tree, needs_fields) then
+        if stream and not another_stream
+            and take_quickly(tvb, info, stream, number, pinfo, tree, needs_fields) then
             return
         end
     end
@@ -188,12 +221,10 @@ function proto.dissector(tvb, pinfo, tree)
         if segment then
             is_segment = true
             local annotation = process(segment, number, is_new, pinfo, tree, needs_fields)
-            notes = annotation and info_note(annotation) or ""
+            notes = annotation and has_notes(is_new) and info_note(annotation) or ""
         end
     end
-    if notes ~= "" then
-        show_notes(notes, pinfo, is_new)
-    end
+    show_notes(notes, pinfo, is_new)
     if not (is_segment or is_unclear) then -- N1
         dissect_error(number, is_new, pinfo, tree)
     end

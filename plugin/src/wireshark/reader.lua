@@ -4,7 +4,8 @@
 
 local TIMESTAMP = require("vocabulary").TIMESTAMP
 
-local floor, max, min, byte = math.floor, math.max, math.min, string.byte
+local floor, max, min = math.floor, math.max, math.min
+local byte, find, sub = string.byte, string.find, string.sub
 
 -- ------------------------------------------------------------------------------------------------------- Extractors
 
@@ -92,22 +93,88 @@ local function read_header(info)
     return raw(source, offset, min(60, len(source) - offset))
 end
 
---- Returns both ports, the sequence and the acknowledgement number of a TCP header, and its bytes with the data offset
--- and the flags. They are read from the frame itself: where the header stands in other data (reassembled fragments of
--- IP), they are not its bytes. So they say nothing unless both ports are those of the connection (Tracker:follow).
+-- A usual frame holds one TCP header, directly on an IPv4 header without options or an IPv6 header without extensions.
+-- That stands at the beginning of the frame or behind its EtherType. The packet is no fragment, and was captured whole.
+-- The most bytes before that TCP header: a tunnel, or an ICMP error, which quotes a header, needs more.
+local MOST_BEFORE_IPV4, MOST_BEFORE_IPV6 = 38, 58
+-- The bytes of the frame that read_usual was called for, and how many of them stand before the TCP header.
+local frame_bytes, header_offset
+
+--- Returns what the bytes of a TCP header say.
+-- @param size of it, with its payload
+-- @param identification, hop_limit of the IP header
+-- @param a, b, ..., n its first 14 bytes
+-- @return as of read_usual
+local function read_numbers(size, identification, hop_limit, a, b, c, d, e, f, g, h, i, j, k, l, m, n)
+    local length = size - (m - m % 16) / 4
+    if m >= 80 and length >= 0 and header_offset + size <= #frame_bytes then -- G1: a header has 20 bytes at least
+        return a * 256 + b, c * 256 + d, m % 16 * 256 + n, ((e * 256 + f) * 256 + g) * 256 + h,
+            ((i * 256 + j) * 256 + k) * 256 + l, length, identification, hop_limit
+    end
+    return nil
+end
+
+--- Returns what the bytes of a usual frame say of its only segment. They are read from the frame itself: where the
+-- header stands in other data (reassembled fragments of IP), they are not its bytes. So they say nothing unless both
+-- ports are those of the connection, or those that Wireshark has (usual_segment).
 -- @param tvb the bytes of the frame
 -- @param info the occurrence of tcp.stream of the header
--- @return nothing if the frame is too short
-local function read_numbers(tvb, info)
+-- @return source port, destination port, flags, sequence number, acknowledgement number, length of the payload, and the
+--   identification of the IPv4 header, 0 if there is none, and the hop limit; nothing if the frame is not usual
+local function read_usual(tvb, info)
     if not raw then
         prepare(info)
+    end
+    local offset, bytes = offset_of(info), raw(tvb) -- to ask for some of the bytes only costs more
+    frame_bytes, header_offset = bytes, offset
+    if offset > 21 and offset <= MOST_BEFORE_IPV4 then
+        local type_1, type_2, version, _, size_1, size_2, id_1, id_2, fragment_1, fragment_2, hop_limit, protocol,
+            _, _, _, _, _, _, _, _, _, _, a, b, c, d, e, f, g, h, i, j, k, l, m, n
+            = byte(bytes, offset - 21, offset + 14)
+        if version ~= 0x45 or protocol ~= 6 or fragment_2 ~= 0 or fragment_1 ~= 64 and fragment_1 ~= 0
+            or type_1 ~= 8 or type_2 ~= 0 or not n then
+            return nil
+        end
+        local size = size_1 * 256 + size_2 - 20
+        local length = size - (m - m % 16) / 4
+        if m >= 80 and length >= 0 and offset + size <= #bytes then -- as read_numbers, whose call costs a tenth of this
+            return a * 256 + b, c * 256 + d, m % 16 * 256 + n, ((e * 256 + f) * 256 + g) * 256 + h,
+                ((i * 256 + j) * 256 + k) * 256 + l, length, id_1 * 256 + id_2, hop_limit
+        end
+    elseif offset == 20 then
+        local version, _, size_1, size_2, id_1, id_2, fragment_1, fragment_2, hop_limit, protocol = byte(bytes, 1, 10)
+        if version == 0x45 and protocol == 6 and fragment_2 == 0 and (fragment_1 == 64 or fragment_1 == 0)
+            and #bytes >= 34 then
+            return read_numbers(size_1 * 256 + size_2 - 20, id_1 * 256 + id_2, hop_limit, byte(bytes, 21, 34))
+        end
+    elseif offset == 40 or offset > 41 and offset <= MOST_BEFORE_IPV6 then
+        local version, _, _, _, size_1, size_2, protocol, hop_limit = byte(bytes, offset - 39, offset - 32)
+        local type_1, type_2 = byte(bytes, offset - 41, offset - 40)
+        if protocol == 6 and version >= 0x60 and version <= 0x6F and #bytes >= offset + 14
+            and (offset == 40 or type_1 == 0x86 and type_2 == 0xDD) then
+            return read_numbers(size_1 * 256 + size_2, 0, hop_limit, byte(bytes, offset + 1, offset + 14))
+        end
+    end
+    return nil
+end
+
+--- Returns what the bytes of another frame with one tcp.len say of its segment. Parameters, and what it returns, as of
+-- read_usual, but no identification.
+local function read_other(tvb, info)
+    local length, another = get_length()
+    if not length or another then
+        return nil
     end
     local is_there, bytes = pcall(raw, tvb, offset_of(info), 14) -- to ask for the length first costs more
     if not is_there then
         return nil
     end
     local a, b, c, d, e, f, g, h, i, j, k, l, m, n = byte(bytes, 1, 14)
-    return a * 256 + b, c * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h, ((i * 256 + j) * 256 + k) * 256 + l, m, n
+    if m < 80 then -- G1: a header shorter than 20 bytes is no segment
+        return nil
+    end
+    return a * 256 + b, c * 256 + d, m % 16 * 256 + n, ((e * 256 + f) * 256 + g) * 256 + h,
+        ((i * 256 + j) * 256 + k) * 256 + l, length()
 end
 
 --- Returns what the options of a TCP header say, as far as it was captured.
@@ -115,30 +182,59 @@ end
 -- @return has_sack: whether it holds the option SACK permitted
 -- @return has_timestamps: whether it holds the option timestamps
 -- @return tsval, tsecr: the numbers of the last of those, or nil
+-- @return mss, window_scale: the last numbers of these options, or nil
 local function read_options(header)
-    local has_sack, has_timestamps, tsval, tsecr = false, false, nil, nil
-    local index, last = 21, floor(header:byte(13) / 16) * 4
+    local has_sack, has_timestamps, tsval, tsecr, mss, window_scale = false, false, nil, nil, nil, nil
+    local index, last = 21, floor(byte(header, 13) / 16) * 4
     while index < last do
-        local kind, size = header:byte(index, index + 1)
+        local kind, size, a, b, c, d, e, f, g, h = byte(header, index, index + 9)
         if not kind or kind == 0 then -- end of the list
             break
         elseif kind == 1 then -- no operation
             size = 1
         elseif not size or size < 2 or index + size - 1 > last or (kind == 5 and (size < 10 or size % 8 ~= 2)) then
             break -- Wireshark, too, stops at a damaged SACK
-        end
-        if kind == 4 then
+        elseif kind == 2 then
+            mss = b and a * 256 + b
+        elseif kind == 3 then
+            window_scale = a
+        elseif kind == 4 then
             has_sack = true
         elseif kind == 8 then
             has_timestamps, tsval, tsecr = true, nil, nil
-            if size == 10 and index + 5 <= #header then
-                tsval = number_in(header:sub(index + 2, index + 5))
-                tsecr = index + 9 <= #header and number_in(header:sub(index + 6, index + 9)) or nil
+            if size == 10 and d then
+                tsval = ((a * 256 + b) * 256 + c) * 256 + d
+                tsecr = h and ((e * 256 + f) * 256 + g) * 256 + h
             end
         end
         index = index + size
     end
-    return has_sack, has_timestamps, tsval, tsecr
+    return has_sack, has_timestamps, tsval, tsecr, mss, window_scale
+end
+
+-- What the options of nearly all SYNs and SYN-ACKs look like, by the length of the header: a maximum segment size, and
+-- in some order SACK permitted, timestamps and window scale, each whole and once.
+local PLAIN_OPTIONS = {
+    [20] = { "^" },
+    [24] = { "^\2\4.." },
+    [28] = { "^\2\4..\1\1\4\2", "^\2\4..\4\2\1\1", "^\2\4..\1\3\3." },
+    [32] = { "^\2\4..\1\1\4\2\1\3\3.", "^\2\4..\1\3\3.\1\1\4\2", "^\2\4..\1\3\3.\4\2\1\1" },
+    [36] = { "^\2\4..\4\2\8\10........", "^\2\4..\1\1\8\10........" },
+    [40] = { "^\2\4..\4\2\8\10........\1\3\3.", "^\2\4..\1\3\3.\4\2\8\10........" },
+    [44] = { "^\2\4..\1\3\3.\1\1\8\10........\4\2\0\0", "^\2\4..\1\3\3.\1\1\8\10........\1\1\4\2" },
+}
+
+--- Returns whether the options of a SYN or SYN-ACK are plain: then their bytes alone tell what Wireshark makes of them.
+-- @param header as read_header returns it
+local function has_plain_options(header)
+    local size = floor(byte(header, 13) / 16) * 4
+    local patterns = #header >= size and PLAIN_OPTIONS[size]
+    for index = 1, patterns and #patterns or 0 do
+        if find(header, patterns[index], 21) then
+            return true
+        end
+    end
+    return false
 end
 
 --- Returns the last of the occurrences given, or nil.
@@ -171,35 +267,37 @@ local function read_network(pinfo, is_ipv6)
     return identity, hop_limit, is_ipv6
 end
 
---- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity (G8) and the hop limit (D1) of the only
--- segment of a frame, each nil if there is none; and is_ipv6.
+--- Returns what a SYN or SYN-ACK offers (C12, C13, H10), and the identity of the only segment of a frame (G8), or nil.
 -- @param header as read_header returns it
 -- @param flags of the segment
--- @param is_ipv6 as of read_network
-local function read_offer_and_identity(header, flags, pinfo, is_ipv6)
-    local identity, hop_limit, offer
-    identity, hop_limit, is_ipv6 = read_network(pinfo, is_ipv6)
+-- @param identification the last of the frame (G8), 0 if there is none
+-- @param is_plain true if the options are known to be plain
+local function read_offer_and_identity(header, flags, identification, is_plain)
+    local identity, offer = identification, nil
     local is_syn = flags % 4 >= 2
     if is_syn or identity == 0 then
-        local has_sack, has_timestamps, tsval, tsecr = read_options(header)
+        local has_sack, has_timestamps, tsval, tsecr, mss, window_scale = read_options(header)
         if identity == 0 then
             identity = tsval and TIMESTAMP + tsval or (flags % 8 >= 4 or is_syn and flags % 32 >= 16) and 0 or nil
         end
         if is_syn then
             local fast_open
-            local cookie = get_fast_open_cookie()
-            if cookie then -- C12: RFC 7413 allows no more than 16 bytes
-                fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
-            elseif get_fast_open_request() then
-                fast_open = "request"
+            if not is_plain then -- as Wireshark reads them
+                mss, window_scale = value_of(get_mss()), value_of(get_window_scale())
+                local cookie = get_fast_open_cookie()
+                if cookie then -- C12: RFC 7413 allows no more than 16 bytes
+                    fast_open = cookie.len <= 16 and cookie.value:tohex(true) or nil
+                elseif get_fast_open_request() then
+                    fast_open = "request"
+                end
             end
             offer = {
-                mss = value_of(get_mss()), window_scale = value_of(get_window_scale()), sack_permitted = has_sack,
-                timestamps = has_timestamps, fast_open = fast_open, tsval = tsval, tsecr = tsecr,
+                mss = mss, window_scale = window_scale, sack_permitted = has_sack, timestamps = has_timestamps,
+                fast_open = fast_open, tsval = tsval, tsecr = tsecr,
             }
         end
     end
-    return offer, identity, hop_limit, is_ipv6
+    return offer, identity
 end
 
 --- Looks for a network error in the frame (N1).
@@ -265,6 +363,38 @@ local function read_segment(tracker, info, stream, pinfo)
     return single
 end
 
+-- Get pinfo.src_port and pinfo.dst_port.
+local src_port_of, dst_port_of
+
+--- Returns the segment of a usual frame, as read_segment does, with header only if the rules need it. It carries no
+-- payload, so that the frame has no other header.
+-- @param connection the record of its connection, or nil
+-- @param the rest as of read_usual
+-- @return nil if the bytes are not those of the header
+local function usual_segment(connection, stream, pinfo, source_port, destination_port, flags, seq, ack,
+                             identification)
+    local ports = connection and connection.ports
+    if ports and (source_port ~= ports[1] or destination_port ~= ports[2])
+        and (source_port ~= ports[2] or destination_port ~= ports[1]) then
+        return nil
+    end
+    if not ports then
+        src_port_of, dst_port_of = src_port_of or getter(pinfo, "src_port"), dst_port_of or getter(pinfo, "dst_port")
+        if src_port_of(pinfo) ~= source_port or dst_port_of(pinfo) ~= destination_port then
+            return nil
+        end
+    end
+    single.header = (identification == 0 or flags % 4 >= 2) and sub(frame_bytes, header_offset + 1, header_offset + 60)
+    single.stream, single.source_port, single.destination_port = stream, source_port, destination_port
+    single.seq, single.ack, single.flags, single.length = seq, ack, flags, 0
+    if not ports or ports[1] == ports[2] then
+        single.source, single.destination = pinfo.src, pinfo.dst
+    else
+        single.source, single.destination = nil, nil
+    end
+    return single
+end
+
 --- Returns a number of a header.
 -- @param info an occurrence of a field of the header
 -- @param place how many bytes behind its beginning the number stands
@@ -317,7 +447,8 @@ end
 
 return {
     getter = getter, get_port = get_port, get_stream = get_stream, get_length = get_length, get_time = get_time,
-    value_of = value_of, last_value = last_value, read_number = read_number, read_numbers = read_numbers,
+    value_of = value_of, last_value = last_value, read_number = read_number, read_usual = read_usual,
+    read_other = read_other, usual_segment = usual_segment, has_plain_options = has_plain_options,
     read_network = read_network, read_offer_and_identity = read_offer_and_identity, network_error = network_error,
     read_segment = read_segment, read_segments = read_segments,
 }

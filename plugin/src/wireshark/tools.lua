@@ -46,7 +46,7 @@ local function connection_rows(max_rows)
     table.sort(streams)
     local rows = {}
     for index = 1, min(#streams, max_rows) do
-        local connection = tracker.connections[streams[index]]
+        local connection = tracker:record(streams[index])
         local summary = summary_of(connection)
         rows[index] = {
             stream = format("%d", connection.stream), frame = format("%d", connection.first_frame),
@@ -124,7 +124,9 @@ end
 -- @return a list of tables with a string for each of DIAGNOSIS_HEADINGS, and members: a list of connections by stream
 local function diagnosis_groups()
     local groups, by_name = {}, {}
-    for _, connection in pairs(current_tracker().connections) do
+    local tracker = current_tracker()
+    for stream in pairs(tracker.connections) do
+        local connection = tracker:record(stream)
         local verdict = verdict_of(connection)
         local diagnosis, suspect = verdict.diagnosis, verdict.suspect or ""
         local name = diagnosis .. " " .. suspect
@@ -230,8 +232,9 @@ if gui_enabled() then
     end, MENU_TOOLS_UNSORTED)
 
     register_menu("TCP Handshake: slowest handshakes", function()
-        local timed = {}
-        for _, connection in pairs(current_tracker().connections) do
+        local tracker, timed = current_tracker(), {}
+        for stream in pairs(tracker.connections) do
+            local connection = tracker:record(stream)
             if connection.handshake_time then
                 timed[#timed + 1] = connection
             end

@@ -66,19 +66,27 @@ local function info_note(annotation)
     return note
 end
 
+-- Is this Wireshark, which has a window, or tshark?
+local has_window = gui_enabled()
 -- In tshark all new frames are printed with the same columns: is the Info column one of them? nil if that is not known
 -- yet. In Wireshark the columns of a frame are filled when it is displayed.
 local has_info
 
+--- Returns whether anybody sees notes in the Info column.
+-- @param is_new true if the frame was not processed before
+local function has_notes(is_new)
+    return (has_info ~= false or not is_new or has_window) and proto.prefs.info_notes
+end
+
 --- Puts the notes of a frame before the rest of the Info column. Wireshark would cut them off at its end.
+-- @param notes can be empty
 -- @param is_new true if the frame was not processed before
 local function show_notes(notes, pinfo, is_new)
-    local is_constant = is_new and not gui_enabled()
-    if not proto.prefs.info_notes or is_constant and has_info == false then
+    if notes == "" or not has_notes(is_new) then
         return
     end
     pinfo.cols.info:prepend(notes)
-    if is_constant and has_info == nil then
+    if has_info == nil and is_new and not has_window then
         has_info = tostring(pinfo.cols.info):sub(1, #notes) == notes
     end
 end
@@ -95,7 +103,7 @@ local needed, needed_for_new = {}, {}
 -- @param is_new true if the frame was not processed before
 local function prepare(tree, is_new)
     is_visible = tree.visible
-    needed = is_new and not gui_enabled() and needed_for_new or {}
+    needed = is_new and not has_window and needed_for_new or {}
 end
 
 --- Returns whether Wireshark needs a field in this tree.
@@ -237,22 +245,35 @@ local function show_experts(item, annotation, connection, is_new, number)
             item:add_proto_expert_info(slow_handshake, format("The handshake took %.3f s.", seconds))
         end
     end
-    if not is_new or connection.trace.marked == number or seconds >= SLOW then -- few new frames show one
+    if connection.usual then
+        return
+    elseif not is_new or connection.trace.marked == number or seconds >= SLOW then -- few new frames show one
         show_diagnosis_expert(item, connection, is_new, number)
     end
 end
 
 -- Our dissector.
 local own_dissector
+-- In tshark, what is_referenced returns for all new frames; nil if that is not known yet.
+local is_referenced_by_new
 
 --- Returns whether Wireshark needs any of our fields in this tree: it displays the tree, or a filter, a column or a tap
 -- uses them.
-local function is_referenced(tree)
+-- @param is_new true if the frame was not processed before
+local function is_referenced(tree, is_new)
+    local is_constant = is_new and not has_window
+    if is_constant and is_referenced_by_new ~= nil then
+        return is_referenced_by_new
+    end
     if not own_dissector then
         own_dissector = Dissector.get("tcp_handshake")
         add_item, set_generated, referenced = tree.add, tree.set_generated, tree.referenced
     end
-    return referenced(tree, own_dissector)
+    local answer = referenced(tree, own_dissector)
+    if is_constant then
+        is_referenced_by_new = answer
+    end
+    return answer
 end
 
 --- Adds the tree of a segment or network error.
@@ -289,4 +310,6 @@ local function show(annotation, connection, tree, needs_fields, is_new, number)
     show_experts(item, annotation, connection, is_new, number)
 end
 
-return { is_referenced = is_referenced, show = show, info_note = info_note, show_notes = show_notes }
+return {
+    is_referenced = is_referenced, show = show, info_note = info_note, has_notes = has_notes, show_notes = show_notes,
+}
