@@ -425,7 +425,9 @@ def _breakable(text: str) -> str:
 def _percent(part: int, whole: int) -> str:
     if not whole:
         return MISSING
-    return "< 1 %" if 0 < part < whole / 100 else f"{100 * part // whole} %"
+    if 0 < part < whole and not 1 <= 100 * part / whole <= 99:
+        return "< 1 %" if part < whole / 2 else "> 99 %"
+    return f"{100 * part / whole:.0f} %"
 
 
 def _moment(time: pd.Timestamp) -> str:

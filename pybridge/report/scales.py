@@ -93,7 +93,7 @@ def logarithmic_ticks(low: float, high: float) -> list[tuple[float, str]]:
     """Return the labelled values between the ends of a logarithmic axis that `logarithmic_ends` gave: two or more."""
     exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     every = [value for exponent in exponents for value in _decade(exponent) if low <= value <= high]
-    if len(every) > LABELS:
+    if len(every) > LABELS + 1:
         powers = [value for value in (float(f"1e{exponent}") for exponent in exponents) if low <= value <= high]
         every = powers[:: -(-len(powers) // LABELS)] if len(powers) > 1 else [every[0], every[-1]]
     return [(value, short(value)) for value in every]

@@ -304,6 +304,16 @@ def test_all_rows_are_printed_on_paper(show: Open, office: pybridge.Capture, off
     assert len(rows(page, 1)) == 25
 
 
+def test_on_paper_no_heading_stands_alone_and_the_last_page_has_text(show: Open, office_page: Path, tmp_path: Path) -> None:
+    page = show(office_page)
+    page.emulate_media(media="print")
+    kept = page.locator("h2, caption, summary").evaluate_all("all => all.map(one => getComputedStyle(one).breakAfter)")
+    assert set(kept) == {"avoid"}
+    page.locator("#ladders > details").last.evaluate("last => { last.open = true; last.classList.add('tall') }")
+    after = page.locator("#ladders > details").last.evaluate("last => getComputedStyle(last, '::after').breakAfter")
+    assert after == "auto", "no empty page after the last ladder"
+
+
 def test_the_page_follows_the_dark_mode_of_the_system(show: Open, office_page: Path) -> None:
     page = show(office_page, color_scheme="dark")
     colours = page.evaluate("[document.body, document.querySelector('#table td')].map(e => getComputedStyle(e).color)")

@@ -370,6 +370,14 @@ def test_several_captures_on_one_axis_are_said() -> None:
     assert "since the first segment of each capture; 2 captures share the axis" in page.text
 
 
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [(0, 9, "0 %"), (5, 1994, "< 1 %"), (1986, 1994, "> 99 %"), (22, 32, "69 %"), (3, 3, "100 %"), (0, 0, "–")],
+)
+def test_few_are_not_none_and_most_are_not_all(part: int, whole: int, text: str) -> None:
+    assert report_page._percent(part, whole) == text
+
+
 def test_each_colour_means_one_thing() -> None:
     assert len(set(COLOURS.values()) | {NEUTRAL}) == len(COLOURS) + 1
 

@@ -47,6 +47,22 @@ const made = (tag, properties = {}, ...children) => {
     return element;
 };
 
+// Make an element a button: for the pointer, and for Enter and the space bar.
+const pressable = (element, action) => {
+    element.setAttribute("role", "button");
+    element.setAttribute("tabindex", "0");
+    element.addEventListener("click", (event) => {
+        event.stopPropagation();
+        if (!getSelection().toString()) action();
+    });
+    element.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        event.stopPropagation();
+        action();
+    });
+};
+
 // Which rows are shown: those that match all filters and all words of the search.
 
 const address = (endpoint) => endpoint.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
@@ -229,11 +245,11 @@ place.prepend(
 place.append(made("div", { className: "controls", hidden: rows.length <= FEW }, ...pages));
 
 heads.forEach((head, column) => {
-    const sorter = button("", () => {
+    const sorter = made("span", { className: "sorter" }, ...head.childNodes); // Chromium prints heads with <button> on the first page only
+    pressable(sorter, () => {
         order = order?.column !== column ? { column, down: false } : order.down ? null : { column, down: true };
         update();
     });
-    sorter.append(...head.childNodes);
     head.append(sorter);
 });
 
@@ -312,18 +328,7 @@ const choosePick = (element) => {
 };
 
 function pickable(element) {
-    element.setAttribute("role", "button");
-    element.setAttribute("tabindex", "0");
-    element.addEventListener("click", (event) => {
-        event.stopPropagation();
-        if (!getSelection().toString()) choosePick(element);
-    });
-    element.addEventListener("keydown", (event) => {
-        if (event.key !== "Enter" && event.key !== " ") return;
-        event.preventDefault();
-        event.stopPropagation();
-        choosePick(element);
-    });
+    pressable(element, () => choosePick(element));
 }
 document.querySelectorAll(".pick").forEach(pickable);
 
