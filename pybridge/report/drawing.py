@@ -104,7 +104,7 @@ class Drawing:
         lines = [f"M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"]
         for x, label in x_ticks:
             lines.append(f"M{x:.1f} {BOTTOM}v3")
-            self.text(x, BOTTOM + 14, label, "middle")
+            self.text(x, BOTTOM + 14, label, "middle" if x > LEFT else "start")  # so that it is clear of the other axis
         for y, label in y_ticks:
             lines.append(f"M{LEFT} {y:.1f}h-3")
             self.text(LEFT - 5, y + 4, label, "end")
