@@ -198,11 +198,23 @@ def verify_command(sources: tuple[str, ...]) -> int:
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @ENGINE
 @LANGUAGE
+@click.option(
+    "--names",
+    is_flag=True,
+    help="Show the names of servers that the capture holds (TLS SNI, HTTP Host, DNS). tshark reads it a second time and dissects "
+    "it in full: a third more time or more.",
+)
 @click.pass_obj
-def report_command(diagnostics: Diagnostics, sources: tuple[str, ...], out: Path, engine: EngineName, language: Language) -> int:
+def report_command(
+    diagnostics: Diagnostics, sources: tuple[str, ...], out: Path, engine: EngineName, language: Language, names: bool
+) -> int:
     """Print a summary, and write a page with the connections and sequence diagrams, failed and unusual ones first."""
     from pybridge import capture
 
+    if names and len(sources) > 1:
+        raise click.UsageError("--names needs a single capture: name one file, or a folder of files that are one capture.")
+    if names and sources[0] == "-":
+        raise click.UsageError("--names reads the capture twice, and standard input can be read only once: save it to a file.")
     many = _is_many(sources)
     with atomic_file.replacing(out) as temporary, ThreadPoolExecutor(1) as pool:
         pool.submit(import_module, "pybridge.report.page")  # while tshark works
@@ -212,6 +224,8 @@ def report_command(diagnostics: Diagnostics, sources: tuple[str, ...], out: Path
             if len(sources) == 1:
                 read = capture.read(sources[0], engine)
                 title, tables = Path(label_of(sources[0])).name, (read.segments, read.connections)
+                if names:
+                    tables = (read.segments, read.connections.assign(server_name=read.names()))
             else:
                 title, tables = f"{len(sources)} captures", capture.read_all(sources, engine)
         for warning in caught:

@@ -289,6 +289,7 @@ PHRASES: dict[str, str] = {
     "Starts after": "开始于",
     "Lasts": "持续",
     "First by": "主动方",
+    "Name": "名称",
     "Segments": "报文段",
     "Bytes": "字节",
     "Connections in order; the number is Wireshark’s {field}. → from the client, ← from the server": "按顺序列出的连接；编号即 Wireshark 的 {field}。→ 来自客户端，← 来自服务器",

@@ -92,6 +92,7 @@ def render(
         One row per TCP segment.
     connections : pandas.DataFrame
         One row per connection, indexed by stream. For several captures, use the result of `summary.numbered`.
+        With a column `server_name` the page has the names of servers.
     title : str
         The heading, usually the name of the file.
     versions : mapping of str to str
@@ -125,6 +126,7 @@ def render(
         drawn=frozenset(drawn),
         open_ladders=len(drawn) <= OPEN_LADDERS,
         several=are_several(connections),
+        named="server_name" in connections,
         examples_shown=EXAMPLES_SHOWN,
         groups_per_failure=GROUPS_PER_FAILURE,
         numbers_in_filter=NUMBERS_IN_FILTER,
@@ -199,6 +201,7 @@ def _ladder(
         "capture": connection["capture"] if "tcp_stream" in connection else "",
         "client": endpoint(str(connection["client"]), int(connection["client_port"])),
         "server": endpoint(str(connection["server"]), int(connection["server_port"])),
+        "name": _as_cell(connection.get("server_name")),
         "establishment": str(connection["establishment"]),
         "termination": str(connection["termination"]),
         "diagnosis": str(connection["diagnosis"]),
@@ -280,7 +283,7 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row for each connection: the texts of its cells, and the numbers for sorting and filtering."""
     if connections.empty:
         return []
-    several = are_several(connections)
+    several, named = are_several(connections), "server_name" in connections
     start = since_first(connections)
     rows: Iterable[Any] = connections.assign(
         since=start, end=start + connections["duration"], lasted=lasted(connections)
@@ -302,6 +305,7 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
                 printable(_as_cell(row.anomalies)).replace("+", ", "),
                 f"{amount(row.client_segments)} / {amount(row.server_segments)}",
                 f"{amount(row.client_bytes)} / {amount(row.server_bytes)}",
+                *([printable(_as_cell(row.server_name))] if named else []),
                 *([printable(f"{os.path.basename(row.capture)}: {row.tcp_stream}")] if several else []),
             ),
             "numbers": (

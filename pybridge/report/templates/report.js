@@ -6,7 +6,7 @@ const { failed, mark, words } = JSON.parse(document.getElementById("data").textC
 const OPENING = 5, CLOSING = 7, CLOSER = 8, DIAGNOSIS = 9, ANOMALIES = 10;
 const START = 0, END = 1, HANDSHAKE = 2;
 const PINNED = 3;
-const HIDDEN_ON_PHONES = [3, 4, 8, 10, 11, 12, 13];
+const HIDDEN_ON_PHONES = [3, 4, 8, 10, 11, 12, 13, 14];
 const FEW = 10;
 
 const place = document.getElementById("live");
