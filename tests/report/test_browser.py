@@ -304,6 +304,30 @@ def test_all_rows_are_printed_on_paper(show: Open, office: pybridge.Capture, off
     assert len(rows(page, 1)) == 25
 
 
+def test_names_of_servers_are_found(show: Open, office: pybridge.Capture, tmp_path: Path) -> None:
+    names = pd.Series({0: "shop.example", 3: "<i>shop.example"})
+    page = show(written(tmp_path / "names.html", office.segments, office.connections.assign(server_name=names)))
+    assert page.locator("#table thead th", has_text="Name").is_visible()
+    page.get_by_label("Search").fill("shop.example")
+    assert rows(page, 1) == ["0", "3"]
+    assert rows(page, 14) == ["shop.example", "<i>shop.example"]
+
+
+def test_a_wide_table_shows_on_which_side_it_goes_on(show: Open, office_page: Path) -> None:
+    page = show(office_page)
+    page.set_viewport_size({"width": 700, "height": 900})
+    assert "wide" in (page.locator("#table").get_attribute("class") or "")
+    assert page.locator("#live .scroll").evaluate("one => getComputedStyle(one).backgroundAttachment").count("local") == 2
+    assert page.locator("#table thead th").nth(2).evaluate("one => getComputedStyle(one, '::after').width") == "1px"
+
+
+def test_the_heads_of_the_printed_table_are_on_each_page(show: Open, office_page: Path) -> None:
+    page = show(office_page)
+    page.emulate_media(media="print")
+    assert page.locator("#table thead").evaluate("one => getComputedStyle(one).display") == "table-header-group"
+    assert page.locator("#table thead button").count() == 0, "Chromium repeats no head with a form control in it"
+
+
 def test_on_paper_no_heading_stands_alone_and_the_last_page_has_text(show: Open, office_page: Path, tmp_path: Path) -> None:
     page = show(office_page)
     page.emulate_media(media="print")
