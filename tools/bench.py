@@ -245,7 +245,7 @@ class Bench:
         results.ratio("segments of twice the capture / of it", double, segments, goal=2.1)
         results.ratio("connections / segments", connections, segments, goal=1.3)
         results.ratio("report / segments", report, segments, goal=1.3)
-        results.row("size of the report's page", (self.folder / "report.html").stat().st_size / MB, unit="MB", goal=10)
+        results.row("size of the report's page", (self.folder / "report.html").stat().st_size / MB, unit="MB", goal=6)
         if others:
             results.ratio("segments / NFStream (flows only)", segments, others[0])
         else:

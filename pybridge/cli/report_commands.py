@@ -23,7 +23,7 @@ from pybridge.errors import CaptureError, CutShortWarning
 from pybridge.progress import counting
 from pybridge.report.language import Language
 from pybridge.version import __version__
-from pybridge.wireshark.capture_source import is_many, label_of
+from pybridge.wireshark.capture_source import STANDARD_INPUT, is_many, label_of
 from pybridge.wireshark.installation import tshark_version
 from pybridge.wireshark.packet_comments import write_commented
 from pybridge.wireshark.sources import open_source
@@ -63,6 +63,12 @@ def summary_command(diagnostics: Diagnostics, sources: tuple[str, ...], each: bo
 @EACH
 @out_option(Path("report.html"), "The page to write.")
 @click.option("--open", "opening", is_flag=True, help="Open the page in the browser.")
+@click.option(
+    "--names",
+    is_flag=True,
+    help="Show the names of servers that the capture holds (TLS SNI, HTTP Host, DNS). tshark reads it a second time and dissects "
+    "it in full: a third more time or more.",
+)
 @ENGINE
 @LANGUAGE
 @click.pass_obj
@@ -72,18 +78,23 @@ def report_command(
     each: bool | None,
     out: Path,
     opening: bool,
+    names: bool,
     engine: EngineName,
     language: Language,
 ) -> int:
     """Print a summary, and write a page with the connections and sequence diagrams, failed and unusual ones first."""
     captures = captures_of(sources, each)
     check_ending(out, ("html", "htm"))
+    if names and len(captures) > 1:
+        raise click.UsageError("--names needs a single capture: name one file, or a folder of files that are one capture.")
+    if names and captures[0] == STANDARD_INPUT:
+        raise click.UsageError("--names reads the capture twice, and standard input can be read only once: save it to a file.")
     with atomic_file.replacing(out) as temporary, ThreadPoolExecutor(1) as pool:
         pool.submit(import_module, "pybridge.report.page")  # while tshark works
         if out.exists():
             say(f"{out} exists: it is replaced when the new one is complete.")
         with warnings.catch_warnings(record=True) as caught:
-            title, segments, connections = _read(captures, engine)
+            title, segments, connections = _read(captures, engine, names=names)
         for warning in caught:
             warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
         from pybridge.cli.summary_text import print_summary
@@ -109,13 +120,14 @@ def report_command(
     return diagnostics.status if any(map(is_many, sources)) else 0
 
 
-def _read(sources: Sequence[str], engine: EngineName) -> tuple[str, pd.DataFrame, pd.DataFrame]:
-    """Return a title, and the tables of one capture or of several."""
+def _read(sources: Sequence[str], engine: EngineName, *, names: bool = False) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    """Return a title, and the tables of one capture or of several; with `names` also the column `server_name`."""
     from pybridge import capture
 
     if len(sources) == 1:
         read = capture.read(sources[0], engine)
-        return Path(label_of(sources[0])).name, read.segments, read.connections
+        connections = read.connections.assign(server_name=read.names()) if names else read.connections
+        return Path(label_of(sources[0])).name, read.segments, connections
     tables = capture.read_all(sources, engine)
     from pybridge.report.summary import numbered
 

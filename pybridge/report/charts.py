@@ -1,76 +1,56 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Charts of a capture's connections, as SVG elements in the colours of the page around them."""
+"""Charts of a capture's connections, as SVG elements in the colours of the page around them.
+
+They are static pictures that this module writes itself, a few kilobytes each: they print, follow the page's colours, need
+no script, and a page of one connection stays small. A charting library in the page would be larger than the rest of the
+page (Plotly 3.5 MB, ECharts 1 MB). The page's script adds what a library would be for: bars and legends filter the table
+of connections, points lead to their rows.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
-from io import StringIO
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from pybridge.report.drawing import (
+    BOTTOM,
+    LEFT,
+    LETTER,
+    NEUTRAL,
+    RIGHT,
+    TOP,
+    Chart,
+    Drawing,
+    Pick,
+    linear,
+    logarithmic,
+)
 from pybridge.report.explanations import TERMINATION
 from pybridge.report.language import Translate
-from pybridge.report.summary import WERE_OPEN, since_first
+from pybridge.report.scales import TimeAxis, counting_ticks, logarithmic_ends, logarithmic_ticks, short
+from pybridge.report.summary import WERE_OPEN, are_several, since_first
 from pybridge.tcp.vocabulary import CLOSERS, FAILED, OPENED, STILL_WAITING
-from pybridge.text import amount, duration_text
+from pybridge.text import amount
 
-INK = "#010203"
-"""Stands for the colour of the page's text, which replaces it at the end."""
+FEWEST = 5
+"""Connections below which there is no chart: the table says the same."""
 
-STYLE: Any = {
-    "svg.fonttype": "none", "font.size": 9, "hatch.linewidth": 0.6, "legend.frameon": False, "legend.fontsize": 8,
-    "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "axes.labelsize": 8, "xtick.color": INK,
-    "ytick.color": INK, "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False,
-}  # fmt: skip
-SIZE = (6, 2.6)
-"""Width and height in inches of 72 units."""
-
-BINS = 30
 POINTS = 500
 """Handshakes that are drawn one by one; more are drawn as quantiles."""
 
-# The colours of Okabe and Ito, which colour-blind people can tell apart. Failures are hatched, too.
-BLUE, GREY = "#0072b2", "#999999"
-COLOURS = {
-    "opened": "#009e73", "refused": "#d55e00", "unreachable": "#cc79a7", "unanswered": "#e69f00", "aborted": "#a04000",
-    "half-open": "#f0c000", "invalid-answer": "#6a51a3", "still-waiting": "#cccccc", "not-captured": GREY,
-    "client": BLUE, "server": "#56b4e9", "both": GREY, "reset": "#d55e00",
-}  # fmt: skip
-HATCHES = {
-    "refused": "////",
-    "unreachable": "||||",
-    "unanswered": "\\\\\\\\",
-    "invalid-answer": "++++",
-    "aborted": "xxxx",
-    "half-open": "----",
-    "reset": "////",
-}
+BINS = 30
+"""Bars of handshake times."""
+
 NOT_RESET = [value for value in TERMINATION if value != "reset"]
 
-Pick = Mapping[str, Sequence[Any]]
-"""Which connections a bar stands for: by column the values; by `start`, `end` and `handshake` the limits in seconds."""
 
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart with its heading."""
-
-    title: str
-    svg: str
-
-
-def charts(connections: pd.DataFrame, translate: Translate = str) -> Iterator[Chart]:
-    """Draw openings and closings over time, who closed first, and handshake times; skip charts that would be empty.
+def charts(connections: pd.DataFrame, translate: Translate = str, linked: int = 0) -> Iterator[Chart]:
+    """Draw openings and closings over time, who closed first, and handshake times; skip charts of fewer than `FEWEST`.
 
     Parameters
     ----------
@@ -78,211 +58,201 @@ def charts(connections: pd.DataFrame, translate: Translate = str) -> Iterator[Ch
         One row per connection, with outcomes (`frames.outcomes`) as `establishment`.
     translate : callable
         Translates a phrase.
+    linked : int, default 0
+        How many of the connections have a row on the page, to which the points lead.
 
     Yields
     ------
     Chart
     """
-    if connections.empty:
+    if len(connections) < FEWEST:
         return
     rows = connections.assign(
         opening=connections["establishment"].astype(object).where(~connections["establishment"].isin(OPENED), "opened"),
         closing=connections["closed_by"].astype(object).where(connections["termination"] != "reset", "reset"),
         seconds=since_first(connections).dt.total_seconds(),
         handshake=connections["handshake_time"].dt.total_seconds(),
+        linked=np.arange(len(connections)) < linked,
     )
-    rows["ended"] = rows["seconds"] + rows["duration"].dt.total_seconds()
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has the glyphs
-        yield _openings(rows, translate)
-        closed = rows[rows["closed_by"].notna() & rows["establishment"].isin(WERE_OPEN)]
-        if len(closed):
-            yield _closers(closed, translate)
-            yield _closings(closed, translate)
-        measured = rows[rows["handshake"] > 0]
-        if len(measured) > 1:
-            yield _distribution(measured, translate)
-            yield _handshakes(measured, translate)
+    rows["ended"] = (since_first(connections) + rows["duration"]).dt.total_seconds()
+    several = are_several(connections)
+    time = TimeAxis(float(rows["ended"].max()), None if several else rows["start"].min())
+    if several:
+        note = translate("since the first segment of each capture; {number} captures share the axis")
+    else:
+        note = translate("UTC, from {date}" if time.has_dates else "since the first segment")
+    note = note.format(date=f"{rows['start'].min():%Y-%m-%d}", number=amount(rows["capture"].nunique()) if several else "")
+    closed = rows[rows["closed_by"].notna() & rows["establishment"].isin(WERE_OPEN)]
+    measured = rows[rows["handshake"] > 0]
+    if time.end > 0:
+        yield _openings(rows, time, note, translate)
+    if time.end > 0 and len(closed) >= FEWEST:
+        yield _closings(closed, time, note, translate)
+    if len(closed) >= FEWEST:
+        yield _closers(closed, translate)
+    if len(measured) >= FEWEST:
+        yield _distribution(measured, translate)
+    if time.end > 0 and len(measured) >= FEWEST:
+        yield _handshakes(measured, time, note, translate)
 
 
-class _Drawing:
-    """A pair of axes, and the connections that its bars stand for."""
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self.figure = Figure(figsize=SIZE)
-        self.figure.subplots_adjust(0.1, 0.17, 0.97, 0.82)  # a layout that is found by drawing takes twice as long
-        self.axes = self.figure.subplots()
-        self.axes.tick_params(length=2)
-        self._picks: list[tuple[Pick, str]] = []
-
-    def pick(self, bar: Any, pick: Pick, label: str) -> None:
-        """Note which connections a bar stands for."""
-        bar.set_gid(f"pick-{len(self._picks)}")
-        self._picks.append((pick, label))
-
-    def legend(self) -> None:
-        """Add a legend above the axes, where it hides nothing."""
-        self.axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, handlelength=1.2, columnspacing=1.2)
-
-    def chart(self, description: str) -> Chart:
-        """Return the drawing as an element for the page, without metadata and ids."""
-        out = StringIO()
-        with mpl.rc_context({"svg.hashsalt": self.title}):  # so that the same capture gives the same page
-            self.figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-        svg = re.sub(r"<metadata>.*?</metadata>\s*", "", out.getvalue(), flags=re.DOTALL).replace(INK, "currentColor")
-        svg = re.sub(r'<g id="pick-(\d+)">', self._picked, svg)
-        svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # all charts have the same ids
-        width, height = (round(72 * inches) for inches in SIZE)
-        label = escape(f"{self.title}: {description}")
-        head = f'<svg class="chart" role="group" aria-label="{label}" viewBox="0 0 {width} {height}">'
-        return Chart(self.title, re.sub(r"^.*?<svg[^>]*>", head, svg, count=1, flags=re.DOTALL))
-
-    def _picked(self, found: re.Match[str]) -> str:
-        pick, label = self._picks[int(found[1])]
-        return f'<g class="pick" data-pick="{escape(json.dumps(pick))}"><title>{escape(label)}</title>'
-
-
-def _openings(rows: pd.DataFrame, translate: Translate) -> Chart:
-    drawing = _Drawing(translate("Openings over time"))
+def _openings(rows: pd.DataFrame, time: TimeAxis, note: str, translate: Translate) -> Chart:
+    drawing = Drawing("openings", translate("Openings over time"))
     picks: dict[str, Pick] = {"opened": {"establishment": OPENED}}
     picks |= {kind: {"establishment": [kind]} for kind in (*FAILED, STILL_WAITING, "not-captured")}
-    return drawing.chart(_stacks(drawing, rows["opening"], rows["seconds"], "start", picks, translate))
+    return _stacks(drawing, rows["opening"], rows["seconds"], time, note, "start", picks, translate)
 
 
-def _closings(rows: pd.DataFrame, translate: Translate) -> Chart:
-    drawing = _Drawing(translate("Closings over time, by who closed first"))
-    picks = _closing_picks()
-    return drawing.chart(_stacks(drawing, rows["closing"], rows["ended"], "end", picks, translate))
-
-
-def _closing_picks() -> dict[str, Pick]:
+def _closings(rows: pd.DataFrame, time: TimeAxis, note: str, translate: Translate) -> Chart:
+    drawing = Drawing("closings", translate("Closings over time, by who closed first"))
     kinds: dict[str, Pick] = {closer: {"closed_by": [closer], "termination": NOT_RESET} for closer in CLOSERS}
     kinds |= {"reset": {"closed_by": CLOSERS, "termination": ["reset"]}}
-    return {kind: {**pick, "establishment": WERE_OPEN} for kind, pick in kinds.items()}
+    picks = {kind: {**pick, "establishment": WERE_OPEN} for kind, pick in kinds.items()}
+    return _stacks(drawing, rows["closing"], rows["ended"], time, note, "end", picks, translate)
 
 
 def _stacks(
-    drawing: _Drawing, kinds: pd.Series, seconds: pd.Series, key: str, picks: Mapping[str, Pick], translate: Translate
-) -> str:
-    """Draw bars over time, stacked by kind; return the counts in words."""
-    edges = _edges(seconds)
-    below = np.zeros(BINS)
+    drawing: Drawing,
+    kinds: pd.Series,
+    seconds: pd.Series,
+    time: TimeAxis,
+    note: str,
+    key: str,
+    picks: Mapping[str, Pick],
+    translate: Translate,
+) -> Chart:
+    """Draw bars over time, stacked by kind."""
+    edges = time.edges()
+    counts = {kind: _counted(seconds[kinds == kind], edges) for kind in picks}
+    most = int(np.sum(list(counts.values()), axis=0).max())
+    x, y = linear(0, time.end, LEFT, RIGHT), linear(0, most, BOTTOM, TOP)
+    below = np.zeros(len(edges) - 1)
     texts = []
     for kind, pick in picks.items():
-        counts = np.histogram(seconds[kinds == kind], edges)[0]
-        shown = np.flatnonzero(counts)
-        if not len(shown):
+        if not counts[kind].any():
             continue
-        texts.append(f"{amount(int(counts.sum()))} {translate(kind)}")
-        bars = drawing.axes.bar(
-            edges[shown], counts[shown], np.diff(edges)[shown] * 0.9, below[shown], align="edge", label=translate(kind),
-            color=COLOURS[kind], hatch=HATCHES.get(kind), edgecolor="#ffffff", linewidth=0,
-        )  # fmt: skip
-        for bar, index in zip(bars, shown, strict=True):
-            low, high = float(edges[index]), float(edges[index + 1])
-            label = f"{amount(int(counts[index]))} {translate(kind)}, {_seconds_text(low)} – {_seconds_text(high)}"  # noqa: RUF001
-            drawing.pick(bar, {**pick, key: [low, high]}, label)
-        below += counts
-    drawing.axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    drawing.legend()
-    _time_axis(drawing, translate)
-    return ", ".join(texts)
-
-
-def _closers(rows: pd.DataFrame, translate: Translate) -> Chart:
-    drawing = _Drawing(translate("Who closed first"))
-    counts = rows.groupby(["closed_by", rows["termination"] == "reset"], observed=True).size()
-    closers = [closer for closer in reversed(CLOSERS) if closer in counts.index.get_level_values(0)]
-    left = np.zeros(len(closers))
-    texts = []
-    for reset, how in ((False, "FIN"), (True, "reset")):
-        numbers = np.array([int(counts.get((closer, reset), 0)) for closer in closers])
-        if not numbers.any():
-            continue
-        colour, hatch = (COLOURS["reset"], HATCHES["reset"]) if reset else (BLUE, None)
-        bars = drawing.axes.barh(
-            closers, numbers, 0.6, left, label=translate(how), color=colour, hatch=hatch, edgecolor="#ffffff", linewidth=0
-        )
-        for bar, closer, number in zip(bars, closers, numbers, strict=True):
-            if number:
-                ended = ["reset"] if reset else NOT_RESET
-                texts.append(f"{translate(closer)}, {translate(how)}: {amount(int(number))}")
-                drawing.pick(bar, {"closed_by": [closer], "termination": ended, "establishment": WERE_OPEN}, texts[-1])
-        left += numbers
-    for place, number in enumerate(left):
-        drawing.axes.annotate(amount(int(number)), (number, place), (3, 0), textcoords="offset points", va="center", fontsize=8)
-    drawing.axes.set_yticks(range(len(closers)), [translate(closer) for closer in closers])
-    drawing.axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    drawing.axes.set_ylim(-0.6, len(closers) - 0.4)
-    drawing.legend()
+        texts.append(f"{amount(int(counts[kind].sum()))} {translate(kind)}")
+        drawing.key(kind, texts[-1], pick)
+        for index in np.flatnonzero(counts[kind]):
+            number, low, high = int(counts[kind][index]), float(edges[index]), float(edges[index + 1])
+            label = f"{amount(number)} {translate(kind)}, {time.label(max(low, 0))} – {time.label(min(high, time.end))}"  # noqa: RUF001
+            left, right = x(max(low, 0)), x(min(high, time.end))
+            box = (min(left, RIGHT - 2), y(below[index] + number), max(right - 0.5, left + 1.5), y(below[index]))
+            drawing.bar(box, drawing.fill(kind), {**pick, key: [low, high]}, label)
+        below += counts[kind]
+    drawing.axes(
+        [(x(seconds), label) for seconds, label in time.ticks()],
+        [(y(number), label) for number, label in counting_ticks(most)],
+        note,
+    )
     return drawing.chart(", ".join(texts))
 
 
+def _counted(values: pd.Series, edges: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Count values between edges, each lower one included, as the page's script does."""
+    return np.bincount(np.searchsorted(edges, values, side="right") - 1, minlength=len(edges) - 1)
+
+
+def _closers(rows: pd.DataFrame, translate: Translate) -> Chart:
+    drawing = Drawing("closers", translate("Who closed first"))
+    counts = rows.groupby(["closed_by", rows["termination"] == "reset"], observed=True).size()
+    closers = [closer for closer in CLOSERS if closer in counts.index.get_level_values(0)]
+    totals = rows["closed_by"].value_counts()
+    x = linear(0, int(totals.max()), LEFT + 30, RIGHT - 8 * LETTER)
+    texts = []
+    for place, closer in enumerate(closers):
+        top, left = TOP + 34 * place, 0
+        for reset in (False, True):
+            number = int(counts.get((closer, reset), 0))
+            if not number:
+                continue
+            how = translate("reset" if reset else "FIN")
+            texts.append(f"{translate(closer)}, {how}: {amount(number)}")
+            pick = {"closed_by": [closer], "termination": ["reset"] if reset else NOT_RESET, "establishment": WERE_OPEN}
+            box = (x(left), top, x(left + number), top + 24)
+            drawing.bar(box, drawing.fill("reset" if reset else closer), pick, texts[-1])
+            left += number
+        drawing.text(LEFT + 25, top + 16, translate(closer), "end")
+        drawing.text(x(left) + 5, top + 16, amount(left))
+    if len(resets := rows[rows["termination"] == "reset"]):
+        pick = {"closed_by": CLOSERS, "termination": ["reset"], "establishment": WERE_OPEN}
+        drawing.key("reset", f"{amount(len(resets))} {translate('reset')}", pick)
+    return drawing.chart(", ".join(texts), TOP + 34 * len(closers))
+
+
 def _distribution(rows: pd.DataFrame, translate: Translate) -> Chart:
-    drawing = _Drawing(translate("Handshake time"))
+    drawing = Drawing("handshakes", translate("Handshake time"))
     times = rows["handshake"]
-    edges = _edges(times, np.geomspace)
-    counts = np.histogram(times, edges)[0]
-    shown = np.flatnonzero(counts)
-    bars = drawing.axes.bar(edges[shown], counts[shown], np.diff(edges)[shown] * 0.95, align="edge", color=BLUE)
-    for bar, index in zip(bars, shown, strict=True):
-        low, high = float(edges[index]), float(edges[index + 1])
-        label = f"{amount(int(counts[index]))}, {_seconds_text(low)} – {_seconds_text(high)}"  # noqa: RUF001
-        drawing.pick(bar, {"handshake": [low, high]}, label)
-    median, most = times.quantile([0.5, 0.95])
-    for value, name, height in ((median, translate("median"), 1.0), (most, "95 %", 0.9)):
-        side = "left" if value < np.sqrt(edges[0] * edges[-1]) else "right"
-        drawing.axes.axvline(value, color=INK, linewidth=0.8, linestyle=":")
-        drawing.axes.annotate(f" {name} ", (value, height), xycoords=("data", "axes fraction"), ha=side, va="top", fontsize=8)
-    drawing.axes.set_ylim(top=1.25 * counts.max())  # the labels stand above the bars
-    drawing.axes.set_xscale("log")
-    drawing.axes.xaxis.set_major_formatter(FuncFormatter(_tick))
-    drawing.axes.xaxis.set_minor_formatter("")
-    drawing.axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    return drawing.chart(f"{translate('median')} {_seconds_text(median)}, 95 % {_seconds_text(most)}")
+    low, high = logarithmic_ends(float(times.min()), float(times.max()))
+    edges = np.geomspace(low, high, BINS + 1)
+    edges[-1] = np.nextafter(high, math.inf)
+    counts = _counted(times, edges)
+    most = int(counts.max())
+    x, y = logarithmic(low, high, LEFT, RIGHT), linear(0, most, BOTTOM, TOP)
+    for index in np.flatnonzero(counts):
+        number, begin, end = int(counts[index]), float(edges[index]), float(edges[index + 1])
+        label = f"{amount(number)}, {short(begin)} – {short(end)}"  # noqa: RUF001
+        box = (x(begin), y(number), x(end) - 1, BOTTOM)
+        drawing.bar(box, NEUTRAL, {"handshake": [begin, end]}, label)
+    texts = []
+    for share, name, dash in ((0.5, translate("median"), "2 2"), (0.95, "95 %", "5 2")):
+        value = float(times.quantile(share))
+        style = f'stroke="currentColor" stroke-width="1.5" stroke-dasharray="{dash}"'
+        drawing.draw(f'<path d="M{x(value):.1f} {TOP}V{BOTTOM}" {style}/>')
+        texts.append(f"{name} {short(value)}")
+        drawing.line_key(texts[-1], f'<path d="M7 0V12" {style}/>')
+    drawing.axes(
+        [(x(value), label) for value, label in logarithmic_ticks(low, high)],
+        [(y(number), label) for number, label in counting_ticks(most)],
+    )
+    return drawing.chart(", ".join(texts))
 
 
-def _handshakes(rows: pd.DataFrame, translate: Translate) -> Chart:
-    drawing = _Drawing(translate("Handshake time over time"))
-    axes = drawing.axes
+def _handshakes(rows: pd.DataFrame, time: TimeAxis, note: str, translate: Translate) -> Chart:
+    drawing = Drawing("handshakes-over-time", translate("Handshake time over time"))
+    low, high = logarithmic_ends(float(rows["handshake"].min()), float(rows["handshake"].max()))
+    x, y = linear(0, time.end, LEFT, RIGHT), logarithmic(low, high, BOTTOM, TOP)
     if len(rows) <= POINTS:
-        axes.plot(rows["seconds"], rows["handshake"], ".", color=BLUE, markersize=4)
+        points: Iterable[Any] = rows.itertuples()
+        for row in points:
+            title = escape(f"{translate('Connection')} {row.Index}: {short(row.handshake)}")
+            point = f'<circle cx="{x(row.seconds):.1f}" cy="{y(row.handshake):.1f}" r="2.5" fill="{NEUTRAL}">'
+            point += f"<title>{title}</title></circle>"
+            drawing.draw(f'<a href="#row-{row.Index}">{point}</a>' if row.linked else point)
     else:
-        edges = _edges(rows["seconds"])
-        bins = np.digitize(rows["seconds"], edges) - 1
-        quantiles = rows.groupby(bins)["handshake"].quantile(np.array([0.5, 0.95, 1])).unstack()
-        middles = (edges[quantiles.index] + edges[quantiles.index + 1]) / 2
-        for (_, values), name, style in zip(
-            quantiles.items(), (translate("median"), "95 %", translate("slowest")), ("-", "--", ":"), strict=True
-        ):
-            axes.plot(middles, values, style, color=BLUE, linewidth=1.2, label=name)
-        drawing.legend()
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
-    axes.yaxis.set_minor_formatter("")
-    _time_axis(drawing, translate)
+        _draw_quantiles(drawing, rows, time.edges(), x, y, translate)
+    drawing.axes(
+        [(x(seconds), label) for seconds, label in time.ticks()],
+        [(y(value), label) for value, label in logarithmic_ticks(low, high)],
+        note,
+    )
     return drawing.chart(amount(len(rows)))
 
 
-def _edges(values: pd.Series[float], space: Callable[..., Any] = np.linspace) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return edges of bins, a little below the least value and above the greatest: the script may round seconds differently."""
-    low, high = float(values.min()), float(values.max())
-    edges: np.ndarray[Any, np.dtype[np.float64]] = space(low, high if high > low else low + 1, BINS + 1)
-    edges[0] *= 1 - 1e-9
-    edges[-1] *= 1 + 1e-9
-    return edges
-
-
-def _time_axis(drawing: _Drawing, translate: Translate) -> None:
-    drawing.axes.xaxis.set_major_locator(MaxNLocator(6))
-    drawing.axes.xaxis.set_major_formatter(FuncFormatter(_tick))
-    drawing.axes.set_xlabel(translate("since the first segment"))
-
-
-def _tick(seconds: float, _: int) -> str:
-    return re.sub(r"\.0+ ", " ", _seconds_text(seconds))
-
-
-def _seconds_text(seconds: float) -> str:
-    return duration_text(pd.Timedelta(round(seconds * 1e9), "ns"))
+def _draw_quantiles(
+    drawing: Drawing,
+    rows: pd.DataFrame,
+    edges: Any,
+    x: Callable[[float], float],
+    y: Callable[[float], float],
+    translate: Translate,
+) -> None:
+    """Draw the median, the 95th percentile and the slowest handshake of each stretch of time that has any."""
+    bins = np.searchsorted(edges, rows["seconds"], side="right") - 1
+    quantiles = rows.groupby(bins)["handshake"].quantile(np.array([0.5, 0.95, 1])).unstack()
+    marks = {
+        translate("median"): '<circle cx="7" cy="6" r="2.5"/>',
+        "95 %": '<path d="M3 6H11" stroke="currentColor" stroke-width="1.5"/>',
+        translate("slowest"): '<path d="M7 12V1M4.5 3.5 7 1 9.5 3.5" stroke="currentColor" fill="none"/>',
+    }
+    for name, mark in marks.items():
+        drawing.line_key(name, mark)
+    for bin_number, median, most, slowest in quantiles.itertuples():
+        place = (x(max(edges[bin_number], 0)) + x(edges[bin_number + 1])) / 2
+        label = ", ".join(f"{name} {short(value)}" for name, value in zip(marks, (median, most, slowest), strict=True))
+        drawing.draw(
+            f'<g><title>{escape(label)}</title><circle cx="{place:.1f}" cy="{y(median):.1f}" r="2.5"/>'
+            f'<path d="M{place - 3:.1f} {y(most):.1f}h6" stroke="currentColor" stroke-width="1.5"/>'
+            f'<path d="M{place:.1f} {y(median):.1f}V{y(slowest):.1f}m-2.5 2.5 2.5-2.5 2.5 2.5" stroke="currentColor" '
+            f'stroke-opacity=".6" fill="none"/></g>'
+        )

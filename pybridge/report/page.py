@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from html import escape
-from importlib import metadata, resources
+from importlib import resources
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from pybridge.report.language import TAGS, Language, Translate, translator
 from pybridge.report.summary import (
     EXAMPLES_SHOWN,
     NUMBERS_IN_FILTER,
+    WERE_OPEN,
     Summary,
     are_several,
     by_outcome,
@@ -36,7 +36,7 @@ from pybridge.report.summary import (
     summary,
 )
 from pybridge.tables import frames
-from pybridge.tcp.vocabulary import FAILED, HARMLESS
+from pybridge.tcp.vocabulary import FAILED, HARMLESS, OPENED
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
 GROUPS_PER_FAILURE = 50
@@ -47,6 +47,9 @@ CONNECTION_ROWS = 10_000
 
 OPENING = 5
 """Which of a row's cells holds `establishment`."""
+
+END_OF_ADDRESS = re.compile(r":\d+$")
+"""Before it an endpoint may wrap."""
 
 SEGMENT_ROWS = 60
 """Segments that are listed for each ladder."""
@@ -89,6 +92,7 @@ def render(
         One row per TCP segment.
     connections : pandas.DataFrame
         One row per connection, indexed by stream. For several captures, use the result of `summary.numbered`.
+        With a column `server_name` the page has the names of servers.
     title : str
         The heading, usually the name of the file.
     versions : mapping of str to str
@@ -117,11 +121,12 @@ def render(
         versions=versions,
         notes=notes,
         facts=facts or summary(segments, connections),
-        charts=_charts(connections, translate),
+        charts=_charts(connections, translate, linked=CONNECTION_ROWS),
         ladders=_ladders(segments, connections, drawn, language, translate) if drawn else [],
         drawn=frozenset(drawn),
         open_ladders=len(drawn) <= OPEN_LADDERS,
         several=are_several(connections),
+        named="server_name" in connections,
         examples_shown=EXAMPLES_SHOWN,
         groups_per_failure=GROUPS_PER_FAILURE,
         numbers_in_filter=NUMBERS_IN_FILTER,
@@ -130,6 +135,8 @@ def render(
         diagnosis=DIAGNOSIS,
         peers_shown=PEERS_SHOWN,
         failed_values=FAILED,
+        opened_values=OPENED,
+        were_open_values=WERE_OPEN,
         **_table(connections, frozenset(drawn), translate),
         **_styles_and_script(),
     )
@@ -152,9 +159,11 @@ def excerpt(segments: pd.DataFrame, connections: pd.DataFrame, *, title: str) ->
 # The parts of the page
 
 
-def _charts(connections: pd.DataFrame, translate: Translate, most: int | None = None) -> list[tuple[str, Markup]]:
-    drawn = islice(charts(connections, translate), most)
-    return [(chart.title, Markup(chart.svg)) for chart in drawn]  # noqa: S704 - escaped there
+def _charts(
+    connections: pd.DataFrame, translate: Translate, most: int | None = None, linked: int = 0
+) -> list[tuple[str, Markup]]:
+    drawn = islice(charts(connections, translate, linked), most)
+    return [(chart.title, Markup(chart.html)) for chart in drawn]  # noqa: S704 - escaped there
 
 
 def _choose(connections: pd.DataFrame, limit: int) -> list[int]:
@@ -192,6 +201,7 @@ def _ladder(
         "capture": connection["capture"] if "tcp_stream" in connection else "",
         "client": endpoint(str(connection["client"]), int(connection["client_port"])),
         "server": endpoint(str(connection["server"]), int(connection["server_port"])),
+        "name": _as_cell(connection.get("server_name")),
         "establishment": str(connection["establishment"]),
         "termination": str(connection["termination"]),
         "diagnosis": str(connection["diagnosis"]),
@@ -259,19 +269,13 @@ def _yes_no(value: Any, translate: Translate) -> str:
 
 
 def _table(connections: pd.DataFrame, drawn: frozenset[int], translate: Translate) -> dict[str, Any]:
-    """Return the template's values for the table of connections: once for the script as JSON, once for the plain table."""
+    """Return the template's values for the table of connections."""
     rows = _table_rows(connections.head(CONNECTION_ROWS))
-    data = {
-        "rows": [(*row["cells"], *row["numbers"]) for row in rows],
-        "failed": FAILED,
-        "mark": PROBLEM_MARK,
-        "words": _words(translate),
-    }
     return {
         "rows": rows,
         "listed": frozenset(row["stream"] for row in rows),
         "plain_row": partial(_plain_row, drawn=drawn),
-        "data": _json(data),
+        "data": _json({"failed": FAILED, "mark": PROBLEM_MARK, "words": _words(translate)}),
     }
 
 
@@ -279,7 +283,7 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row for each connection: the texts of its cells, and the numbers for sorting and filtering."""
     if connections.empty:
         return []
-    several = are_several(connections)
+    several, named = are_several(connections), "server_name" in connections
     start = since_first(connections)
     rows: Iterable[Any] = connections.assign(
         since=start, end=start + connections["duration"], lasted=lasted(connections)
@@ -297,16 +301,17 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
                 duration_text(row.handshake_time),
                 row.termination,
                 _as_cell(row.closed_by),
-                f"{amount(row.client_segments)} / {amount(row.server_segments)}",
-                f"{amount(row.client_bytes)} / {amount(row.server_bytes)}",
                 row.diagnosis,
                 printable(_as_cell(row.anomalies)).replace("+", ", "),
+                f"{amount(row.client_segments)} / {amount(row.server_segments)}",
+                f"{amount(row.client_bytes)} / {amount(row.server_bytes)}",
+                *([printable(_as_cell(row.server_name))] if named else []),
                 *([printable(f"{os.path.basename(row.capture)}: {row.tcp_stream}")] if several else []),
             ),
             "numbers": (
                 row.since.total_seconds(),
                 row.end.total_seconds(),
-                None if pd.isna(row.handshake_time) else row.handshake_time.total_seconds(),
+                "" if pd.isna(row.handshake_time) else row.handshake_time.total_seconds(),
                 row.client_segments + row.server_segments,
                 row.client_bytes + row.server_bytes,
             ),
@@ -319,31 +324,36 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _plain_row(row: Mapping[str, Any], drawn: frozenset[int]) -> Markup:
-    """Return a row of the plain table. For ten thousand rows the template would take twenty times as long."""
+    """Return a row of the table. For ten thousand rows the template would take twenty times as long."""
     number, *cells = escape("\0".join(row["cells"])).split("\0")  # all cells at once: none holds a control character
+    cells[:2] = (END_OF_ADDRESS.sub(r"<wbr>\g<0>", cell) for cell in cells[:2])
     if row["cells"][OPENING] in FAILED:
         cells[OPENING - 1] = f'<span class="bad">{PROBLEM_MARK} {cells[OPENING - 1]}</span>'
     head = f'<a href="#ladder-{number}">{number}</a>' if row["stream"] in drawn else number
-    text = f'<tr id="row-{number}"><th scope="row">{head}</th><td>{"</td><td>".join(cells)}</td></tr>'
+    numbers = ",".join(map(str, row["numbers"]))
+    text = f'<tr id="row-{number}" data-n="{numbers}"><th scope="row">{head}</th><td>{"</td><td>".join(cells)}</td></tr>'
     return Markup(text)  # noqa: S704 - escaped
 
 
 def _words(translate: Translate) -> dict[str, Any]:
-    """Return the texts of the script; those under `table` are for DataTables, by its own keys."""
+    """Return the texts of the script."""
     return {
-        "table": {
-            "search": translate("Search"),
-            "lengthMenu": translate("_MENU_ connections per page"),
-            "info": translate("_START_ to _END_ of _TOTAL_"),
-            "infoEmpty": translate("none"),
-            "infoFiltered": translate("(filtered from _MAX_)"),
-            "zeroRecords": translate("No connection matches."),
-        },
-        "picked": translate("Selected in the chart:"),
+        "search": translate("Search"),
+        "per_page": translate("per page"),
+        "range": translate("{first} to {last} of {number}"),
+        "of_all": translate("(filtered from {all})"),
+        "no_match": translate("No connection matches."),
+        "previous": translate("Previous"),
+        "next": translate("Next"),
+        "columns": translate("Columns"),
+        "filtered": translate("Filtered by:"),
+        "remove": translate("Remove this filter"),
         "all": translate("Show all"),
         "open": translate("Open connection"),
         "not_drawn": translate("This connection is not drawn here. To draw it:"),
         "copied": translate("copied"),
+        "failed": ["failed", translate("failed")],
+        "kinds": {kind: translate(kind) for kind in FAILED},
     }
 
 
@@ -355,31 +365,20 @@ def _json(value: Any) -> Markup:
 
 def _styles_and_script() -> dict[str, Any]:
     """Return the template's values that are the same on every page. The hash allows this script, and no other, to run."""
-    script = _script()
+    script = _template_text("report.js")
     return {
         "script": Markup(script),  # noqa: S704 - a constant
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "table_style": Markup(_bundled("css")),  # noqa: S704 - a constant
+        "page_style": Markup(_template_text("report.css")),  # noqa: S704 - a constant
         "ladder_style": Markup(svg.STYLE),  # noqa: S704 - a constant
     }
 
 
 @cache
-def _script() -> str:
-    """Return DataTables, from the itables package, and the report's own script after it, as one module."""
-    bundle = _bundled("js")
-    names = re.search(r"export\s*\{([^}]*)\};?", bundle)
-    table = re.search(r"([\w$]+) as default", names[1]) if names else None
-    if not names or not table:
-        raise ImportError("The DataTables of this version of itables cannot be used: install itables 2.")
-    own = (resources.files("pybridge.report") / "templates" / "report.js").read_text(encoding="utf-8")
-    return f"{bundle[: names.start()]}const DataTable={table[1]};\n{own}"
-
-
-@cache
-def _bundled(kind: str) -> str:
-    path = Path(str(metadata.distribution("itables").locate_file("itables"))) / "html" / f"dt_bundle.{kind}"
-    return re.sub("</(?=script|style)", r"<\\/", path.read_text(encoding="utf-8"))
+def _template_text(name: str) -> str:
+    """Return a file that goes into the page as it is, without its indentation."""
+    text = (resources.files("pybridge.report") / "templates" / name).read_text(encoding="utf-8")
+    return re.sub(r"^\s+", "", text, flags=re.MULTILINE)
 
 
 def _environment(translate: Translate) -> Environment:
@@ -393,6 +392,7 @@ def _environment(translate: Translate) -> Environment:
     )
     environment.filters |= {
         "breakable": _breakable,
+        "json": _compact,
         "duration": duration_text,
         "amount": partial(amount, translate=translate),
         "moment": _moment,
@@ -416,13 +416,22 @@ def _printable(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
+def _compact(pick: Mapping[str, Iterable[str]]) -> str:
+    """Return a pick as JSON, with the values as they are in the table's cells."""
+    return json.dumps({column: [printable(value) for value in values] for column, values in pick.items()})
+
+
 def _breakable(text: str) -> str:
     """Return an endpoint that may wrap after a colon, if it is longer than any IPv4 endpoint."""
     return Markup(":<wbr>").join(printable(text).split(":")) if len(text) > len("255.255.255.255:65535") else text
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else MISSING
+    if not whole:
+        return MISSING
+    if 0 < part < whole and not 1 <= 100 * part / whole <= 99:
+        return "< 1 %" if part < whole / 2 else "> 99 %"
+    return f"{100 * part / whole:.0f} %"
 
 
 def _moment(time: pd.Timestamp) -> str:

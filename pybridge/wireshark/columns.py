@@ -99,6 +99,25 @@ def read_times(source: CaptureSource) -> Iterator[pa.Array]:
         process.finish()
 
 
+def read_packets_with(source: CaptureSource, display_filter: str, fields: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Read fields of the packets that a display filter selects, dissected in full and with streams put together.
+
+    Yields
+    ------
+    pyarrow.RecordBatch
+        As of `read_columns`.
+
+    Raises
+    ------
+    CaptureError, TSharkError
+    """
+    source.check()
+    arguments = [*_tabs(fields), "-Y", display_filter]
+    with TSharkProcess(source, arguments, lean=False) as process:
+        yield from _blocks(process, fields)
+        process.finish(lambda _: None)  # that the capture is cut short was said when it was read
+
+
 def matching_frames(source: CaptureSource, display_filter: str, *, plugin: Path) -> set[int]:
     """Return the numbers of the frames that a user's display filter selects, dissected with Wireshark's own preferences.
 

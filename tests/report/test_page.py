@@ -13,6 +13,7 @@ import pytest
 from pybridge.cli import summary_text
 from pybridge.report import explanations, summary
 from pybridge.report import page as report_page
+from pybridge.report.drawing import COLOURS, NEUTRAL
 from pybridge.report.page import GROUPS_PER_FAILURE, render
 from pybridge.tables.schema import CATEGORIES
 from pybridge.tcp import vocabulary
@@ -32,7 +33,7 @@ from tests.support.scenarios import (
 )
 
 VERSIONS = {"pybridge": "1.0", "tshark": "4.4.18"}
-VOID = {"meta", "br", "wbr", "path", "rect", "use"}
+VOID = {"meta", "br", "wbr"}
 
 
 class Page(HTMLParser):
@@ -67,6 +68,8 @@ class Page(HTMLParser):
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -78,8 +81,13 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] += data
 
     def table(self, first_head: str) -> list[list[str]]:
-        """Return the rows of the table whose first column has this head; of two the longer, for scripts fill the other."""
+        """Return the rows of the table whose first column has this head; of several the longest."""
         return max((rows[1:] for rows in self.tables if rows[0][0] == first_head), key=len)
+
+
+def pictures(page: Page) -> int:
+    """Return how many ladders and charts there are, without the marks of legends."""
+    return page.tags.count("svg") - page.attributes.count(("svg", "aria-hidden", "true"))
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +195,7 @@ def test_the_page_has_the_verdict_and_all_tables(mixed: tuple[pd.DataFrame, pd.D
     assert [row[0] for row in rows] == [str(stream) for stream in range(9)]
     assert {len(row) for row in rows} == {13}
     assert rows[1][1:8] == ["10.0.0.1:50000", "192.0.2.80:80", "1.00 s", "500 µs", "▲ refused", "–", "reset"]
-    assert page.tags.count("wbr") == 15, "only the long address of IPv6 may wrap"
+    assert page.tags.count("wbr") == 15 + 2 * len(rows), "only the long address of IPv6 may wrap, and endpoints before the port"
     assert rows[4][1] == "[2001:db8:85a3:1111:2222:8a2e:370:7334]:65535"
     assert rows[3][4] == "–", "one segment lasts no time that is known"
     assert page.table("Server")[3][4] == "–"
@@ -195,7 +203,9 @@ def test_the_page_has_the_verdict_and_all_tables(mixed: tuple[pd.DataFrame, pd.D
     assert [row[3] for row in page.table("Anomaly") if "unreachable" in row[0]] == ["stream 3"]
     assert [row[4] for row in page.table("Connection")] == [""] * 3, "no SYN was repeated, nothing waited for"
     assert page.text.count("Segments of connection") == 0, "that is a label"
-    assert page.tags.count("svg") == 9 + 5, "ladders and charts"
+    assert page.tags.count("svg") - page.attributes.count(("svg", "aria-hidden", "true")) == 9 + 1, (
+        "ladders, and the chart of openings"
+    )
     assert page.tags.count("details") == 2 * 9
 
 
@@ -242,7 +252,7 @@ def test_connections_of_several_captures_are_numbered_through(mixed: tuple[pd.Da
     assert rows[1][1:3] == rows[10][1:3]
     assert (rows[1][3], rows[1][-1]) == ("1.00 s", "one.pcapng: 1")
     assert (rows[10][3], rows[10][-1]) == ("1.00 s", "two.pcapng: 1"), "each since its own beginning"
-    assert page.tags.count("svg") == 18 + 5
+    assert pictures(page) == 18 + 5
     assert "tcp.stream in" not in page.text, "that would find something else in another capture"
     assert "frame.number in" not in page.text
     assert summary.summary(*tables_of_both).frames == 2 * summary.summary(*mixed).frames
@@ -332,6 +342,44 @@ def test_two_hundred_connections_make_a_small_page() -> None:
     html = render(*tables(*[NORMAL] * 150, *[transfer(100)] * 30, *[REFUSED] * 20), title="t", versions=VERSIONS)
     assert html.count('class="tcp-ladder"') == 200
     assert len(html.encode()) < 3_000_000
+
+
+def test_one_connection_makes_a_page_below_150_kb() -> None:
+    assert len(render(*tables(transfer(100)), title="t", versions=VERSIONS).encode()) < 150_000
+
+
+def test_four_connections_have_no_chart_and_five_have_one() -> None:
+    assert 'class="chart"' not in render(*tables(*[NORMAL] * 4), title="t", versions={})
+    assert 'class="chart"' in render(*tables(*[NORMAL] * 5), title="t", versions={})
+
+
+def test_openings_and_closings_share_their_axis() -> None:
+    html = render(*tables(*[NORMAL] * 6), title="t", versions={})
+    drawn = re.findall(r'<svg class="chart".*?</svg>', html, flags=re.DOTALL)
+    first, second = (re.findall(r'y="152.0" text-anchor="\w+">([^<]+)<', chart) for chart in drawn[:2])
+    assert first == second != []
+
+
+def test_several_captures_on_one_axis_are_said() -> None:
+    segments, connections = tables(*[NORMAL] * 5)
+    segments, connections = (
+        pd.concat([table.assign(capture=name) for name in ("a", "b")], ignore_index=True)
+        for table in (segments, connections.reset_index())
+    )
+    page = Page(render(*summary.numbered(segments, connections), title="t", versions={}))
+    assert "since the first segment of each capture; 2 captures share the axis" in page.text
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [(0, 9, "0 %"), (5, 1994, "< 1 %"), (1986, 1994, "> 99 %"), (22, 32, "69 %"), (3, 3, "100 %"), (0, 0, "–")],
+)
+def test_few_are_not_none_and_most_are_not_all(part: int, whole: int, text: str) -> None:
+    assert report_page._percent(part, whole) == text
+
+
+def test_each_colour_means_one_thing() -> None:
+    assert len(set(COLOURS.values()) | {NEUTRAL}) == len(COLOURS) + 1
 
 
 @pytest.mark.parametrize("empty", [tables(), (pd.DataFrame(), pd.DataFrame())])

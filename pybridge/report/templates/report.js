@@ -1,142 +1,350 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The table of connections. DataTables sorts, searches and filters it; a row opens its ladder.
-// A browser without scripts shows the plain table instead, which has the same rows.
-const { rows, failed, mark, words } = JSON.parse(document.getElementById("data").textContent);
+// The table of connections: it sorts, searches, filters and turns pages; a row opens its ladder.
+// A browser without scripts shows the same table as it is. Here it is text first, and no element but the rows that are shown is laid out.
+const { failed, mark, words } = JSON.parse(document.getElementById("data").textContent);
 
-const OPENING = 5, CLOSING = 7, CLOSER = 8, CELLS = document.querySelectorAll("#table th").length;
-const START = CELLS, END = CELLS + 1, HANDSHAKE = CELLS + 2;
-const SORTED_BY = { 3: START, 6: HANDSHAKE, 9: CELLS + 3, 10: CELLS + 4 };
-const VALUES = { establishment: OPENING, termination: CLOSING, closed_by: CLOSER };
+const OPENING = 5, CLOSING = 7, CLOSER = 8, DIAGNOSIS = 9, ANOMALIES = 10;
+const START = 0, END = 1, HANDSHAKE = 2;
+const PINNED = 3;
+const HIDDEN_ON_PHONES = [3, 4, 8, 10, 11, 12, 13, 14];
+const FEW = 10;
+
+const place = document.getElementById("live");
+const inert = document.createElement("template");
+inert.innerHTML = document.querySelector("#connections noscript").textContent;
+const table = inert.content.getElementById("table"), body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
+const scroller = table.parentElement;
+
+class Row {
+    #cells;
+    #numbers;
+
+    constructor(element, index) {
+        Object.assign(this, { element, index, detail: null });
+    }
+
+    get cells() {
+        if (!this.#cells) {
+            this.#cells = Array.from(this.element.cells, (cell) => cell.textContent);
+            this.#cells[OPENING] = this.#cells[OPENING].replace(`${mark} `, "");
+        }
+        return this.#cells;
+    }
+
+    get numbers() {
+        return (this.#numbers ??= this.element.dataset.n.split(",").map((text) => (text === "" ? null : Number(text))));
+    }
+}
+
+const rows = Array.from(body.children, (element, index) => new Row(element, index));
+body.replaceChildren();
+place.append(scroller);
+place.hidden = false;
+
+const made = (tag, properties = {}, ...children) => {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+};
+
+// Make an element a button: for the pointer, and for Enter and the space bar.
+const pressable = (element, action) => {
+    element.setAttribute("role", "button");
+    element.setAttribute("tabindex", "0");
+    element.addEventListener("click", (event) => {
+        event.stopPropagation();
+        if (!getSelection().toString()) action();
+    });
+    element.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        event.stopPropagation();
+        action();
+    });
+};
+
+// Which rows are shown: those that match all filters and all words of the search.
+
+const address = (endpoint) => endpoint.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+const VALUES = {
+    establishment: (row) => [row.cells[OPENING]],
+    termination: (row) => [row.cells[CLOSING]],
+    closed_by: (row) => [row.cells[CLOSER]],
+    diagnosis: (row) => [row.cells[DIAGNOSIS]],
+    anomalies: (row) => row.cells[ANOMALIES].split(", "),
+    client: (row) => [address(row.cells[1])],
+    server: (row) => [row.cells[2]],
+};
 const RANGES = { start: START, end: END, handshake: HANDSHAKE };
 
-const escaped = (text) => {
-    const place = document.createElement("span");
-    place.textContent = text;
-    return place.innerHTML;
+const matches = (row, [column, wanted]) => {
+    if (column in VALUES) return VALUES[column](row).some((value) => wanted.includes(value));
+    const number = row.numbers[RANGES[column]];
+    return number !== null && number >= wanted[0] && number < wanted[1];
 };
 
-const shown = (column) => (data, kind, row) => {
-    if (kind === "sort" || kind === "type") {
-        if (column === 0) return Number(data);
-        if (column === 4) return row[END] - row[START];
-        return column in SORTED_BY ? (row[SORTED_BY[column]] ?? -1) : data;
+const searched = (row) => {
+    const opening = row.cells[OPENING];
+    const more = failed.includes(opening) ? [...words.failed, words.kinds[opening]] : [];
+    return (row.searched ??= [...row.cells, ...more].join(" ").toLowerCase());
+};
+
+// What is asked for
+
+let filters = [], order = null, first = 0, length = 25, found = rows;
+
+const compare = new Intl.Collator(undefined, { numeric: true }).compare;
+const SORTED_BY = {
+    0: (row) => row.index,
+    3: (row) => row.numbers[START],
+    4: (row) => row.numbers[END] - row.numbers[START],
+    6: (row) => row.numbers[HANDSHAKE],
+    11: (row) => row.numbers[3],
+    12: (row) => row.numbers[4],
+};
+
+const sort = () => {
+    if (!order) return;
+    const value = SORTED_BY[order.column] ?? ((row) => row.cells[order.column] || null);
+    const sign = order.down ? -1 : 1;
+    const keyed = found.map((row) => [value(row), row]);
+    keyed.sort(([a, one], [b, other]) => {
+        if (a === null || b === null) return (a === null) - (b === null) || one.index - other.index;
+        return sign * (typeof a === "number" ? a - b : compare(a, b)) || one.index - other.index;
+    });
+    found = keyed.map(([, row]) => row);
+};
+
+const update = () => {
+    const conditions = filters.flatMap(({ pick }) => Object.entries(pick));
+    const wanted = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    found = rows.filter(
+        (row) => conditions.every((condition) => matches(row, condition)) && wanted.every((word) => searched(row).includes(word)),
+    );
+    sort();
+    first = 0;
+    draw();
+};
+
+// What is drawn
+
+const ready = (row) => {
+    if (row.ready) return;
+    row.ready = true;
+    const { element, cells } = row;
+    element.tabIndex = 0;
+    element.setAttribute("aria-label", `${words.open} ${cells[0]}`);
+    element.setAttribute("aria-expanded", "false");
+    element.cells[0].textContent = cells[0];
+    const picks = { 1: { client: [address(cells[1])] }, 2: { server: [cells[2]] } };
+    for (const [column, name] of [[OPENING, "establishment"], [CLOSING, "termination"], [CLOSER, "closed_by"], [DIAGNOSIS, "diagnosis"]])
+        picks[column] = { [name]: [cells[column]] };
+    for (const [column, pick] of Object.entries(picks)) {
+        const cell = element.cells[column];
+        if (!cells[column]) continue;
+        const button = made("span", { className: "pick" });
+        button.dataset.pick = JSON.stringify(pick);
+        button.dataset.label = `${heads[column].textContent}: ${Object.values(pick)[0]}`;
+        button.append(...cell.childNodes);
+        cell.append(button);
+        pickable(button);
     }
-    if (kind !== "display") return data;
-    return column === OPENING && failed.includes(data) ? `<span class="bad">${mark} ${escaped(data)}</span>` : escaped(data);
 };
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const colour = () => document.documentElement.classList.toggle("dark", dark.matches);
-dark.addEventListener("change", colour);
-colour();
+const draw = () => {
+    const shown = found.slice(first, first + length);
+    shown.forEach(ready);
+    body.replaceChildren(...shown.flatMap((row) => (row.detail ? [row.element, row.detail] : [row.element])));
+    if (!shown.length) {
+        const cell = made("td", { colSpan: heads.length, className: "muted" }, words.no_match);
+        body.append(made("tr", {}, cell));
+    }
+    const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name].toLocaleString("en"));
+    info.textContent = filled(words.range, { first: shown.length ? first + 1 : 0, last: first + shown.length, number: found.length });
+    if (found.length < rows.length) info.textContent += ` ${filled(words.of_all, { all: rows.length })}`;
+    previous.disabled = first === 0;
+    next.disabled = first + length >= found.length;
+    for (const [column, head] of heads.entries()) {
+        if (order?.column === column) head.setAttribute("aria-sort", order.down ? "descending" : "ascending");
+        else head.removeAttribute("aria-sort");
+    }
+    chips.hidden = !filters.length;
+    chips.replaceChildren(`${words.filtered} `, ...filters.map(chip), button(words.all, () => set([])));
+    for (const element of document.querySelectorAll(".pick[role]"))
+        element.setAttribute("aria-pressed", filters.some(({ key }) => key === element.dataset.pick));
+    pin();
+};
 
-document.getElementById("live").hidden = false;
-const table = new DataTable("#table", {
-    data: rows,
-    columns: Array.from({ length: CELLS }, (_, column) => ({ data: column, render: shown(column) })),
-    autoWidth: false,
-    language: words.table,
-    lengthMenu: [25, 100, 1000],
-    order: [],
-    pageLength: 25,
-    createdRow: (row, data) => {
-        row.id = `row-${data[0]}`;
-        row.tabIndex = 0;
-        row.setAttribute("aria-label", `${words.open} ${data[0]}`);
-        row.setAttribute("aria-expanded", "false");
-    },
+// The client and the server stay in sight while the other columns scroll.
+
+const pin = () => {
+    let left = 0;
+    for (let column = 0; column < PINNED; column++) {
+        table.style.setProperty(`--pin-${column + 1}`, `${left}px`);
+        left += heads[column].offsetWidth;
+    }
+    table.style.setProperty("--width", `${scroller.clientWidth}px`);
+    table.classList.toggle("wide", table.offsetWidth > scroller.clientWidth + 1);
+};
+addEventListener("resize", pin);
+
+// The controls
+
+const button = (text, action, title = "") => {
+    const element = made("button", { type: "button", title, textContent: text });
+    element.addEventListener("click", action);
+    return element;
+};
+
+const search = made("input", { type: "search", autocomplete: "off" });
+search.addEventListener("input", update);
+const info = made("span", { className: "info" });
+info.setAttribute("aria-live", "polite");
+const turn = (by) => () => {
+    first += by * length;
+    draw();
+};
+const previous = button("‹", turn(-1), words.previous), next = button("›", turn(1), words.next);
+const lengths = made("select", {}, ...[25, 100, 1000].map((number) => made("option", { textContent: number })));
+lengths.addEventListener("change", () => {
+    length = Number(lengths.value);
+    first -= first % length;
+    draw();
+});
+const chips = made("p", { className: "picked", hidden: true });
+chips.setAttribute("aria-live", "polite");
+
+const hidden = made("style");
+document.head.append(hidden);
+const boxes = heads.map((head, column) => {
+    const box = made("input", { type: "checkbox" });
+    box.checked = !(HIDDEN_ON_PHONES.includes(column) && innerWidth < 600);
+    box.addEventListener("change", choose);
+    return box;
+});
+const count = made("span");
+function choose() {
+    hidden.textContent = boxes
+        .map((box, column) => (box.checked ? "" : `#table>*>tr:not(.detail)>:nth-child(${column + 1}){display:none}`))
+        .join("");
+    count.textContent = ` ${boxes.filter((box) => box.checked).length}/${boxes.length}`;
+    pin();
+}
+const columns = made(
+    "details",
+    { className: "columns" },
+    made("summary", {}, words.columns, count),
+    made("div", {}, ...boxes.map((box, column) => made("label", {}, box, ` ${heads[column].textContent}`)).slice(PINNED)),
+);
+
+const pages = [made("label", {}, lengths, ` ${words.per_page}`), made("span", { className: "turn" }, previous, info, next)];
+place.prepend(
+    chips,
+    made("div", { className: "controls" }, made("label", { hidden: rows.length <= FEW }, `${words.search} `, search), columns),
+);
+place.append(made("div", { className: "controls", hidden: rows.length <= FEW }, ...pages));
+
+heads.forEach((head, column) => {
+    const sorter = made("span", { className: "sorter" }, ...head.childNodes); // Chromium prints heads with <button> on the first page only
+    pressable(sorter, () => {
+        order = order?.column !== column ? { column, down: false } : order.down ? null : { column, down: true };
+        update();
+    });
+    head.append(sorter);
 });
 
 // A row opens the ladder of its connection.
 
-const detail = (stream) => {
-    const drawn = document.getElementById(`ladder-${stream}`);
-    const place = document.createElement("div");
+const detail = ({ cells }) => {
+    const drawn = document.getElementById(`ladder-${cells[0]}`);
+    const inside = made("div");
     if (drawn) {
-        place.append(...drawn.cloneNode(true).children);
-        place.querySelector('a[href^="#row-"]')?.remove();
+        inside.append(...drawn.cloneNode(true).children);
+        inside.querySelector('a[href^="#row-"]')?.remove();
     } else {
-        const command = document.createElement("code");
-        command.className = "copy";
-        command.textContent = `pybridge ladder FILE ${stream} -o ladder.svg`;
-        place.append(`${words.not_drawn} `, command);
+        const command = made("code", { className: "copy", textContent: `pybridge ladder FILE ${cells[0]} -o ladder.svg` });
+        inside.append(`${words.not_drawn} `, command);
     }
-    return place;
+    return made("tr", { className: "detail" }, made("td", { colSpan: heads.length }, inside));
 };
 
-const toggle = (element, open) => {
-    const row = table.row(element);
-    open ? row.child(detail(row.data()[0]), "detail").show() : row.child.hide();
-    element.classList.toggle("open", open);
-    element.setAttribute("aria-expanded", open);
+const toggle = (row, open = !row.detail) => {
+    row.detail?.remove();
+    row.detail = open ? detail(row) : null;
+    if (open) row.element.after(row.detail);
+    row.element.classList.toggle("open", open);
+    row.element.setAttribute("aria-expanded", open);
 };
 
-const rowOf = (event) => event.target.closest("#table > tbody > tr[id]");
-table.on("click", "tbody tr", (event) => {
+const byElement = new Map(rows.map((row) => [row.element, row]));
+const rowOf = (event) => byElement.get(event.target.closest("tr"));
+body.addEventListener("click", (event) => {
     const row = rowOf(event);
-    if (row && !getSelection().toString()) toggle(row, !row.classList.contains("open"));
+    if (row && !getSelection().toString()) toggle(row);
 });
-table.on("keydown", "tbody tr", (event) => {
-    if (event.key !== "Enter" && event.key !== " ") return;
-    if (event.target !== rowOf(event)) return;
+body.addEventListener("keydown", (event) => {
+    if ((event.key !== "Enter" && event.key !== " ") || !byElement.has(event.target)) return;
     event.preventDefault();
-    toggle(event.target, !event.target.classList.contains("open"));
+    toggle(byElement.get(event.target));
 });
 
 // A link to a row turns to the page that has the row.
 
 const follow = () => {
-    const stream = /^#row-(\d+)$/.exec(location.hash)?.[1];
-    if (stream === undefined) return;
-    pick(null);
-    table.search("").draw();
-    const place = table.rows({ order: "applied" }).data().toArray().findIndex((row) => row[0] === stream);
-    if (place < 0) return;
-    table.page(Math.floor(place / table.page.len())).draw("page");
-    const row = document.getElementById(`row-${stream}`);
+    const row = location.hash.startsWith("#row-") && rows.find(({ element }) => `#${element.id}` === location.hash);
+    if (!row) return;
+    search.value = "";
+    set([]);
+    first = Math.floor(found.indexOf(row) / length) * length;
+    draw();
     toggle(row, true);
-    row.scrollIntoView();
-    row.focus({ preventScroll: true });
+    row.element.scrollIntoView();
+    row.element.focus({ preventScroll: true });
 };
 addEventListener("hashchange", follow);
+addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href^="#row-"]');
+    if (link && link.hash === location.hash) follow();
+});
 
-// A bar of a chart filters the table: only its connections are shown.
+// Bars, legends and counts filter the table. A choice on the page replaces the one before; one in the table narrows it.
 
-const note = document.querySelector(".picked");
-let chosen = null;
-
-const matches = (row, [column, wanted]) =>
-    column in VALUES
-        ? wanted.includes(row[VALUES[column]])
-        : row[RANGES[column]] !== null && row[RANGES[column]] >= wanted[0] && row[RANGES[column]] < wanted[1];
-
-const pick = (bar) => {
-    chosen?.setAttribute("aria-pressed", "false");
-    chosen = bar === chosen ? null : bar;
-    chosen?.setAttribute("aria-pressed", "true");
-    note.hidden = !chosen;
-    if (chosen) {
-        const conditions = Object.entries(JSON.parse(chosen.dataset.pick));
-        const all = document.createElement("button");
-        all.textContent = words.all;
-        all.addEventListener("click", () => pick(null));
-        note.replaceChildren(`${words.picked} ${chosen.querySelector("title").textContent} `, all);
-        table.search.fixed("chart", (_text, row) => conditions.every((condition) => matches(row, condition))).draw();
-        document.getElementById("connections").scrollIntoView();
-    } else {
-        table.search.fixed("chart", null).draw();
-    }
+const set = (chosen) => {
+    filters = chosen;
+    update();
 };
 
-for (const bar of document.querySelectorAll(".pick")) {
-    bar.setAttribute("tabindex", "0");
-    bar.setAttribute("role", "button");
-    bar.setAttribute("aria-pressed", "false");
-    bar.addEventListener("click", () => pick(bar));
-    bar.addEventListener("keydown", (event) => {
-        if (event.key !== "Enter" && event.key !== " ") return;
+const chip = (filter) =>
+    button(`${filter.label} ×`, () => set(filters.filter((other) => other !== filter)), words.remove);
+
+const choosePick = (element) => {
+    const key = element.dataset.pick;
+    const label = element.dataset.label ?? element.querySelector("title")?.textContent ?? element.textContent.trim();
+    const others = filters.filter((filter) => filter.key !== key);
+    if (others.length < filters.length) return set(others);
+    const inTable = table.contains(element);
+    set([...(inTable ? others : []), { key, label, pick: JSON.parse(key) }]);
+    if (!inTable) document.getElementById("connections").scrollIntoView();
+};
+
+function pickable(element) {
+    pressable(element, () => choosePick(element));
+}
+document.querySelectorAll(".pick").forEach(pickable);
+
+// Of a chart's bars and points one is reached by the tabulator key, the others by arrow keys.
+
+for (const chart of document.querySelectorAll("svg.chart")) {
+    const marks = [...chart.querySelectorAll(".pick, a")];
+    marks.slice(1).forEach((element) => element.setAttribute("tabindex", "-1"));
+    chart.addEventListener("keydown", (event) => {
+        const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+        const target = by && marks[marks.indexOf(document.activeElement) + by];
+        if (!target) return;
         event.preventDefault();
-        pick(bar);
+        document.activeElement.setAttribute("tabindex", "-1");
+        target.setAttribute("tabindex", "0");
+        target.focus();
     });
 }
 
@@ -147,17 +355,24 @@ addEventListener("click", async (event) => {
     if (!code) return;
     event.stopPropagation();
     await navigator.clipboard?.writeText(code.textContent);
-    code.title = words.copied;
+    code.dataset.copied = words.copied;
+    setTimeout(() => delete code.dataset.copied, 1500);
 }, true);
 
 // All rows are printed, up to a limit.
 
 const PRINTED = 1000;
-let before = 25;
+let before = null;
 addEventListener("beforeprint", () => {
-    before = table.page.len();
-    table.page.len(PRINTED).draw();
+    before = [first, length];
+    [first, length] = [0, PRINTED];
+    draw();
 });
-addEventListener("afterprint", () => table.page.len(before).draw());
+addEventListener("afterprint", () => {
+    [first, length] = before;
+    draw();
+});
 
+choose();
+update();
 follow();
