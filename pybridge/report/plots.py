@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from pybridge.report.charts import COLOURS
+from pybridge.report.drawing import COLOURS
 from pybridge.tables import frames
 from pybridge.tcp.vocabulary import FAILED, OPENED, STILL_WAITING
 
