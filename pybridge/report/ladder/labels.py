@@ -14,6 +14,9 @@ from pybridge.text import endpoint, nanoseconds_text
 
 WIDEST_NOTE = 27  # Latin letters
 
+UNANSWERED = ("unanswered", "still-waiting", "unreachable")
+"""Values of `establishment` of connections whose SYNs nobody answered."""
+
 EVIDENCE_MARK = "\u25c6"
 """Before the diagnosis, at the frames that show it."""
 
@@ -153,6 +156,19 @@ def traffic(run: Run, translate: Translate) -> str:
         for arrow, segments, payload in zip("→←", run.segments, run.payload, strict=True)
     ]
     return "\u2003".join(parts)
+
+
+def gap(item: LadderRow | Run, nanoseconds: int, translate: Translate) -> tuple[str, str | None]:
+    """Return what stands where no segment was captured for long, and which end waited to repeat a segment, if one did."""
+    time = nanoseconds_text(nanoseconds)
+    if isinstance(item, LadderRow) and item.retransmission:
+        return translate("waited {time}").format(time=time), item.sender
+    return translate("{time} without a segment").format(time=time), None
+
+
+def was_unanswered(story: Story, row: LadderRow) -> bool:
+    """Whether nobody answered this SYN, so that nothing shows that it arrived."""
+    return row.role == "SYN" and story.connection.establishment in UNANSWERED
 
 
 def hidden_segments(story: Story, run: Run, translate: Translate) -> list[str]:

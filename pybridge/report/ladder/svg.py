@@ -76,9 +76,6 @@ Phase = Literal["open", "close"]
 OPENING_STATES = frozenset((SYN_SENT, SYN_RECEIVED))
 CLOSING_STATES = frozenset((FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK))
 
-UNANSWERED = ("unanswered", "still-waiting", "unreachable")
-"""Values of `establishment` of connections whose SYNs nobody answered."""
-
 STATE_BEFORE_CROSSING = {SYN_RECEIVED: SYN_SENT, CLOSING: FIN_WAIT_1}
 """State of an end when it sent a SYN or FIN that crossed the other's, by its state after that segment in the table."""
 
@@ -322,8 +319,7 @@ def _draw_arrow(canvas: _Canvas, story: Story, row: LadderRow, tail: int, tip: i
     head = f"M{x2} {tip}L{x2 + back} {tip + back * slope - 4.5:.1f}v9z"
     problem = any(name not in BENIGN_ANOMALIES for name in row.anomalies) or row.has("RST")
     kind = "problem" if problem else "role" if row.role else "plain"
-    if row.role == "SYN" and story.connection.establishment in UNANSWERED:
-        # Nobody answered it, so that nothing shows that it arrived: it ends before the other end, in an open head.
+    if labels.was_unanswered(story, row):  # it ends before the other end, in an open head
         x, y = x1 + (x2 - x1) * 0.8, tail + (tip - tail) * 0.8
         canvas.path(f"{kind} unanswered", f"M{x1} {tail}L{x:.0f} {y:.1f}M{x + back:.0f} {y - 5:.1f}L{x:.0f} {y:.1f}l{back} 4")
     elif row.retransmission:
@@ -394,9 +390,8 @@ def _draw_gap(canvas: _Canvas, item: Item) -> None:
     if gap < LONG_GAP:
         return
     canvas.advance(4)
-    waited = item.sender if isinstance(item, LadderRow) and item.retransmission else None
-    text = canvas.translate("waited {time}") if waited else canvas.translate("{time} without a segment")
-    canvas.text(MIDDLE_X, canvas.y + 15, "middle warning" if waited else "middle small", text.format(time=nanoseconds_text(gap)))
+    text, waited = labels.gap(item, gap, canvas.translate)
+    canvas.text(MIDDLE_X, canvas.y + 15, "middle warning" if waited else "middle small", text)
     if waited:  # a bracket at the side of the end that waited
         x, inwards = (CLIENT_X + 12, 8) if waited == "client" else (SERVER_X - 12, -8)
         canvas.path("problem unanswered", f"M{x + inwards} {canvas.y}h{-inwards}v26h{inwards}")

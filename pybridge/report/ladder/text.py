@@ -17,7 +17,7 @@ from pybridge.report.ladder.story import LadderRow, Run, Story, stories
 from pybridge.report.ladder.svg import LONG_GAP, STATE_BEFORE_CROSSING, passed_each_other, seconds
 from pybridge.report.language import Language, translator
 from pybridge.tcp.vocabulary import BENIGN_ANOMALIES
-from pybridge.text import nanoseconds_text, printable
+from pybridge.text import printable
 
 Style = Literal["", "bold", "role", "problem", "small"]
 
@@ -161,7 +161,7 @@ class _Drawing:
         self._rung([label], note=beside.pop(0) if beside else None)
         client, server = (self._changed(end, states) for end in ("client", "server"))
         self._rung(
-            [_arrow(row, self.between)],
+            [_arrow(self.story, row, self.between)],
             time=seconds(row.time - self.story.start), client=client, server=server, note=beside.pop(0) if beside else None,
         )  # fmt: skip
         frame = self.translate("frame {frame}").format(frame=row.frame)
@@ -226,13 +226,16 @@ class _Drawing:
             return
         gap, self.time = item.time - self.time, item.time
         if gap >= LONG_GAP:
-            self._middle(self.translate("{time} without a segment").format(time=nanoseconds_text(gap)), bar="┊")
+            self._middle(labels.gap(item, gap, self.translate)[0], bar="┊")
 
 
-def _arrow(row: LadderRow, width: int) -> Piece:
-    """Return an arrow; it is dashed for a retransmission."""
-    line = ("╌" if row.retransmission else "─") * (width - 1)
+def _arrow(story: Story, row: LadderRow, width: int) -> Piece:
+    """Return an arrow; it is dashed for a retransmission, and ends before the other end if nobody answered it."""
     style: Style = "problem" if _is_problem(row) else "role" if row.role else "small"
+    if labels.was_unanswered(story, row):
+        line = "╌" * (width * 4 // 5 - 1)
+        return Piece(f"{line}▷".ljust(width) if row.sender == "client" else f"◁{line}".rjust(width), style)
+    line = ("╌" if row.retransmission else "─") * (width - 1)
     return Piece(f"{line}▶" if row.sender == "client" else f"◀{line}", style)
 
 
