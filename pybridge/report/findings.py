@@ -105,8 +105,13 @@ SLOW = {
     "slow-path": "Slow to open, at most {longest}, on both sides of the point of capture: {connections}.",
 }
 
-TO_SERVERS = ("{count} to {server}", "{count}, all to {server}", "{count}, most to {server} ({number})")
-"""How many connections, and to which server: one connection, several to one server, to several servers."""
+TO_SERVERS = (
+    "{count} to {server}",
+    "{count}, all to {server}",
+    "{count}, most to {server} ({number})",
+    "{count} to as many servers, the first {server}",
+)
+"""How many connections, and to which server: one connection, several to one server, to several servers, each to another."""
 
 CONNECTIONS = ("{number} connection", "{number} connections")
 CLIENTS = ("{number} client", "{number} clients")
@@ -118,7 +123,8 @@ SCANS = (
 )
 FLOOD_OF_SYNS = "{server} is flooded with SYNs: {count} from {clients} stayed half-open."
 WAITED = (
-    "Opened late because a SYN or its answer was lost: {connections}; they waited {total} in all, at most {longest} ({ends})."
+    "Opened {longest} late because a SYN or its answer was lost: {connections}.",
+    "Opened late because a SYN or its answer was lost: {connections}; they waited {total} in all, at most {longest} ({ends}).",
 )
 REPEATED = (
     "{client} has the same exchange with {server} {number} times ({sent} and {received} octets), each time closed first by "
@@ -232,7 +238,9 @@ def _waiting(connections: pd.DataFrame) -> Iterator[Finding]:
         "ends": _ends(worst),
     }
     display_filter = _streams(waited) or "tcp_handshake.retransmission_delay > 0"
-    yield Finding("alarm", Phrase(WAITED, values), display_filter, _first(waited.nlargest(1, "retransmission_delay")))
+    yield Finding(
+        "alarm", Phrase(WAITED[len(waited) > 1], values), display_filter, _first(waited.nlargest(1, "retransmission_delay"))
+    )
 
 
 def _repeated(connections: pd.DataFrame) -> Iterator[Finding]:
@@ -290,8 +298,8 @@ def _capture(segments: pd.DataFrame, connections: pd.DataFrame) -> Iterator[Find
 def _group(group: pd.DataFrame) -> Values:
     """Return what all sentences about some connections say: how many, and where."""
     server, number, servers = _busiest(group)
-    template = TO_SERVERS[0] if len(group) == 1 else TO_SERVERS[1] if servers == 1 else TO_SERVERS[2]
-    return {"connections": Phrase(template, {"count": _connections(group), "server": server, "number": amount(number)})}
+    form = 0 if len(group) == 1 else 1 if servers == 1 else 3 if number == 1 else 2
+    return {"connections": Phrase(TO_SERVERS[form], {"count": _connections(group), "server": server, "number": amount(number)})}
 
 
 def _busiest(group: pd.DataFrame) -> tuple[str, int, int]:
