@@ -1368,7 +1368,7 @@ return {
     note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_old_answer = note_old_answer,
     forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
     note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,
-    verdict_of = verdict_of, evidence_text = evidence_text,
+    latest_of = latest_of, verdict_of = verdict_of, evidence_text = evidence_text,
 }
 
 end
@@ -2734,8 +2734,8 @@ end
 modules["usual"] = function()
 
 -- Usual conversations: opened by a SYN, a SYN-ACK and the third step, then plain segments, closed by two FINs, with
--- nothing but the SYN repeated, nothing lost or in the wrong order. No RST and no silence (D3) comes, nothing is
--- repeated after a pause (D2), and the handshake is not slow (D8).
+-- nothing but the SYN repeated, nothing lost or in the wrong order; or refused by an RST. No other RST and no silence
+-- (D3) comes, nothing is repeated after a pause (D2), and the handshake is not slow (D8).
 --
 -- Most connections are such. Of them the tracker (annotator) keeps a few numbers instead of the record, and step() says
 -- of each segment that has a role which one the rules give it. As soon as a segment is not the next one of a usual
@@ -2748,7 +2748,8 @@ modules["usual"] = function()
 -- next_sent (F).
 --
 -- The trace (D) follows from the log and what moved_numbers returns. The expert information on a diagnosis, which a new
--- frame can get, needs the record: so an RST and a slow handshake are not usual.
+-- frame can get, needs the record: so an RST and a slow handshake are not usual. A refusal has the same diagnosis
+-- always (D8): without a SYN-ACK there is no hop limit that its own could differ from (D1).
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
@@ -2757,7 +2758,7 @@ local vocabulary = require("vocabulary")
 local find = string.find
 local MODULUS, HALF, LARGEST_WINDOW = vocabulary.MODULUS, vocabulary.HALF, vocabulary.LARGEST_WINDOW
 local LONG_SECONDS, MOMENT_SECONDS = vocabulary.LONG_SECONDS, vocabulary.MOMENT_SECONDS
-local SYN, SYN_ACK, FIN = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN
+local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
 local HANDSHAKE_ACK, ACK_OF_FIN = vocabulary.HANDSHAKE_ACK, vocabulary.ACK_OF_FIN
 local SENDER, FLAGS, SEQ, ACK = vocabulary.SENDER, vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
 local LENGTH, OFFER, IDENTITY = vocabulary.LENGTH, vocabulary.OFFER, vocabulary.IDENTITY
@@ -2793,6 +2794,7 @@ local NOTES_OF_FIN = { role = FIN, teardown_step = "1" }
 local NOTES_OF_ACK_OF_FIN = { role = ACK_OF_FIN, teardown_step = "2" }
 local NOTES_OF_BOTH = { role = ACK_OF_FIN .. "+" .. FIN, teardown_step = "2+3" }
 local NOTES_OF_SECOND_FIN = { role = FIN, teardown_step = "3" }
+local NOTES_OF_REFUSAL = { role = RST, anomaly = "connection-refused", diagnosis = "port-closed" }
 local NOTES_OF_LAST_ACK = { role = ACK_OF_FIN, teardown_step = "4" }
 
 -- Z1: the letters of the history, by the end.
@@ -2929,6 +2931,9 @@ local function open(connection, numbers, sender, kind, seq, ack, length, offer, 
             numbers[2], numbers[ACKNOWLEDGED + 2], numbers[STAGE] = (seq + 1) % MODULUS, ack, FOR_THIRD_STEP
             numbers[ISN + 2], connection.history_letters = seq, "Sh"
             return NOTES_OF_SYN_ACK
+        elseif kind >= 16 and kind % 8 == 4 then -- R3
+            numbers[STAGE], connection.history_letters = FOR_NOTHING, "Sr"
+            return NOTES_OF_REFUSAL
         end
     elseif sender == 1 and seq == numbers[1] and IS_PLAIN[kind] and ack == numbers[2] then -- H9.2
         numbers[1], numbers[ACKNOWLEDGED + 1] = (seq + length) % MODULUS, ack
@@ -3032,7 +3037,7 @@ end
 return {
     is_too_late = is_too_late, note_time = note_time, note_hop_limit = note_hop_limit, latest_time = latest_time,
     begins = begins, new_numbers = new_numbers, step = step, follow = follow, moved_numbers = moved_numbers,
-    NOTES_OF_SYN = NOTES_OF_SYN, NOTES_OF_THIRD_STEP = NOTES_OF_THIRD_STEP,
+    NOTES_OF_SYN = NOTES_OF_SYN, NOTES_OF_SECOND_SYN = NOTES_OF_SECOND_SYN, NOTES_OF_THIRD_STEP = NOTES_OF_THIRD_STEP,
 }
 
 end
@@ -3078,7 +3083,8 @@ local new_trace, note_error, note_hop_limit = diagnosis.new_trace, diagnosis.not
 local begins, new_numbers, step, follow_usual = usual.begins, usual.new_numbers, usual.step, usual.follow
 local moved_numbers, note_time, latest_time_of = usual.moved_numbers, usual.note_time, usual.latest_time
 local is_too_late, note_usual_hop_limit = usual.is_too_late, usual.note_hop_limit
-local NOTES_OF_SYN, NOTES_OF_THIRD_STEP = usual.NOTES_OF_SYN, usual.NOTES_OF_THIRD_STEP
+local NOTES_OF_SYN, NOTES_OF_SECOND_SYN = usual.NOTES_OF_SYN, usual.NOTES_OF_SECOND_SYN
+local NOTES_OF_THIRD_STEP = usual.NOTES_OF_THIRD_STEP
 
 --- Annotates the segments of a capture. Interface:
 --
@@ -3543,6 +3549,9 @@ function Tracker:take_usual(connection, entry, seconds)
         segment = not is_too_late(connection.usual, seconds) and step(connection, entry)
         if segment == NOTES_OF_THIRD_STEP then
             segment.handshake_time = self.subtract(entry[TIME], log[1][TIME])
+        elseif segment == NOTES_OF_SECOND_SYN and seconds
+            and diagnosis.latest_of(self.clock) - seconds >= LONG_SECONDS then
+            segment = nil -- in a capture out of order it can be the last of a silent server (D8)
         end
     end
     if not segment then
@@ -4075,7 +4084,15 @@ local function sentence_of(connection, verdict)
     return (DIAGNOSES[rank_of[verdict.diagnosis]][3]:gsub("%$(%u)", words))
 end
 
-return { DIAGNOSES = DIAGNOSES, rank_of = rank_of, sentence_of = sentence_of }
+--- Returns a diagnosis in words that are the same for every connection.
+-- @param diagnosis whose sentence has none of the words above
+local function common_sentence_of(diagnosis)
+    return DIAGNOSES[rank_of[diagnosis]][3]
+end
+
+return {
+    DIAGNOSES = DIAGNOSES, rank_of = rank_of, sentence_of = sentence_of, common_sentence_of = common_sentence_of,
+}
 
 end
 
@@ -4621,7 +4638,8 @@ modules["wireshark.tree"] = function()
 local RST = require("vocabulary").RST
 local summary_of, diagnosis = require("connection_row").summary_of, require("diagnosis")
 local verdict_of, evidence_text = diagnosis.verdict_of, diagnosis.evidence_text
-local sentence_of = require("wireshark.sentences").sentence_of
+local sentences = require("wireshark.sentences")
+local sentence_of, common_sentence_of = sentences.sentence_of, sentences.common_sentence_of
 local protocol, experts = require("wireshark.fields"), require("wireshark.experts")
 
 local format, concat = string.format, table.concat
@@ -4862,7 +4880,10 @@ local function show_experts(item, annotation, connection, is_new, number)
         end
     end
     if connection.usual then
-        return
+        local name = annotation.diagnosis
+        if name then
+            item:add_proto_expert_info(expert_of_diagnosis[name], common_sentence_of(name))
+        end
     elseif not is_new or connection.trace.marked == number or seconds >= SLOW then -- few new frames show one
         show_diagnosis_expert(item, connection, is_new, number)
     end

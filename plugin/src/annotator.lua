@@ -36,7 +36,8 @@ local new_trace, note_error, note_hop_limit = diagnosis.new_trace, diagnosis.not
 local begins, new_numbers, step, follow_usual = usual.begins, usual.new_numbers, usual.step, usual.follow
 local moved_numbers, note_time, latest_time_of = usual.moved_numbers, usual.note_time, usual.latest_time
 local is_too_late, note_usual_hop_limit = usual.is_too_late, usual.note_hop_limit
-local NOTES_OF_SYN, NOTES_OF_THIRD_STEP = usual.NOTES_OF_SYN, usual.NOTES_OF_THIRD_STEP
+local NOTES_OF_SYN, NOTES_OF_SECOND_SYN = usual.NOTES_OF_SYN, usual.NOTES_OF_SECOND_SYN
+local NOTES_OF_THIRD_STEP = usual.NOTES_OF_THIRD_STEP
 
 --- Annotates the segments of a capture. Interface:
 --
@@ -501,6 +502,9 @@ function Tracker:take_usual(connection, entry, seconds)
         segment = not is_too_late(connection.usual, seconds) and step(connection, entry)
         if segment == NOTES_OF_THIRD_STEP then
             segment.handshake_time = self.subtract(entry[TIME], log[1][TIME])
+        elseif segment == NOTES_OF_SECOND_SYN and seconds
+            and diagnosis.latest_of(self.clock) - seconds >= LONG_SECONDS then
+            segment = nil -- in a capture out of order it can be the last of a silent server (D8)
         end
     end
     if not segment then

@@ -482,5 +482,5 @@ return {
     note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_old_answer = note_old_answer,
     forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
     note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,
-    verdict_of = verdict_of, evidence_text = evidence_text,
+    latest_of = latest_of, verdict_of = verdict_of, evidence_text = evidence_text,
 }

@@ -1,6 +1,6 @@
 -- Usual conversations: opened by a SYN, a SYN-ACK and the third step, then plain segments, closed by two FINs, with
--- nothing but the SYN repeated, nothing lost or in the wrong order. No RST and no silence (D3) comes, nothing is
--- repeated after a pause (D2), and the handshake is not slow (D8).
+-- nothing but the SYN repeated, nothing lost or in the wrong order; or refused by an RST. No other RST and no silence
+-- (D3) comes, nothing is repeated after a pause (D2), and the handshake is not slow (D8).
 --
 -- Most connections are such. Of them the tracker (annotator) keeps a few numbers instead of the record, and step() says
 -- of each segment that has a role which one the rules give it. As soon as a segment is not the next one of a usual
@@ -13,7 +13,8 @@
 -- next_sent (F).
 --
 -- The trace (D) follows from the log and what moved_numbers returns. The expert information on a diagnosis, which a new
--- frame can get, needs the record: so an RST and a slow handshake are not usual.
+-- frame can get, needs the record: so an RST and a slow handshake are not usual. A refusal has the same diagnosis
+-- always (D8): without a SYN-ACK there is no hop limit that its own could differ from (D1).
 --
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
@@ -22,7 +23,7 @@ local vocabulary = require("vocabulary")
 local find = string.find
 local MODULUS, HALF, LARGEST_WINDOW = vocabulary.MODULUS, vocabulary.HALF, vocabulary.LARGEST_WINDOW
 local LONG_SECONDS, MOMENT_SECONDS = vocabulary.LONG_SECONDS, vocabulary.MOMENT_SECONDS
-local SYN, SYN_ACK, FIN = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN
+local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
 local HANDSHAKE_ACK, ACK_OF_FIN = vocabulary.HANDSHAKE_ACK, vocabulary.ACK_OF_FIN
 local SENDER, FLAGS, SEQ, ACK = vocabulary.SENDER, vocabulary.FLAGS, vocabulary.SEQ, vocabulary.ACK
 local LENGTH, OFFER, IDENTITY = vocabulary.LENGTH, vocabulary.OFFER, vocabulary.IDENTITY
@@ -58,6 +59,7 @@ local NOTES_OF_FIN = { role = FIN, teardown_step = "1" }
 local NOTES_OF_ACK_OF_FIN = { role = ACK_OF_FIN, teardown_step = "2" }
 local NOTES_OF_BOTH = { role = ACK_OF_FIN .. "+" .. FIN, teardown_step = "2+3" }
 local NOTES_OF_SECOND_FIN = { role = FIN, teardown_step = "3" }
+local NOTES_OF_REFUSAL = { role = RST, anomaly = "connection-refused", diagnosis = "port-closed" }
 local NOTES_OF_LAST_ACK = { role = ACK_OF_FIN, teardown_step = "4" }
 
 -- Z1: the letters of the history, by the end.
@@ -194,6 +196,9 @@ local function open(connection, numbers, sender, kind, seq, ack, length, offer, 
             numbers[2], numbers[ACKNOWLEDGED + 2], numbers[STAGE] = (seq + 1) % MODULUS, ack, FOR_THIRD_STEP
             numbers[ISN + 2], connection.history_letters = seq, "Sh"
             return NOTES_OF_SYN_ACK
+        elseif kind >= 16 and kind % 8 == 4 then -- R3
+            numbers[STAGE], connection.history_letters = FOR_NOTHING, "Sr"
+            return NOTES_OF_REFUSAL
         end
     elseif sender == 1 and seq == numbers[1] and IS_PLAIN[kind] and ack == numbers[2] then -- H9.2
         numbers[1], numbers[ACKNOWLEDGED + 1] = (seq + length) % MODULUS, ack
@@ -297,5 +302,5 @@ end
 return {
     is_too_late = is_too_late, note_time = note_time, note_hop_limit = note_hop_limit, latest_time = latest_time,
     begins = begins, new_numbers = new_numbers, step = step, follow = follow, moved_numbers = moved_numbers,
-    NOTES_OF_SYN = NOTES_OF_SYN, NOTES_OF_THIRD_STEP = NOTES_OF_THIRD_STEP,
+    NOTES_OF_SYN = NOTES_OF_SYN, NOTES_OF_SECOND_SYN = NOTES_OF_SECOND_SYN, NOTES_OF_THIRD_STEP = NOTES_OF_THIRD_STEP,
 }

@@ -89,4 +89,12 @@ local function sentence_of(connection, verdict)
     return (DIAGNOSES[rank_of[verdict.diagnosis]][3]:gsub("%$(%u)", words))
 end
 
-return { DIAGNOSES = DIAGNOSES, rank_of = rank_of, sentence_of = sentence_of }
+--- Returns a diagnosis in words that are the same for every connection.
+-- @param diagnosis whose sentence has none of the words above
+local function common_sentence_of(diagnosis)
+    return DIAGNOSES[rank_of[diagnosis]][3]
+end
+
+return {
+    DIAGNOSES = DIAGNOSES, rank_of = rank_of, sentence_of = sentence_of, common_sentence_of = common_sentence_of,
+}

@@ -5,7 +5,8 @@
 local RST = require("vocabulary").RST
 local summary_of, diagnosis = require("connection_row").summary_of, require("diagnosis")
 local verdict_of, evidence_text = diagnosis.verdict_of, diagnosis.evidence_text
-local sentence_of = require("wireshark.sentences").sentence_of
+local sentences = require("wireshark.sentences")
+local sentence_of, common_sentence_of = sentences.sentence_of, sentences.common_sentence_of
 local protocol, experts = require("wireshark.fields"), require("wireshark.experts")
 
 local format, concat = string.format, table.concat
@@ -246,7 +247,10 @@ local function show_experts(item, annotation, connection, is_new, number)
         end
     end
     if connection.usual then
-        return
+        local name = annotation.diagnosis
+        if name then
+            item:add_proto_expert_info(expert_of_diagnosis[name], common_sentence_of(name))
+        end
     elseif not is_new or connection.trace.marked == number or seconds >= SLOW then -- few new frames show one
         show_diagnosis_expert(item, connection, is_new, number)
     end
