@@ -911,7 +911,7 @@ local function new_trace()
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
-        delay_count = 0, first_talker = nil, third_step_time = nil, marked = nil,
+        delay_count = 0, first_talker = nil, third_step_time = nil, -- four names: a fifth would double the room
         -- Of an end: repeat_seq, repeat_frame, wild_rst, doubtful_rst with doubtful_time and doubtful_seq. Of the
         -- attempt: silence_frame, injected_rst, injected_end
         -- (whose it would be), reset_kind, reset_frame, reset_suspect (D5: an index or "path"), closing_rst,
