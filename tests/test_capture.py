@@ -89,7 +89,7 @@ def test_standard_input_cannot_be_read_again(curl: Capture) -> None:
 
 @pytest.mark.tshark
 def test_the_notebook_shows_a_capture_as_a_short_summary(curl: Capture) -> None:
-    assert "The only connection opened." in curl._repr_html_()
+    assert "All is well: the only connection opened." in curl._repr_html_()
     nasty = Capture("<script>", curl.segments, curl.connections)
     assert "<script>" not in nasty._repr_html_()
     failed = pybridge.read(find(REFUSED), progress=False)._repr_html_()

@@ -30,6 +30,7 @@ CAPTURES = [
     "ecn-negotiated",
     "fin-retransmission",
     "syn-retransmission",
+    "refused",
     "rst-by-server",
 ]
 ENDS = {"client", "client_port", "server", "server_port"}  # the plugin says them by `sender` alone

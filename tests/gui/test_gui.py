@@ -34,8 +34,11 @@ SCRIPTS = ("-X", f"lua_script:{PROBE}", *PLUGIN)
 SETTINGS = ("-o", "gui.update.enabled:FALSE", "-o", "gui.ask_unsaved:FALSE")
 TWO_PASSES = ("-2", "-R", "frame")  # the filter makes tshark dissect in the first one, too
 CLEAR_FILTER = ("ctrl+slash", "ctrl+a", "BackSpace", "Return")
-ITEMS = ["slowest handshakes", "failed opens", "connections", "explanations on", "explanations off"]  # of Tools, from the bottom
-TABLE = "TCP Handshake: connections"
+ITEMS = (  # of Tools, from the bottom
+    *("slowest handshakes", "failed opens", "diagnosis", "connections"),
+    *("explanations on", "explanations off"),
+)
+WINDOWS = "TCP Handshake: (connections|diagnosis)"
 
 T = TypeVar("T")
 
@@ -143,7 +146,7 @@ class Wireshark:
     def quit(self) -> None:
         """Quit Wireshark; assert that it reported no error in a dialog or on standard error."""
         try:
-            strange = [title for title in self.windows() if not re.search(f"{self.title}|{TABLE}$", title)]
+            strange = [title for title in self.windows() if not re.search(f"{self.title}|{WINDOWS}$", title)]
             assert (strange, self.complaints()) == ([], [])
             self.press(self.title, "ctrl+q")
             assert self.process.wait(PATIENCE) == 0
@@ -240,6 +243,12 @@ def test_the_tools_show_and_filter_what_tshark_prints(
         gui.press(capture.name, *CLEAR_FILTER)
         gui.shows(again)
     assert gui.table() == table
+    gui.choose("diagnosis")
+    counted = tshark("-q", *TWO_PASSES, *PLUGIN, "-z", "tcp_handshake,diagnosis", "-r", capture)
+    filters = {line[line.index("tcp_handshake.") :] for line in counted.splitlines() if "tcp_handshake." in line}
+    shown = gui.tells("window")
+    assert filters
+    assert all(display_filter in shown for display_filter in filters)
 
 
 def test_annotations_stay_right_when_an_open_capture_is_edited_and_reloaded(
@@ -253,7 +262,7 @@ def test_annotations_stay_right_when_an_open_capture_is_edited_and_reloaded(
     gui.shows(annotated(capture, "-o", "tcp_handshake.explanations:FALSE"))
     gui.choose("explanations on")
     gui.shows(expected)
-    assert any(TABLE in title for title in gui.windows())  # the window stays open although Lua holds no reference to it
+    assert any("TCP Handshake: connections" in title for title in gui.windows())  # the window stays open although Lua holds no reference to it
     shifted, ignored = tmp_path / "shifted.pcapng", tmp_path / "ignored.pcapng"
     editcap("-t", "30", capture, shifted)
     editcap(shifted, ignored, "18")

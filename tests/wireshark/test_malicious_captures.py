@@ -217,7 +217,13 @@ def test_a_golden_among_hostile_traffic_keeps_its_rows(tmp_path: Path, name: str
         ).reset_index(drop=True),
         expected_segments,
     )
-    pd.testing.assert_frame_equal(connections.rename(index=streams), expected_connections)
+    evidence = (
+        connections["evidence"]
+        .map(lambda texts: "+".join(str(frames[int(text)]) for text in texts.split("+")), "ignore")
+        .astype("str")
+    )
+    found = connections.assign(evidence=evidence).rename(index=streams)
+    pd.testing.assert_frame_equal(found, expected_connections)
 
 
 # ------------------------------------------------------------------------------------------------------------- Memory
