@@ -262,7 +262,8 @@ def test_annotations_stay_right_when_an_open_capture_is_edited_and_reloaded(
     gui.shows(annotated(capture, "-o", "tcp_handshake.explanations:FALSE"))
     gui.choose("explanations on")
     gui.shows(expected)
-    assert any("TCP Handshake: connections" in title for title in gui.windows())  # the window stays open although Lua holds no reference to it
+    # The window stays open although Lua holds no reference to it.
+    assert any("TCP Handshake: connections" in title for title in gui.windows())
     shifted, ignored = tmp_path / "shifted.pcapng", tmp_path / "ignored.pcapng"
     editcap("-t", "30", capture, shifted)
     editcap(shifted, ignored, "18")
