@@ -70,7 +70,7 @@ END
 gui.byte_view_show: FALSE
 gui.time_precision: USEC
 gui.geometry_main_upper_pane: 220
-column.width: %m, 44, %t, 74, %s, 126, %d, 126, "%Cus:tcp_handshake.role", 118, "%Cus:tcp_handshake.handshake_step or tcp_handshake.teardown_step", 44, "%Cus:tcp_handshake.client_state", 96, "%Cus:tcp_handshake.server_state", 106, "%Cus:tcp_handshake.response_time", 92, %i, 672
+column.width: %m, 44, %t, 74, %s, 126, %d, 126, "%Cus:tcp_handshake.role", 118, "%Cus:tcp_handshake.handshake_step or tcp_handshake.teardown_step", 44, "%Cus:tcp_handshake.client_state", 96, "%Cus:tcp_handshake.server_state", 106, "%Cus:tcp_handshake.response_time", 92, "%Cus:tcp_handshake.diagnosis", 110, "%Cus:tcp_handshake.suspect", 60, %i, 502
 END
     cat >"$1/recent_common" <<END
 gui.geometry_main_x: 0
