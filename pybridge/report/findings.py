@@ -123,9 +123,19 @@ SCANS = (
 )
 FLOOD_OF_SYNS = "{server} is flooded with SYNs: {count} from {clients} stayed half-open."
 WAITED = (
-    "Opened {longest} late because a SYN or its answer was lost: {connections}.",
-    "Opened late because a SYN or its answer was lost: {connections}; they waited {total} in all, at most {longest} ({ends}).",
+    "Opened {longest} late because {cause}: {connections}.",
+    "Opened late because {cause}: {connections}; they waited {total} in all, at most {longest} ({ends}).",
 )
+CAUSES = {
+    "syn-lost": "a SYN was lost",
+    "syn-ack-lost": "the answers did not reach the client",
+    "third-step-lost": "the third step was lost or late",
+    "third-step-ignored": "the server ignored the third step",
+    "old-connection-held": "the server still held an older connection",
+}
+"""What openings waited for, by `diagnosis`, if they all have the same."""
+
+OTHER_CAUSE = "a SYN or its answer was lost"
 REPEATED = (
     "{client} has the same exchange with {server} {number} times ({sent} and {received} octets), each time closed first by "
     "{closer}: it tries again and again."
@@ -232,7 +242,10 @@ def _waiting(connections: pd.DataFrame) -> Iterator[Finding]:
     if waited.empty:
         return
     worst = waited.nlargest(1, "retransmission_delay").iloc[0]
+    same = waited["diagnosis"].nunique() == 1
+    cause = CAUSES.get(str(worst["diagnosis"]), OTHER_CAUSE) if same else OTHER_CAUSE
     values = _group(waited) | {
+        "cause": Phrase(cause),
         "total": duration_text(pd.Timedelta(waited["retransmission_delay"].sum())),
         "longest": duration_text(worst["retransmission_delay"]),
         "ends": _ends(worst),

@@ -67,7 +67,7 @@ def test_the_most_harmful_comes_first_and_each_says_how_many_and_where() -> None
         ),
         (
             "alarm",
-            "Opened 1.00 s late because a SYN or its answer was lost: 1 connection to 192.0.2.80:80.",
+            "Opened 1.00 s late because a SYN was lost: 1 connection to 192.0.2.80:80.",
             "tcp.stream in {1}",
         ),
         ("fine", "Ended with a reset after the close, which is harmless: 1 connection to 192.0.2.80:80.", "tcp.stream in {0}"),
@@ -77,9 +77,15 @@ def test_the_most_harmful_comes_first_and_each_says_how_many_and_where() -> None
 def test_the_time_that_several_openings_lost_is_added_up() -> None:
     (finding,) = said(LOST, LOST)
     assert finding.text() == (
-        "Opened late because a SYN or its answer was lost: 2 connections, all to 192.0.2.80:80; they waited 2.00 s in all, "
+        "Opened late because a SYN was lost: 2 connections, all to 192.0.2.80:80; they waited 2.00 s in all, "
         "at most 1.00 s (10.0.0.1:50000 → 192.0.2.80:80)."
     )
+
+
+def test_openings_that_waited_for_different_reasons_have_the_reason_in_common() -> None:
+    answer_lost = LOST.replace("1     C", "0.01  S SYN-ACK 300 101\n    1     C")
+    (finding,) = said(LOST, answer_lost)
+    assert finding.text().startswith("Opened late because a SYN or its answer was lost: 2 connections")
 
 
 def test_harmless_resets_are_no_alarm() -> None:
@@ -145,7 +151,8 @@ def test_what_comes_from_the_capture_is_made_printable() -> None:
 
 TEMPLATES = [
     *findings.FAILURES.values(), findings.OTHER_FAILURE, *findings.TROUBLES.values(), *findings.SLOW.values(),
-    *findings.TO_SERVERS, *findings.SCANS, findings.FLOOD_OF_SYNS, *findings.WAITED, findings.REPEATED, findings.FAN_OUT,
+    *findings.TO_SERVERS, *findings.SCANS, findings.FLOOD_OF_SYNS, *findings.WAITED, *findings.CAUSES.values(),
+    findings.OTHER_CAUSE, findings.REPEATED, findings.FAN_OUT,
     findings.AFTER_CLOSE, findings.ONE_SIDED, findings.CLOCK, *findings.CONNECTIONS, *findings.CLIENTS, *findings.TIMES,
 ]  # fmt: skip
 
