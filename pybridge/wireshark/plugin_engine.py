@@ -65,9 +65,9 @@ FROM_HEADERS = (
 )
 """Columns of `connections` that Python works out from the raw headers in both engines (rules C2, C3, C11, C15, C18 to C23)."""
 
-AT_THE_END = ("server-silent", "close-not-finished", "still-open")
-"""Values of `diagnosis` for which the end of the capture counts: in one pass the plugin does not know it at a connection's last
-segment, so that Python works them out (rule D8)."""
+AT_THE_END = ("server-silent", "close-not-finished")
+"""Values of `diagnosis` that show only at the end of the capture, which the plugin does not know in one pass at a connection's
+last segment: Python's count there (rule D8)."""
 
 _PREFIX = f"{PLUGIN_PROTOCOL}."
 _ERROR = "_ws.lua.error"
@@ -108,7 +108,7 @@ class PluginEngine:
 
     def rows(self) -> list[ConnectionRow]:
         """Return the rows of the connections that were annotated so far, by stream."""
-        return [self._totals[row.stream].row(row) for row in self._annotator.rows()]
+        return [self._totals[row.stream].row(row, two_passes=self._two_passes) for row in self._annotator.rows()]
 
     def _block(self, source: CaptureSource, batch: pa.RecordBatch) -> Iterator[tuple[Segment, Annotation]]:
         from pybridge.wireshark import segments
@@ -248,14 +248,14 @@ class _StreamTotals:
         self.latest = value
         self.anomalies += (value["anomaly"] or "").split(",")
 
-    def row(self, annotated: ConnectionRow) -> ConnectionRow:
+    def row(self, annotated: ConnectionRow, *, two_passes: bool) -> ConnectionRow:
         """Return the Python annotator's row with everything that the plugin says in its place (rules C1 to C16)."""
         client, server = self.client, 1 - self.client
         unknown = (None, None, None)
         client_mss, client_window_scale, client_fast_open = self.offers.get(client, unknown)
         server_mss, server_window_scale, server_fast_open = self.offers.get(server, unknown)
         latest = self.latest
-        if annotated.diagnosis in AT_THE_END or latest["diagnosis"] in AT_THE_END:
+        if annotated.diagnosis in AT_THE_END and not two_passes:
             why = (annotated.diagnosis, annotated.suspect, annotated.evidence)
         else:
             why = (latest["diagnosis"] or "", latest["suspect"], latest["evidence"])
