@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pybridge.cli.console import console_for
-from pybridge.report.explanations import BENIGN_MARK, PROBLEM_MARK
+from pybridge.report.explanations import BENIGN_MARK, PROBLEM_MARK, RESETS
 from pybridge.report.summary import Summary, represented
 from pybridge.tcp.vocabulary import FAILED, OPENED
 from pybridge.text import amount, duration_text, printable
@@ -28,11 +28,6 @@ NUMBERS = (
 
 MARKS = {"alarm": PROBLEM_MARK, "note": BENIGN_MARK, "fine": "\u00b7"}
 HARMS = {"alarm": "bold red", "note": "bold", "fine": "dim"}
-RESET_TEXTS = {
-    "mid-connection": "in mid-connection",
-    "while-closing": "while closing",
-    "after-close": "after the close (harmless)",
-}
 
 
 def print_summary(summary: Summary, source: str) -> None:
@@ -50,7 +45,7 @@ def print_summary(summary: Summary, source: str) -> None:
     _print_counts(console, "waiting", {"at the end of the capture": summary.still_waiting})
     _print_counts(console, "closed", summary.open_termination, f" (of the {amount(summary.were_open)} that were open)")
     _print_counts(console, "closed by", summary.open_closed_by)
-    _print_counts(console, "reset", {RESET_TEXTS[name]: count for name, count in summary.resets.items()})
+    _print_counts(console, "reset", {RESETS[name]: count for name, count in summary.resets.items()})
     _print_counts(console, "why", summary.diagnoses)
     if summary.failures:
         table = _section("failed", "connections", "server", "client", "first stream")

@@ -104,6 +104,13 @@ DIAGNOSIS = {
 }
 """What each value of `diagnosis` means (rule D8)."""
 
+RESETS = {
+    "mid-connection": "in mid-connection",
+    "while-closing": "while closing",
+    "after-close": "after the close (harmless)",
+}
+"""When a reset came, by its class (`tables.peers.RESETS`)."""
+
 PROBLEM_MARK = "▲"
 """Before an anomaly that points at a problem, and before a failure."""
 

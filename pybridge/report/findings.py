@@ -241,7 +241,8 @@ def _waiting(connections: pd.DataFrame) -> Iterator[Finding]:
     waited = connections[connections["retransmission_delay"] > pd.Timedelta(0)]
     if waited.empty:
         return
-    worst = waited.nlargest(1, "retransmission_delay").iloc[0]
+    slowest = waited.nlargest(1, "retransmission_delay")
+    worst = slowest.iloc[0]
     same = waited["diagnosis"].nunique() == 1
     cause = CAUSES.get(str(worst["diagnosis"]), OTHER_CAUSE) if same else OTHER_CAUSE
     values = _group(waited) | {
@@ -251,9 +252,7 @@ def _waiting(connections: pd.DataFrame) -> Iterator[Finding]:
         "ends": _ends(worst),
     }
     display_filter = _streams(waited) or "tcp_handshake.retransmission_delay > 0"
-    yield Finding(
-        "alarm", Phrase(WAITED[len(waited) > 1], values), display_filter, _first(waited.nlargest(1, "retransmission_delay"))
-    )
+    yield Finding("alarm", Phrase(WAITED[len(waited) > 1], values), display_filter, _first(slowest))
 
 
 def _repeated(connections: pd.DataFrame) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pybridge.report.charts import charts
-from pybridge.report.explanations import BENIGN_MARK, DIAGNOSIS, ESTABLISHMENT, PROBLEM_MARK, TERMINATION
+from pybridge.report.explanations import BENIGN_MARK, DIAGNOSIS, ESTABLISHMENT, PROBLEM_MARK, RESETS, TERMINATION
 from pybridge.report.ladder import svg
 from pybridge.report.language import TAGS, Language, Translate, translator
 from pybridge.report.summary import (
@@ -133,6 +133,7 @@ def render(
         establishment=ESTABLISHMENT,
         termination=TERMINATION,
         diagnosis=DIAGNOSIS,
+        resets=RESETS,
         peers_shown=PEERS_SHOWN,
         failed_values=FAILED,
         opened_values=OPENED,

@@ -329,6 +329,7 @@ def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
 def _peers(connections: pd.DataFrame, side: Side) -> list[Peer]:
     if connections.empty:
         return []
+    table = by_peer(connections, side)
     return [
         Peer(
             name=endpoint(*row.Index) if side == "server" else str(row.Index),
@@ -340,7 +341,6 @@ def _peers(connections: pd.DataFrame, side: Side) -> list[Peer]:
             waited=row.waited,
             resets={name: count for name in RESETS if (count := int(counts[column_of(name)]))},
         )
-        for table in (by_peer(connections, side),)
         for row, (_, counts) in zip(_tuples(table), table.iterrows(), strict=True)
     ]
 
