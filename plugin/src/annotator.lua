@@ -352,6 +352,7 @@ local function log_quiet(tracker, connection, entry, kind)
         if a == o and b == p and c == q and d == r and e == s and f == t and g == u and h == v and i == w and j == x
             and k == y and l == z and m == aa and n == bb then
             connection.is_ahead = true
+            connection.has_quiet_anomaly = connection.has_quiet_anomaly or segment.anomaly ~= nil
             return segment
         end
     end
@@ -398,6 +399,7 @@ function Tracker:annotate(connection, entry)
     if situation == former and not segment.role then
         local prepared = quiet_annotation(situation, segment.sender, segment.kind, segment.length)
         if prepared.anomaly == segment.anomaly then
+            connection.has_quiet_anomaly = connection.has_quiet_anomaly or prepared.anomaly ~= nil
             return prepared
         end
     end
@@ -707,6 +709,35 @@ function Tracker:segment(stream, frame, time, source, source_port, destination, 
         offer, identity, hop_limit, seconds)
 end
 
+--- Returns the record of the connection that a segment belonged to when it was new, ready to recall annotations.
+-- @treturn ?table the record, or nil if the connection is not known
+function Tracker:connection_at(stream, frame)
+    local connection = self.connections[stream]
+    -- When Wireshark dissects a segment again, it can put it into a later stream of the same ends.
+    while connection and connection.first_frame > frame do
+        connection = connection.former
+    end
+    if connection and connection.log then
+        self:review(connection)
+    end
+    return connection
+end
+
+--- Returns whether a frame that was processed before has anything that is shown where no field is needed: a role, an
+-- anomaly or evidence of the diagnosis, or a network error.
+-- @tparam number stream the only one of the frame
+-- @tparam number frame
+-- @treturn boolean false if it certainly has not
+function Tracker:is_marked(stream, frame)
+    local connection = self:connection_at(stream, frame)
+    if not connection or connection.has_quiet_anomaly or self.errors[frame] then
+        return true
+    end
+    local key = connection.keys[last_up_to(connection.keys, (frame + 1) * ORDINALS - 1)]
+    local verdict = diagnosis.verdict_of(connection)
+    return key ~= nil and key >= frame * ORDINALS or verdict.frame == frame or verdict.before == frame
+end
+
 --- Returns the annotation of a segment that was judged before, or skipped because it was quiet.
 -- @tparam number stream
 -- @tparam number frame
@@ -719,16 +750,9 @@ end
 -- @treturn ?table the annotation, or nil if the connection is not known
 -- @treturn ?table the record of the connection
 function Tracker:recall(stream, frame, ordinal, source, source_port, flags, _, length)
-    local connection = self.connections[stream]
-    -- When Wireshark dissects a segment again, it can put it into a later stream of the same ends.
-    while connection and connection.first_frame > frame do
-        connection = connection.former
-    end
+    local connection = self:connection_at(stream, frame)
     if not connection then
         return nil, nil
-    end
-    if connection.log then
-        self:review(connection)
     end
     local key = frame * ORDINALS + ordinal
     local index = last_up_to(connection.keys, key)
