@@ -19,7 +19,7 @@ local HOP_LIMIT = vocabulary.HOP_LIMIT
 local LONG_SECONDS, MOMENT_SECONDS = vocabulary.LONG_SECONDS, vocabulary.MOMENT_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states = state_rules.is_over, state_rules.derive_states
-local is_wild, is_complete, follow_quiet = numbers.is_wild, numbers.is_complete, numbers.follow_quiet
+local is_wild, follow_quiet = numbers.is_wild, numbers.follow_quiet
 local repeats, follow_sent, follow_ack = numbers.repeats, numbers.follow_sent, numbers.follow_ack
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
 local note_history, note_zeek_end = connection_row.note_history, connection_row.note_zeek_end
@@ -104,9 +104,9 @@ local function new(subtract, nanoseconds, latest_of, read_options)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
         current = { subtract = elapsed, nanoseconds = nanoseconds }, -- notes on the latest segment
-        -- D: the latest time seen so far in seconds, how many segments were judged, and how to calculate with times
+        -- D: the latest time seen so far in seconds, and how to calculate with times
         clock = {
-            latest = -math.huge, latest_of = latest_of, judged = 0, subtract = elapsed, nanoseconds = nanoseconds,
+            latest = -math.huge, latest_of = latest_of, subtract = elapsed, nanoseconds = nanoseconds,
             seconds_of = function(time)
                 return nanoseconds(time) / 1000000000
             end,
@@ -443,7 +443,7 @@ function Tracker:judge_again(connection, judge_entry)
     for name, value in pairs(blank) do
         connection[name] = value
     end
-    connection.log, connection.usual, connection.clock = nil, nil, self.clock
+    connection.log, connection.usual, connection.clock, connection.verdict = nil, nil, self.clock, nil
     connection.handshake_time, connection.teardown_time = nil, nil -- the first of these counts for R6
     if former then
         connection.former_1, connection.former_2 = former[1], former[2]
@@ -480,7 +480,11 @@ function Tracker:review(connection)
     connection.is_reviewed = #connection.log > 0
     connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
     connection.answerable = {}
-    self:judge_again(connection, self.annotate)
+    if connection.is_reviewed then
+        self:judge_again(connection, self.annotate)
+    else
+        connection.log = nil -- it has had no segment yet
+    end
 end
 
 --- Makes the record of a connection if it was a usual conversation so far.
@@ -538,7 +542,7 @@ end
 -- @tparam ?number seconds its time as a number
 function Tracker:tell(connection, entry, seconds)
     self:tell_origin(connection, entry)
-    self.clock.judged = self.clock.judged + 1
+    connection.verdict = nil
     if seconds then
         local segment, latest = self.current, connection.latest_time
         if not latest or seconds > latest then
@@ -638,7 +642,7 @@ local function follow(connection, source_port, destination_port, seq, ack, lengt
         end
     end
     local peer = connection[3 - index]
-    if not (is_complete(sender) and is_complete(peer) and follow_quiet(sender, peer, seq, ack, length)) then
+    if not follow_quiet(sender, peer, seq, ack, length) then
         if is_wild(sender, seq) then
             return nil
         end
@@ -778,7 +782,6 @@ end
 function Tracker:network_error(frame, time, source, source_port, destination, destination_port, stream, kind, code,
                                origin)
     local clock = self.clock
-    clock.judged = clock.judged + 1
     if time ~= nil then
         clock.latest = max(clock.latest, clock.seconds_of(time))
     end
@@ -801,6 +804,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     end
     close_by_error(connection, frame)
     note_error(connection, frame, kind, code, origin)
+    connection.verdict = nil
     local annotation = {
         stream = connection.stream,
         client_state = client.state, server_state = server.state,
