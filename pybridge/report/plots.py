@@ -9,13 +9,24 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 
 from pybridge.report.drawing import COLOURS
+from pybridge.report.scales import short
 from pybridge.tables import frames
 from pybridge.tcp.vocabulary import FAILED, OPENED, STILL_WAITING
 
 BINS = 40
+
+_TIMES = ["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%H:%M:%S.%f"]
+"""How a time is written on an axis of years, months, days, hours, minutes, and seconds."""
+
+_STARTS = ["%Y", "%Y-%m", "%m-%d", "%m-%d", "%H:%M", "%H:%M:%S.%f"]
+"""The same for a time at which a year, month, day, hour or minute begins: midnight as a date."""
+
+_DATES = ["", "", "%Y", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d"]
+"""What stands at the end of such an axis."""
 
 
 class Plots:
@@ -56,6 +67,7 @@ class Plots:
         """Draw how many connections began when, stacked by outcome: opened, or how they failed."""
         ax = _axes(ax)
         ax.set(title="Outcomes over time", ylabel="connections")
+        _start_axis(ax)
         found = self._outcome.unique()
         kinds = [kind for kind in ("opened", *FAILED, STILL_WAITING, "not-captured") if kind in found]
         if not kinds:
@@ -63,7 +75,9 @@ class Plots:
         starts = [self._connections.loc[self._outcome == kind, "start"].dt.tz_localize(None) for kind in kinds]
         ax.hist([each.to_numpy() for each in starts], bins, stacked=True, color=[COLOURS[kind] for kind in kinds], label=kinds)
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_xlabel("start (UTC)")
+        span = self._connections["start"].max() - self._connections["start"].min()
+        if span:
+            ax.set_ylabel(f"connections per {short(float(f'{span.total_seconds() / bins:.2g}'))}")
         ax.legend()
         return ax
 
@@ -74,7 +88,8 @@ class Plots:
         rows = rows[rows["outcome"] != "not-captured"]
         waited = _seconds(rows["handshake_time"].where(rows["outcome"] == "opened", rows["duration"]))
         shown = waited.notna() & (waited > 0)
-        ax.set(title="Waiting for an answer", xlabel="start (UTC)")
+        ax.set(title="Waiting for an answer")
+        _start_axis(ax)
         _time_axis(ax, "y")
         if not shown.any():
             return _without_data(ax, "no opening was captured whole")
@@ -99,10 +114,26 @@ def _seconds(durations: pd.Series[Any]) -> pd.Series[Any]:
     return seconds
 
 
+class _SecondsFormatter(LogFormatter):
+    """Label the values of a logarithmic axis that matplotlib would label: `2 ms`, not `2 x 10^-3`."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return EngFormatter("s")(x) if super().__call__(x, pos) else ""
+
+
 def _time_axis(ax: Axes, which: str) -> None:
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_formatter(EngFormatter("s"))
+    axis.set_minor_formatter(_SecondsFormatter())
     axis.set_label_text("seconds")
+
+
+def _start_axis(ax: Axes) -> None:
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]
+    formatter = ConciseDateFormatter(locator, formats=_TIMES, zero_formats=_STARTS, offset_formats=_DATES)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(formatter)
+    ax.set_xlabel("start (UTC)")
 
 
 def _without_data(ax: Axes, reason: str) -> Axes:
