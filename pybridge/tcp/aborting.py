@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pybridge.tcp.evidence import class_of_reset, note_invalid_answer, note_rst
 from pybridge.tcp.numbers import LARGEST_WINDOW, follow_acknowledged, follow_sent, is_new, settle_early_ack
-from pybridge.tcp.state import MOMENT, Judgement, distance, is_beyond
+from pybridge.tcp.state import MOMENT, SECOND, Judgement, distance, is_beyond
 from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, ESTABLISHED, FIN, LISTEN, SYN, SYN_RECEIVED, SYN_SENT
 
 
@@ -16,6 +16,7 @@ def judge_rst(segment: Judgement) -> None:
     if connection.fin_of(sender) or connection.fin_of(peer):
         segment.anomalies.add("rst-after-fin")
     connection.rst_time = segment.time
+    sender.rst_next_sent = sender.next_sent
     note_rst(segment)
     was_over = connection.over
     if connection.fresh:  # R1
@@ -24,7 +25,7 @@ def judge_rst(segment: Judgement) -> None:
         peer.was_reset = True
     elif sender.phase in (SYN_SENT, SYN_RECEIVED) and sender.rejected == segment.seq:  # R2
         _judge_rejection(segment)
-    elif sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack:  # R2: it rejects a third step
+    elif _rejects_third_step(segment):  # R2
         sender.phase = SYN_RECEIVED
         connection.opened = False
         _judge_rejection(segment)
@@ -40,6 +41,14 @@ def judge_rst(segment: Judgement) -> None:
     connection.update_states()
     if not was_over and (was_fresh or connection.over):
         _note_reset(segment)
+
+
+def _rejects_third_step(segment: Judgement) -> bool:
+    """Whether an RST rejects a third step that acknowledged more than its sender had sent (rule R2)."""
+    sender, peer = segment.sender, segment.peer
+    if not sender.syn_ack_seen or sender.spoke or segment.seq != peer.early_ack:
+        return False
+    return peer.acknowledged is None or (sender.isn is not None and not is_beyond(peer.acknowledged, sender.isn))
 
 
 def _note_reset(segment: Judgement) -> None:
@@ -90,11 +99,13 @@ def _judge_number(segment: Judgement) -> None:
     fin = connection.fin_of(sender)
     expected = fin.seq if fin and fin.missed else sender.in_order
     if peer.gone or peer.was_reset or connection.state_of(peer) in ABSENT:
-        sender.gone = True  # there is no connection that it could reset
+        sender.gone = True  # there is no connection that it could reset, unless the peer turns out to live (R6)
+        if peer.gone and expected is not None and segment.seq in (expected, peer.early_ack):
+            peer.was_reset = True
         return
     if expected is None or segment.seq in (expected, peer.early_ack):
         sender.gone = True
-        if not connection.opened:
+        if not (connection.opened or connection.refused):
             _note_abort(segment)
         peer.was_reset = True
         return
@@ -124,29 +135,47 @@ def judge_life(segment: Judgement) -> bool:
     bool
         False if the segment was in flight, or is a copy: nothing further of it counts.
     """
-    connection, sender = segment.connection, segment.sender
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
     if not (sender.gone or sender.was_reset):
         return True
     occupied = segment.length + bool(segment.kind & (SYN | FIN))
     new = is_new(sender, segment.seq, occupied)
-    in_flight = max(MOMENT, connection.handshake_time or 0)
-    late = connection.rst_time is not None and segment.time - connection.rst_time > in_flight
-    repeats = not new and occupied
+    since_rst = segment.time - connection.rst_time if connection.rst_time is not None else 0
+    late = since_rst > max(MOMENT, connection.handshake_time or 0)
+    repeats_late = late and bool(occupied) and not new
+    sends_late = new and (since_rst > SECOND or (late and not peer.gone))
     known = sender.acknowledged
-    acknowledges = not segment.peer.was_reset if known is None else is_beyond(segment.ack, known)
-    if sender.gone and (new or acknowledges or (late and repeats)):
+    acknowledges = not peer.was_reset if known is None else is_beyond(segment.ack, known)
+    if not sender.was_reset and (new or acknowledges or repeats_late):
         sender.gone = False
-    elif sender.was_reset and late and repeats:
-        sender.was_reset = False
-        connection.aborted = False
+    elif sender.was_reset and (_acknowledges_life(segment) or repeats_late or sends_late):
+        sender.was_reset = sender.gone = False
+        connection.aborted = connection.refused = False
     else:
+        segment.in_flight = True
         if new:
             follow_sent(sender, segment.seq, occupied)
-            settle_early_ack(segment.peer, sender)
+            settle_early_ack(peer, sender)
         return False
     connection.update_states()
-    if connection.reset_by is not None and not connection.over:
-        connection.forget_reset()
-        if not (connection.fin_of(connection.a) or connection.fin_of(connection.b)):
-            connection.idle_before_end = None
+    take_back_reset(segment)
     return True
+
+
+def _acknowledges_life(segment: Judgement) -> bool:
+    """Whether a segment acknowledges what its peer has sent after an RST (rule R6)."""
+    peer = segment.peer
+    before = peer.first_seq if peer.rst_next_sent is None else peer.rst_next_sent
+    if not segment.kind & ACK or before is None or peer.next_sent is None:
+        return False
+    return is_beyond(segment.ack, before) and not is_beyond(segment.ack, peer.next_sent)
+
+
+def take_back_reset(segment: Judgement) -> None:
+    """Note that the attempt was not reset, if an end lives on (rules R6, X4)."""
+    connection = segment.connection
+    if connection.reset_by is None or connection.over:
+        return
+    connection.forget_reset()
+    if not (connection.fin_of(connection.a) or connection.fin_of(connection.b)):
+        connection.idle_before_end = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pybridge.tcp.connection_row import completeness_of, history_letters_of, note_zeek_end, row_of
+from pybridge.tcp.connection_row import completeness_of, history_letters_of, row_of
 from pybridge.tcp.evidence import note_hop_limit, note_network_error, retransmission_delay_of
 from pybridge.tcp.judge import judge
 from pybridge.tcp.model import Annotation, ConnectionRow, NetworkError, Offer, Segment
@@ -151,8 +151,6 @@ class Annotator:
         for letter in letters if from_a else letters.lower():
             if letter not in connection.history_letters:
                 connection.history_letters = interned(connection.history_letters + letter)
-        if kind & (FIN | RST):
-            note_zeek_end(sender, peer, kind)
         judgement = Judgement(connection, sender, peer, kind=kind, frame=frame, time=time, seq=seq, ack=ack, length=length)
         judgement.silence = time - before
         judgement.offer = offer
@@ -161,7 +159,7 @@ class Annotator:
         judge(judgement)
         if judgement.judged and hop_limit is not None:
             note_hop_limit(judgement, is_first=sender.spoke and not spoke)
-        if judgement.roles:
+        if judgement.roles or judgement.in_flight:
             sender.recent = (*sender.recent[-3:], (fingerprint, time))
         elif judgement.judged:
             sender.recent = ()

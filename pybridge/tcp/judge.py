@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
-from pybridge.tcp.aborting import judge_life, judge_rst
+from pybridge.tcp.aborting import judge_life, judge_rst, take_back_reset
 from pybridge.tcp.closing import judge_closing
+from pybridge.tcp.connection_row import note_zeek_end
 from pybridge.tcp.evidence import note_challenge, note_life_after_rst, note_old_answer, note_silence
 from pybridge.tcp.numbers import LARGEST_WINDOW, is_new
 from pybridge.tcp.opening import (
     FIRST_WINDOW,
+    answers_syn,
     begin_with_syn_ack,
     begins_attempt_with_syn_ack,
     judge_opening,
     judge_syn,
     judge_syn_ack,
 )
-from pybridge.tcp.state import MODULO, Judgement, distance, is_beyond
-from pybridge.tcp.vocabulary import ACK, ESTABLISHED, FIN, RST, SYN, SYN_SENT
+from pybridge.tcp.state import MODULO, End, Judgement, distance, is_beyond
+from pybridge.tcp.vocabulary import ACK, ESTABLISHED, FIN, RST, SYN, SYN_RECEIVED, SYN_SENT
 
 NEAR = 1 << 20
 """How close a number lies to those of an older connection (X7)."""
@@ -35,12 +37,16 @@ def judge(segment: Judgement) -> None:
         note_old_answer(segment)
         segment.judged = False
         return
+    if segment.kind & (FIN | RST):
+        note_zeek_end(segment.sender, segment.peer, segment.kind)
     is_invalid = not segment.kind & RST and (segment.kind & (SYN | FIN | ACK) == SYN | FIN or not segment.kind & (SYN | ACK))
     if not is_invalid:
         note_silence(segment)
     if segment.kind & RST:
         if segment.kind & (SYN | FIN):
             segment.anomalies.add("invalid-flags")
+        if segment.kind & ACK:
+            _follow_missing(segment)
         judge_rst(segment)
     elif is_invalid:  # G7
         segment.anomalies.add("invalid-flags")
@@ -96,11 +102,14 @@ def _judge_syn_ack(segment: Judgement) -> None:
         segment.anomalies.add("port-reuse")
     elif connection.over and sender.was_reset and sender.isn == segment.seq and not judge_life(segment):  # R6
         segment.judged = False
-    elif connection.over:
+    elif connection.over and (connection.opened or not answers_syn(segment)):
         _leave_out(segment)
     else:
-        sender.gone = False
+        was_over, sender.gone = connection.over, False
         judge_syn_ack(segment)
+        if was_over and not connection.refused:
+            connection.update_states()
+            take_back_reset(segment)
 
 
 def _judge_other(segment: Judgement) -> None:
@@ -120,8 +129,38 @@ def _judge_other(segment: Judgement) -> None:
     elif is_wild:
         segment.anomalies.add("seq-mismatch")
         peer.challenged = True
-    elif judge_opening(segment):
-        judge_closing(segment)
+    else:
+        _follow_missing(segment)
+        if judge_opening(segment):
+            judge_closing(segment)
+
+
+def _follow_missing(segment: Judgement) -> None:
+    """Follow a segment whose numbers both lie ahead of what was captured: the capture lacks segments of both ends (rule F6)."""
+    connection, sender, peer = segment.connection, segment.sender, segment.peer
+    if connection.fresh or connection.over or not (_is_open(sender) and _is_open(peer)):
+        return
+    if not (_is_ahead(segment.seq, sender.next_sent) and _is_ahead(segment.ack, peer.next_sent)):
+        return
+    if segment.kind & FIN and peer.next_sent is not None and distance(segment.ack, peer.next_sent) == 1:  # T7
+        return
+    sender.next_sent = sender.in_order = segment.seq
+    peer.next_sent = peer.in_order = segment.ack
+    for end in (sender, peer):
+        end.gap = end.early_ack = None
+        end.phase, end.awaiting = ESTABLISHED, False
+    connection.update_states()
+
+
+def _is_open(end: End) -> bool:
+    """Whether an end may have sent data that the capture lacks: it has neither closed nor got an RST (rule F6)."""
+    is_live = not (end.gone or end.was_reset or end.heard or end.fin)
+    return is_live and end.phase in (SYN_RECEIVED, ESTABLISHED)
+
+
+def _is_ahead(number: int, sent: int | None) -> bool:
+    """Whether a number lies ahead of what was sent, but not farther than a window reaches (rule F6)."""
+    return sent is not None and 0 < distance(number, sent) < LARGEST_WINDOW
 
 
 def _is_wild(segment: Judgement) -> bool:

@@ -168,9 +168,13 @@ def begin_with_syn_ack(segment: Judgement) -> None:
 
 def begins_attempt_with_syn_ack(segment: Judgement) -> bool:
     """Whether a SYN-ACK after the end of a connection belongs to another attempt (rule H2)."""
-    sender, peer = segment.sender, segment.peer
-    answers_former = peer.isn is not None and peer.accepts(segment.ack, peer.syn_length)
-    return segment.connection.opened and sender.isn != segment.seq and not answers_former
+    return segment.connection.opened and segment.sender.isn != segment.seq and not answers_syn(segment)
+
+
+def answers_syn(segment: Judgement) -> bool:
+    """Whether a SYN-ACK answers the SYN that its peer was seen to send (rules X2, X4)."""
+    peer = segment.peer
+    return peer.isn is not None and peer.accepts(segment.ack, peer.syn_length)
 
 
 def _remember_isn(segment: Judgement) -> None:
@@ -225,12 +229,14 @@ def judge_opening(segment: Judgement) -> bool:
                 segment.anomalies.add("challenge-ack")
             return False
         peer.phase = ESTABLISHED
-    opening = peer.awaiting or peer.phase == SYN_RECEIVED
-    if opening and sender.isn is not None and not sender.spoke and distance(segment.seq, sender.isn + 1) > FIRST_WINDOW:
+    is_far = sender.isn is not None and distance(segment.seq, sender.isn + 1) > FIRST_WINDOW
+    if peer.phase == SYN_RECEIVED and is_far and not sender.spoke:
         segment.anomalies.add("seq-mismatch")
         peer.challenged = True
         return False
-    if peer.awaiting:  # H9.2; more than once if the SYN-ACK comes again (note H11)
+    if peer.awaiting and acceptable and is_far:  # the third step is missing from the capture
+        peer.awaiting = False
+    elif peer.awaiting:  # H9.2; more than once if the SYN-ACK comes again (note H11)
         if acceptable:
             _note_third_step(segment)
             segment.answers = (peer.syn_ack_frame, peer.syn_ack_frame_time if peer.syn_ack_sent == 1 else None)

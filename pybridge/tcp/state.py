@@ -44,6 +44,9 @@ LONG = 10_000_000_000
 MOMENT = 100_000_000
 """Nanoseconds within which two captures of one segment lie (G8), and segments that were in flight at an RST (R6)."""
 
+SECOND = 1_000_000_000
+"""Nanoseconds after an RST within which something new can still have been in flight (R6)."""
+
 _RANK = {name: rank for rank, name in enumerate(ANOMALIES)}
 
 _Value = TypeVar("_Value")
@@ -164,6 +167,7 @@ class End:
         "repeat_frame",
         "repeat_seq",
         "repeats",
+        "rst_next_sent",
         "segments",
         "sent_syn",
         "silent",
@@ -223,6 +227,7 @@ class End:
         self.heard = False
         self.fin: Fin | None = None
         self.gone = self.was_reset = self.challenged = False
+        self.rst_next_sent: int | None = None
 
     def forget_evidence(self) -> None:
         """Forget what the diagnosis reads (rules D1 to D4)."""
@@ -480,6 +485,8 @@ class Judgement:
     anomalies : set of str
     judged : bool
         False if the segment is invalid (G7) or came on a connection that is over (X4).
+    in_flight : bool
+        It was under way when an RST ended its sender (R6).
     silence : int
         Nanoseconds since the latest segment of the connection before.
     offer : Offer or None
@@ -488,7 +495,8 @@ class Judgement:
 
     __slots__ = (
         "ack", "ack_step", "anomalies", "answers", "connection", "fin_step", "frame", "handshake_step", "handshake_time",
-        "hop_limit", "judged", "kind", "length", "offer", "peer", "retransmission", "roles", "sender", "seq", "silence", "time",
+        "hop_limit", "in_flight", "judged", "kind", "length", "offer", "peer", "retransmission", "roles", "sender", "seq",
+        "silence", "time",
     )  # fmt: skip
 
     def __init__(
@@ -512,6 +520,7 @@ class Judgement:
         self.handshake_time: int | None = None
         self.anomalies: set[str] = set()
         self.judged = True
+        self.in_flight = False
         self.silence = 0
         self.offer: Offer | None = None
         self.hop_limit: int | None = None

@@ -30,15 +30,15 @@ SELDOM = {
         S RST 301                ; RST  CLOSED CLOSED  handshake-aborted
         ; establishment=aborted termination=reset closed_by=client conn_state=REJ history=SsaRr
     """,
-    "what an end sent before it was reset, and was captured after, changes nothing further (R6)": """
+    "an end that acknowledges what its peer sent after a reset lives (R6)": """
         C SYN 100                ; SYN 1/3  SYN-SENT LISTEN
         S SYN 300                ; SYN 1/3  SYN-RECEIVED SYN-RECEIVED  simultaneous-open
         S ACK 301 900000         ; -  SYN-RECEIVED SYN-RECEIVED  ack-mismatch
         C RST 900000             ; RST  SYN-RECEIVED CLOSED  handshake-aborted
         C FIN 101 301            ; FIN 1/4  FIN-WAIT-1 CLOSED
-        S ACK 301 102            ; -  FIN-WAIT-1 CLOSED
-        S FIN 301 102            ; -  FIN-WAIT-1 CLOSED
-        ; establishment=aborted termination=reset closed_by=client conn_state=RSTO history=SsaRFf
+        S ACK 301 102            ; ACK-OF-FIN 2/4  FIN-WAIT-2 CLOSE-WAIT  ->5
+        S FIN 301 102            ; FIN 3/4  TIME-WAIT LAST-ACK
+        ; establishment=simultaneous termination=unacknowledged closed_by=client conn_state=RSTO history=SsaRFf
     """,
     "a late SYN-ACK is known by its number, whatever it acknowledges (H8.4)": """
         C SYN 100                ; SYN 1/3  SYN-SENT LISTEN
