@@ -56,12 +56,14 @@ local MODULUS = 4294967296
 local HALF = 2147483648
 -- X2: how much can follow a SYN-ACK before its first acknowledgement: an unscaled window and a FIN.
 local FIRST_WINDOW = 65536
--- F5, R5: no window is larger.
+-- F5, F6, R5: no window is larger.
 local LARGEST_WINDOW = 1073741824
 -- X7: how far the numbers of an old connection can lie from those that it had when the new one began.
 local NEAR = 1048576
 -- G8, R6: the copy of a segment, and what was in flight when an RST was captured, come within so many nanoseconds.
 local MOMENT = 100000000
+-- R6: who sends something new more than so many nanoseconds after an RST did not get it.
+local OUTLIVED = 1000000000
 -- D: a long time, in nanoseconds, and in seconds that a float counts: 10 s, less what a float can miss.
 local LONG, LONG_SECONDS = 10000000000, 9.9999995
 local MOMENT_SECONDS = 0.1000005
@@ -130,7 +132,7 @@ local HOP_LIMIT = 11
 
 return {
     MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
-    MOMENT = MOMENT, LONG = LONG, LONG_SECONDS = LONG_SECONDS,
+    MOMENT = MOMENT, OUTLIVED = OUTLIVED, LONG = LONG, LONG_SECONDS = LONG_SECONDS,
     MOMENT_SECONDS = MOMENT_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS,
     TIMESTAMP = TIMESTAMP, RECENT = RECENT, ORDINALS = ORDINALS,
     CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
@@ -207,7 +209,7 @@ local function new_end(phase)
         -- H10: syn_again, syn_ack_again and fin_again are true if it was sent more than once; syn_timestamp is that of
         -- the latest SYN, syns the list of the last SYNs if there were several
         -- C24: answer_time, answered_time: of the first SYN-ACK with this isn that answers a SYN, and of that SYN
-        -- rejected, fin_seq, fin_ack, fin_acked_before, fin_peer_sent,
+        -- rejected, rst_next_sent, fin_seq, fin_ack, fin_acked_before, fin_peer_sent,
         -- fin_length, fin_frame, fin_frame_time, fin_first_time,
         -- fin_acked, fin_was_acked, fin_missed
     }
@@ -348,6 +350,7 @@ modules["numbers"] = function()
 local vocabulary, state = require("vocabulary"), require("state")
 
 local MODULUS, HALF, LARGEST_WINDOW = vocabulary.MODULUS, vocabulary.HALF, vocabulary.LARGEST_WINDOW
+local SYN_RECEIVED, ESTABLISHED = vocabulary.SYN_RECEIVED, vocabulary.ESTABLISHED
 local distance, is_at_or_after, is_beyond = state.distance, state.is_at_or_after, state.is_beyond
 local forget_fin = state.forget_fin
 
@@ -466,6 +469,34 @@ local function is_wild(sender, seq)
     return ahead > LARGEST_WINDOW and ahead < MODULUS - LARGEST_WINDOW
 end
 
+--- Returns whether a number lies ahead of another, no further than a window reaches (F6).
+local function is_ahead_of(a, b)
+    local ahead = distance(a, b)
+    return ahead > 0 and ahead < LARGEST_WINDOW
+end
+
+--- Returns whether an end takes part in a connection of which the capture can lack segments (F6).
+local function can_skip(this_end)
+    return (this_end.phase == ESTABLISHED or this_end.phase == SYN_RECEIVED)
+        and not (this_end.gone or this_end.was_reset or this_end.heard or this_end.fin_seq)
+end
+
+--- Moves the numbers of both ends to those of a segment that skips what the capture lacks (F6). The segment is plain, a
+-- FIN or an RST with ACK, and its connection neither fresh nor over.
+-- @return whether it skips
+local function skip_missing(sender, peer, seq, ack, is_fin)
+    local sent, peer_sent = sender.next_sent, peer.next_sent
+    if not (sent and peer_sent and is_ahead_of(seq, sent) and is_ahead_of(ack, peer_sent))
+        or is_fin and distance(ack, peer_sent) == 1 -- T7
+        or not (can_skip(sender) and can_skip(peer)) then
+        return false
+    end
+    sender.next_sent, sender.in_order, sender.gap, sender.early_ack = seq, seq, nil, nil
+    peer.next_sent, peer.in_order, peer.gap, peer.early_ack = ack, ack, nil, nil
+    sender.phase, sender.awaiting, peer.phase, peer.awaiting = ESTABLISHED, false, ESTABLISHED, false
+    return true
+end
+
 --- Follows a plain segment on a quiet connection (F1, F2), faster than follow_sent and follow_ack, if everything that
 -- both ends have sent has arrived, and everything that they have acknowledged was sent.
 -- @return false if it needs those, and was not followed
@@ -494,7 +525,7 @@ end
 
 return {
     is_new = is_new, repeats = repeats, follow_sent = follow_sent, follow_ack = follow_ack, follow_syn = follow_syn,
-    is_wild = is_wild, follow_quiet = follow_quiet,
+    is_wild = is_wild, skip_missing = skip_missing, follow_quiet = follow_quiet,
 }
 
 end
@@ -506,6 +537,7 @@ modules["notes"] = function()
 --
 --   frame, time, sender, peer      where it stands; sender and peer are indexes of the connection's ends
 --   kind, flags, seq, ack, length  what it is (G7)
+--   in_flight                      true if it was in flight when an RST was captured (R6)
 --   judged                         false for what is not judged (X): invalid (G7), a duplicate (G8), in flight (R6),
 --                                  of an old connection (X7), after the close (X4)
 --   role, teardown_step            what the rules say of it; several are joined with "+" (T9)
@@ -1753,12 +1785,15 @@ end
 -- @return stopped, third_step: whether the segment is stopped, and whether it is a HANDSHAKE-ACK
 local function judge_third_step(connection, segment, acceptable)
     local sender, peer = connection[segment.sender], connection[segment.peer]
-    if sender.isn and not sender.spoke and distance(segment.seq, sender.isn + 1) > FIRST_WINDOW then
+    local is_far = sender.isn ~= nil and not sender.spoke and distance(segment.seq, sender.isn + 1) > FIRST_WINDOW
+    if is_far and peer.phase == SYN_RECEIVED then
         peer.challenged = true
         add_anomaly(segment, "seq-mismatch")
         explain(segment, "has sequence number %.0f, far from %.0f = %.0f + 1, which follows its own SYN", segment.seq,
             (sender.isn + 1) % MODULUS, sender.isn)
         return true, false
+    elseif is_far and peer.awaiting and acceptable then -- the third step is missing from the capture
+        peer.awaiting = false
     elseif peer.awaiting and acceptable then
         note_handshake_ack(connection, segment)
         answer(segment, peer.syn_ack_frame, peer.syn_ack_frame_time, peer.syn_ack_again)
@@ -2061,13 +2096,15 @@ local vocabulary, state, numbers = require("vocabulary"), require("state"), requ
 local notes, diagnosis = require("notes"), require("diagnosis")
 
 local max = math.max
-local MODULUS, LARGEST_WINDOW, MOMENT = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW, vocabulary.MOMENT
+local MODULUS, LARGEST_WINDOW = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW
+local MOMENT, OUTLIVED = vocabulary.MOMENT, vocabulary.OUTLIVED
 local CLOSED, LISTEN, ESTABLISHED, RST = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED, vocabulary.RST
 local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
 local distance, is_beyond, is_over, is_acceptable = state.distance, state.is_beyond, state.is_over, state.is_acceptable
 local is_idle, fin_counts, is_passive_opener = state.is_idle, state.fin_counts, state.is_passive_opener
 local derive_states = state.derive_states
 local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
+local skip_missing = numbers.skip_missing
 local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly, notes.answer, notes.explain
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
 local note_rst, forget_reset = diagnosis.note_rst, diagnosis.forget_reset
@@ -2135,12 +2172,16 @@ local function judge_by_number(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
     local opened = connection.attempt.opened
     local expected = sender.fin_missed and fin_counts(sender, peer) and sender.fin_seq or sender.in_order
+    local is_expected = segment.seq == expected or segment.seq == peer.early_ack
     if peer.gone or peer.was_reset or peer.state == CLOSED or peer.state == LISTEN then
         sender.gone = true
+        peer.was_reset = peer.was_reset or peer.gone and is_expected -- which counts if the peer turns out to live (R6)
         explain(segment, "resets a connection that the %s does not hold", segment.peer_name)
-    elseif not expected or segment.seq == expected or segment.seq == peer.early_ack then
+    elseif not expected or is_expected then
         sender.gone, peer.was_reset = true, true
-        note_abort(connection, segment)
+        if not connection.attempt.refused then
+            note_abort(connection, segment)
+        end
         explain(segment, opened and "resets the connection" or "aborts the handshake before both ends were established")
     else
         add_anomaly(segment, "rst-ignored")
@@ -2162,12 +2203,23 @@ local function judge_by_number(connection, segment)
     end
 end
 
+--- Returns whether an RST rejects a third step, which acknowledged more than the sender of its SYN-ACK had sent (R2).
+local function rejects_third_step(sender, peer, segment)
+    return sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack
+        and not (peer.acknowledged and is_beyond(peer.acknowledged, sender.isn))
+end
+
 --- Judges an RST: by the first of R1 to R5 that fits.
 local function judge_rst(connection, segment)
     local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
     local was_over, reset_before, was_fresh = is_over(connection), attempt.reset_by ~= nil, connection.fresh
     add_role(segment, RST)
-    attempt.rst_time = segment.time
+    if not connection.fresh and not was_over and segment.flags % 32 >= 16
+        and skip_missing(sender, peer, segment.seq, segment.ack, false) then -- F6
+        explain(segment, "comes after segments of both ends that were not captured")
+        derive_states(connection)
+    end
+    attempt.rst_time, sender.rst_next_sent = segment.time, sender.next_sent
     if fin_counts(sender, peer) or fin_counts(peer, sender) then
         add_anomaly(segment, "rst-after-fin")
     end
@@ -2177,7 +2229,7 @@ local function judge_rst(connection, segment)
         explain(segment, "resets a connection of which nothing else was captured before")
     elseif (sender.phase == SYN_SENT or sender.phase == SYN_RECEIVED) and sender.rejected == segment.seq then
         judge_rejection(connection, segment) -- R2
-    elseif sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack then -- R2: a third step
+    elseif rejects_third_step(sender, peer, segment) then -- R2
         sender.phase, attempt.opened = SYN_RECEIVED, false
         judge_rejection(connection, segment)
     elseif peer.phase == SYN_SENT and not peer.gone and not peer.was_reset then -- R3
@@ -2195,19 +2247,43 @@ local function judge_rst(connection, segment)
     note_rst(connection, segment, reset_before, was_fresh)
 end
 
---- Returns whether a segment repeats something long after the latest RST (R6).
--- @param stop the number after those that it occupies
--- @param new whether it is new (F1)
-local function repeats_late(connection, segment, stop, new)
-    if new or stop == segment.seq then
-        return false
+--- Notes that the attempt was not reset if the connection turns out not to be over (R6, X4).
+local function take_back_reset(connection)
+    derive_states(connection)
+    if not is_over(connection) then
+        connection.attempt.reset_by = nil
+        forget_reset(connection)
     end
-    local in_flight, nanoseconds = MOMENT, segment.nanoseconds
-    if connection.handshake_time then
-        in_flight = max(in_flight, nanoseconds(connection.handshake_time))
-    end
+end
+
+--- Returns whether a segment was captured more than some nanoseconds after the latest RST (R6).
+local function is_after_rst(connection, segment, least)
     local elapsed = segment.subtract(segment.time, connection.attempt.rst_time)
-    return elapsed ~= nil and nanoseconds(elapsed) > in_flight
+    return elapsed ~= nil and segment.nanoseconds(elapsed) > least
+end
+
+--- Returns whether a segment comes long after the latest RST (R6): what was in flight takes at most a round trip.
+local function is_late(connection, segment)
+    local handshake_time = connection.handshake_time
+    return is_after_rst(connection, segment,
+        handshake_time and max(MOMENT, segment.nanoseconds(handshake_time)) or MOMENT)
+end
+
+--- Returns whether a segment acknowledges what the peer of its sender sent after its RST (R6).
+local function acknowledges_later(peer, ack)
+    local before = peer.rst_next_sent or peer.first_seq
+    return before ~= nil and is_beyond(ack, before) and not is_beyond(ack, peer.next_sent)
+end
+
+--- Returns whether a segment shows that its sender, which was not reset, did not send the RST itself (R6).
+-- @param new, repeated whether the segment is new (F1), whether it repeats something late
+local function disowns_rst(sender, peer, segment, new, repeated)
+    if new or repeated then
+        return true
+    elseif sender.acknowledged then
+        return is_beyond(segment.ack, sender.acknowledged)
+    end
+    return not peer.was_reset
 end
 
 --- Judges a segment of an end that has sent or accepted an RST (R6).
@@ -2217,35 +2293,27 @@ local function judge_life(connection, segment)
     local fin_or_syn = (segment.kind == vocabulary.FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
     local stop = (segment.seq + segment.length + fin_or_syn) % MODULUS
     local new = is_new(sender, segment.seq, stop)
-    local acknowledges
-    if sender.acknowledged then
-        acknowledges = is_beyond(segment.ack, sender.acknowledged)
-    else
-        acknowledges = not peer.was_reset
-    end
-    if sender.gone and (new or acknowledges or repeats_late(connection, segment, stop, new)) then
+    local repeated = not new and stop ~= segment.seq and is_late(connection, segment)
+    if not sender.was_reset and disowns_rst(sender, peer, segment, new, repeated) then
         sender.gone = false
         explain(segment, "shows that its sender did not send the reset")
-    elseif not sender.gone and repeats_late(connection, segment, stop, new) then
-        sender.was_reset = false
-        attempt.aborted = false
+    elseif sender.was_reset and (repeated or acknowledges_later(peer, segment.ack)
+        or new and (is_after_rst(connection, segment, OUTLIVED) or not peer.gone and is_late(connection, segment))) then
+        sender.was_reset, sender.gone = false, false
+        attempt.aborted, attempt.refused = false, false
         explain(segment, "shows that the reset did not arrive")
     else
-        segment.judged = false
+        segment.judged, segment.in_flight = false, true
         if new then
             follow_sent(sender, peer, segment.seq, stop)
         end
         return false
     end
-    derive_states(connection)
-    if not is_over(connection) then
-        attempt.reset_by = nil
-        forget_reset(connection)
-    end
+    take_back_reset(connection)
     return true
 end
 
-return { judge_rst = judge_rst, judge_life = judge_life }
+return { judge_rst = judge_rst, judge_life = judge_life, take_back_reset = take_back_reset }
 
 end
 
@@ -2259,6 +2327,7 @@ modules["judge"] = function()
 
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local notes, opening = require("notes"), require("opening")
+local note_zeek_end = require("connection_row").note_zeek_end
 local closing, aborting, diagnosis = require("closing"), require("aborting"), require("diagnosis")
 
 local MODULUS, NEAR, MOMENT = vocabulary.MODULUS, vocabulary.NEAR, vocabulary.MOMENT
@@ -2270,11 +2339,12 @@ local TIME, SENDER, FLAGS, SEQ = vocabulary.TIME, vocabulary.SENDER, vocabulary.
 local ACK, LENGTH, IDENTITY = vocabulary.ACK, vocabulary.LENGTH, vocabulary.IDENTITY
 local distance, is_beyond, is_over, end_name = state.distance, state.is_beyond, state.is_over, state.end_name
 local is_acceptable, derive_states = state.is_acceptable, state.derive_states
-local is_new, is_wild = numbers.is_new, numbers.is_wild
+local is_new, is_wild, skip_missing = numbers.is_new, numbers.is_wild, numbers.skip_missing
 local add_anomaly, explain = notes.add_anomaly, notes.explain
 local judge_syn, judge_syn_ack, judge_opening = opening.judge_syn, opening.judge_syn_ack, opening.judge_opening
 local judge_syn_ack_of_new_attempt = opening.judge_syn_ack_of_new_attempt
 local judge_closing, judge_rst, judge_life = closing.judge_closing, aborting.judge_rst, aborting.judge_life
+local take_back_reset = aborting.take_back_reset
 local note_arrival, note_life, note_hop_limit = diagnosis.note_arrival, diagnosis.note_life, diagnosis.note_hop_limit
 local note_old_answer, note_challenge = diagnosis.note_old_answer, diagnosis.note_challenge
 
@@ -2338,6 +2408,13 @@ local function is_new_syn_ack(connection, segment)
         and not (peer.isn and is_acceptable(peer, segment.ack, peer.syn_length))
 end
 
+--- Returns whether a SYN-ACK on a connection that is over answers the SYN of an attempt that never opened (X4).
+local function is_answer_after_end(connection, segment)
+    local peer = connection[segment.peer]
+    return not connection.attempt.opened and peer.phase == SYN_SENT
+        and is_acceptable(peer, segment.ack, peer.syn_length)
+end
+
 --- Notes that a segment comes after the end of its connection (X4).
 local function note_after_close(segment)
     segment.judged = false
@@ -2358,6 +2435,11 @@ local function judge_any_syn_ack(connection, segment)
         judge_syn_ack(connection, segment)
     elseif is_new_syn_ack(connection, segment) then
         judge_syn_ack_of_new_attempt(connection, segment)
+    elseif is_answer_after_end(connection, segment) then
+        judge_syn_ack(connection, segment)
+        if not connection.attempt.refused then
+            take_back_reset(connection)
+        end
     else
         note_after_close(segment)
     end
@@ -2387,6 +2469,9 @@ local function judge_plain_or_fin(connection, segment)
         explain(segment, "has sequence number %.0f, which no window holds: the %s has sent up to %.0f", segment.seq,
             end_name(connection, segment.sender), sender.next_sent)
     else
+        if skip_missing(sender, peer, segment.seq, segment.ack, segment.kind == FIN) then -- F6
+            explain(segment, "comes after segments of both ends that were not captured")
+        end
         note_life(connection, segment)
         if not judge_opening(connection, segment) then
             judge_closing(connection, segment)
@@ -2418,6 +2503,7 @@ local function judge(connection, segment)
     end
     if kind == INVALID then -- G7
         segment.judged = false
+        note_zeek_end(connection, segment)
         add_anomaly(segment, "invalid-flags")
         return
     end
@@ -2430,6 +2516,7 @@ local function judge(connection, segment)
         note_old_answer(connection, segment)
         return
     end
+    note_zeek_end(connection, segment)
     note_arrival(connection, segment)
     local sender = connection[segment.sender]
     local was_challenged, known = sender.challenged, sender.acknowledged
@@ -2485,10 +2572,11 @@ local function is_duplicate(connection, entry, segment)
     return false
 end
 
---- Remembers a segment with a role among its sender's recent ones. A judged one without a role clears them (X, G8).
+--- Remembers a segment with a role, or one in flight, among its sender's recent ones. A judged one without a role
+-- clears them (X, G8).
 local function note_recent(connection, segment, entry)
     local recent = connection.recent[segment.sender]
-    if not segment.role then
+    if not segment.role and not segment.in_flight then
         if segment.judged then
             connection.recent[segment.sender] = nil
         end
@@ -2674,7 +2762,7 @@ end
 local function marks_of(connection, index)
     local sender, peer = connection[index], connection[3 - index]
     return sender.state, peer.state, sender.phase, peer.phase, sender.spoke, sender.heard, peer.heard, peer.awaiting,
-        sender.fin_seq, sender.challenged, sender.gone, sender.was_reset, connection.attempt.reset_by,
+        sender.awaiting, sender.fin_seq, sender.challenged, sender.gone, sender.was_reset, connection.attempt.reset_by,
         connection.recent[index]
 end
 
@@ -3075,11 +3163,10 @@ local HOP_LIMIT = vocabulary.HOP_LIMIT
 local LONG_SECONDS, MOMENT_SECONDS = vocabulary.LONG_SECONDS, vocabulary.MOMENT_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states = state_rules.is_over, state_rules.derive_states
-local is_wild, follow_quiet = numbers.is_wild, numbers.follow_quiet
+local is_wild, skip_missing, follow_quiet = numbers.is_wild, numbers.skip_missing, numbers.follow_quiet
 local repeats, follow_sent, follow_ack = numbers.repeats, numbers.follow_sent, numbers.follow_ack
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
-local note_history, note_zeek_end = connection_row.note_history, connection_row.note_zeek_end
-local summary_of = connection_row.summary_of
+local note_history, summary_of = connection_row.note_history, connection_row.summary_of
 local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
 local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
 local annotation_of, note_quiet = annotations.annotation_of, annotations.note_quiet
@@ -3354,7 +3441,7 @@ function Tracker:judge(connection, entry, with_annotation)
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
     segment.answered_time, segment.retransmission_delay = nil, nil
-    segment.judged, segment.explanations = true, with_annotation and {} or nil
+    segment.judged, segment.in_flight, segment.explanations = true, false, with_annotation and {} or nil
     if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
         if kind == SYN and not connection.is_reviewed then -- X7
@@ -3366,7 +3453,6 @@ function Tracker:judge(connection, entry, with_annotation)
         segment.judged, connection.had_duplicate = false, true
         add_anomaly(segment, "duplicate")
     else
-        note_zeek_end(connection, segment)
         judge(connection, segment)
         note_history(connection, segment)
         note_recent(connection, segment, entry)
@@ -3400,13 +3486,13 @@ end
 local function log_quiet(tracker, connection, entry, kind)
     local log, sender, before = connection.log, entry[SENDER], connection.is_ahead and numbers_of(connection)
     local was_mixed = connection.is_mixed
-    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = marks_of(connection, sender)
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o = marks_of(connection, sender)
     local segment = tracker:judge(connection, entry, false)
-    if #log > 0 and not segment.role and connection.is_mixed == was_mixed
+    if #log > 0 and not segment.role and not segment.in_flight and connection.is_mixed == was_mixed
         and segment.anomaly == expected_anomaly(connection, sender, kind, entry[LENGTH]) then
-        local o, p, q, r, s, t, u, v, w, x, y, z, aa, bb = marks_of(connection, sender)
-        if a == o and b == p and c == q and d == r and e == s and f == t and g == u and h == v and i == w and j == x
-            and k == y and l == z and m == aa and n == bb then
+        local p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd = marks_of(connection, sender)
+        if a == p and b == q and c == r and d == s and e == t and f == u and g == v and h == w and i == x and j == y
+            and k == z and l == aa and m == bb and n == cc and o == dd then
             connection.is_ahead = true
             connection.has_quiet_anomaly = connection.has_quiet_anomaly or segment.anomaly ~= nil
             return segment
@@ -3702,6 +3788,7 @@ local function follow(connection, source_port, destination_port, seq, ack, lengt
         if is_wild(sender, seq) then
             return nil
         end
+        skip_missing(sender, peer, seq, ack, false)
         follow_ack(sender, peer, ack, follow_sent(sender, peer, seq, (seq + length) % MODULUS))
     end
     if is_first then

@@ -6,13 +6,15 @@ local vocabulary, state, numbers = require("vocabulary"), require("state"), requ
 local notes, diagnosis = require("notes"), require("diagnosis")
 
 local max = math.max
-local MODULUS, LARGEST_WINDOW, MOMENT = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW, vocabulary.MOMENT
+local MODULUS, LARGEST_WINDOW = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW
+local MOMENT, OUTLIVED = vocabulary.MOMENT, vocabulary.OUTLIVED
 local CLOSED, LISTEN, ESTABLISHED, RST = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED, vocabulary.RST
 local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
 local distance, is_beyond, is_over, is_acceptable = state.distance, state.is_beyond, state.is_over, state.is_acceptable
 local is_idle, fin_counts, is_passive_opener = state.is_idle, state.fin_counts, state.is_passive_opener
 local derive_states = state.derive_states
 local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
+local skip_missing = numbers.skip_missing
 local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly, notes.answer, notes.explain
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
 local note_rst, forget_reset = diagnosis.note_rst, diagnosis.forget_reset
@@ -80,12 +82,16 @@ local function judge_by_number(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
     local opened = connection.attempt.opened
     local expected = sender.fin_missed and fin_counts(sender, peer) and sender.fin_seq or sender.in_order
+    local is_expected = segment.seq == expected or segment.seq == peer.early_ack
     if peer.gone or peer.was_reset or peer.state == CLOSED or peer.state == LISTEN then
         sender.gone = true
+        peer.was_reset = peer.was_reset or peer.gone and is_expected -- which counts if the peer turns out to live (R6)
         explain(segment, "resets a connection that the %s does not hold", segment.peer_name)
-    elseif not expected or segment.seq == expected or segment.seq == peer.early_ack then
+    elseif not expected or is_expected then
         sender.gone, peer.was_reset = true, true
-        note_abort(connection, segment)
+        if not connection.attempt.refused then
+            note_abort(connection, segment)
+        end
         explain(segment, opened and "resets the connection" or "aborts the handshake before both ends were established")
     else
         add_anomaly(segment, "rst-ignored")
@@ -107,12 +113,23 @@ local function judge_by_number(connection, segment)
     end
 end
 
+--- Returns whether an RST rejects a third step, which acknowledged more than the sender of its SYN-ACK had sent (R2).
+local function rejects_third_step(sender, peer, segment)
+    return sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack
+        and not (peer.acknowledged and is_beyond(peer.acknowledged, sender.isn))
+end
+
 --- Judges an RST: by the first of R1 to R5 that fits.
 local function judge_rst(connection, segment)
     local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
     local was_over, reset_before, was_fresh = is_over(connection), attempt.reset_by ~= nil, connection.fresh
     add_role(segment, RST)
-    attempt.rst_time = segment.time
+    if not connection.fresh and not was_over and segment.flags % 32 >= 16
+        and skip_missing(sender, peer, segment.seq, segment.ack, false) then -- F6
+        explain(segment, "comes after segments of both ends that were not captured")
+        derive_states(connection)
+    end
+    attempt.rst_time, sender.rst_next_sent = segment.time, sender.next_sent
     if fin_counts(sender, peer) or fin_counts(peer, sender) then
         add_anomaly(segment, "rst-after-fin")
     end
@@ -122,7 +139,7 @@ local function judge_rst(connection, segment)
         explain(segment, "resets a connection of which nothing else was captured before")
     elseif (sender.phase == SYN_SENT or sender.phase == SYN_RECEIVED) and sender.rejected == segment.seq then
         judge_rejection(connection, segment) -- R2
-    elseif sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack then -- R2: a third step
+    elseif rejects_third_step(sender, peer, segment) then -- R2
         sender.phase, attempt.opened = SYN_RECEIVED, false
         judge_rejection(connection, segment)
     elseif peer.phase == SYN_SENT and not peer.gone and not peer.was_reset then -- R3
@@ -140,19 +157,43 @@ local function judge_rst(connection, segment)
     note_rst(connection, segment, reset_before, was_fresh)
 end
 
---- Returns whether a segment repeats something long after the latest RST (R6).
--- @param stop the number after those that it occupies
--- @param new whether it is new (F1)
-local function repeats_late(connection, segment, stop, new)
-    if new or stop == segment.seq then
-        return false
+--- Notes that the attempt was not reset if the connection turns out not to be over (R6, X4).
+local function take_back_reset(connection)
+    derive_states(connection)
+    if not is_over(connection) then
+        connection.attempt.reset_by = nil
+        forget_reset(connection)
     end
-    local in_flight, nanoseconds = MOMENT, segment.nanoseconds
-    if connection.handshake_time then
-        in_flight = max(in_flight, nanoseconds(connection.handshake_time))
-    end
+end
+
+--- Returns whether a segment was captured more than some nanoseconds after the latest RST (R6).
+local function is_after_rst(connection, segment, least)
     local elapsed = segment.subtract(segment.time, connection.attempt.rst_time)
-    return elapsed ~= nil and nanoseconds(elapsed) > in_flight
+    return elapsed ~= nil and segment.nanoseconds(elapsed) > least
+end
+
+--- Returns whether a segment comes long after the latest RST (R6): what was in flight takes at most a round trip.
+local function is_late(connection, segment)
+    local handshake_time = connection.handshake_time
+    return is_after_rst(connection, segment,
+        handshake_time and max(MOMENT, segment.nanoseconds(handshake_time)) or MOMENT)
+end
+
+--- Returns whether a segment acknowledges what the peer of its sender sent after its RST (R6).
+local function acknowledges_later(peer, ack)
+    local before = peer.rst_next_sent or peer.first_seq
+    return before ~= nil and is_beyond(ack, before) and not is_beyond(ack, peer.next_sent)
+end
+
+--- Returns whether a segment shows that its sender, which was not reset, did not send the RST itself (R6).
+-- @param new, repeated whether the segment is new (F1), whether it repeats something late
+local function disowns_rst(sender, peer, segment, new, repeated)
+    if new or repeated then
+        return true
+    elseif sender.acknowledged then
+        return is_beyond(segment.ack, sender.acknowledged)
+    end
+    return not peer.was_reset
 end
 
 --- Judges a segment of an end that has sent or accepted an RST (R6).
@@ -162,32 +203,24 @@ local function judge_life(connection, segment)
     local fin_or_syn = (segment.kind == vocabulary.FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
     local stop = (segment.seq + segment.length + fin_or_syn) % MODULUS
     local new = is_new(sender, segment.seq, stop)
-    local acknowledges
-    if sender.acknowledged then
-        acknowledges = is_beyond(segment.ack, sender.acknowledged)
-    else
-        acknowledges = not peer.was_reset
-    end
-    if sender.gone and (new or acknowledges or repeats_late(connection, segment, stop, new)) then
+    local repeated = not new and stop ~= segment.seq and is_late(connection, segment)
+    if not sender.was_reset and disowns_rst(sender, peer, segment, new, repeated) then
         sender.gone = false
         explain(segment, "shows that its sender did not send the reset")
-    elseif not sender.gone and repeats_late(connection, segment, stop, new) then
-        sender.was_reset = false
-        attempt.aborted = false
+    elseif sender.was_reset and (repeated or acknowledges_later(peer, segment.ack)
+        or new and (is_after_rst(connection, segment, OUTLIVED) or not peer.gone and is_late(connection, segment))) then
+        sender.was_reset, sender.gone = false, false
+        attempt.aborted, attempt.refused = false, false
         explain(segment, "shows that the reset did not arrive")
     else
-        segment.judged = false
+        segment.judged, segment.in_flight = false, true
         if new then
             follow_sent(sender, peer, segment.seq, stop)
         end
         return false
     end
-    derive_states(connection)
-    if not is_over(connection) then
-        attempt.reset_by = nil
-        forget_reset(connection)
-    end
+    take_back_reset(connection)
     return true
 end
 
-return { judge_rst = judge_rst, judge_life = judge_life }
+return { judge_rst = judge_rst, judge_life = judge_life, take_back_reset = take_back_reset }

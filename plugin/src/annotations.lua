@@ -163,7 +163,7 @@ end
 local function marks_of(connection, index)
     local sender, peer = connection[index], connection[3 - index]
     return sender.state, peer.state, sender.phase, peer.phase, sender.spoke, sender.heard, peer.heard, peer.awaiting,
-        sender.fin_seq, sender.challenged, sender.gone, sender.was_reset, connection.attempt.reset_by,
+        sender.awaiting, sender.fin_seq, sender.challenged, sender.gone, sender.was_reset, connection.attempt.reset_by,
         connection.recent[index]
 end
 

@@ -19,11 +19,10 @@ local HOP_LIMIT = vocabulary.HOP_LIMIT
 local LONG_SECONDS, MOMENT_SECONDS = vocabulary.LONG_SECONDS, vocabulary.MOMENT_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states = state_rules.is_over, state_rules.derive_states
-local is_wild, follow_quiet = numbers.is_wild, numbers.follow_quiet
+local is_wild, skip_missing, follow_quiet = numbers.is_wild, numbers.skip_missing, numbers.follow_quiet
 local repeats, follow_sent, follow_ack = numbers.repeats, numbers.follow_sent, numbers.follow_ack
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
-local note_history, note_zeek_end = connection_row.note_history, connection_row.note_zeek_end
-local summary_of = connection_row.summary_of
+local note_history, summary_of = connection_row.note_history, connection_row.summary_of
 local judge, is_duplicate, note_recent = judging.judge, judging.is_duplicate, judging.note_recent
 local situation_of, quiet_annotation = annotations.situation_of, annotations.quiet_annotation
 local annotation_of, note_quiet = annotations.annotation_of, annotations.note_quiet
@@ -298,7 +297,7 @@ function Tracker:judge(connection, entry, with_annotation)
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
     segment.answered_time, segment.retransmission_delay = nil, nil
-    segment.judged, segment.explanations = true, with_annotation and {} or nil
+    segment.judged, segment.in_flight, segment.explanations = true, false, with_annotation and {} or nil
     if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
         if kind == SYN and not connection.is_reviewed then -- X7
@@ -310,7 +309,6 @@ function Tracker:judge(connection, entry, with_annotation)
         segment.judged, connection.had_duplicate = false, true
         add_anomaly(segment, "duplicate")
     else
-        note_zeek_end(connection, segment)
         judge(connection, segment)
         note_history(connection, segment)
         note_recent(connection, segment, entry)
@@ -344,13 +342,13 @@ end
 local function log_quiet(tracker, connection, entry, kind)
     local log, sender, before = connection.log, entry[SENDER], connection.is_ahead and numbers_of(connection)
     local was_mixed = connection.is_mixed
-    local a, b, c, d, e, f, g, h, i, j, k, l, m, n = marks_of(connection, sender)
+    local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o = marks_of(connection, sender)
     local segment = tracker:judge(connection, entry, false)
-    if #log > 0 and not segment.role and connection.is_mixed == was_mixed
+    if #log > 0 and not segment.role and not segment.in_flight and connection.is_mixed == was_mixed
         and segment.anomaly == expected_anomaly(connection, sender, kind, entry[LENGTH]) then
-        local o, p, q, r, s, t, u, v, w, x, y, z, aa, bb = marks_of(connection, sender)
-        if a == o and b == p and c == q and d == r and e == s and f == t and g == u and h == v and i == w and j == x
-            and k == y and l == z and m == aa and n == bb then
+        local p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd = marks_of(connection, sender)
+        if a == p and b == q and c == r and d == s and e == t and f == u and g == v and h == w and i == x and j == y
+            and k == z and l == aa and m == bb and n == cc and o == dd then
             connection.is_ahead = true
             connection.has_quiet_anomaly = connection.has_quiet_anomaly or segment.anomaly ~= nil
             return segment
@@ -646,6 +644,7 @@ local function follow(connection, source_port, destination_port, seq, ack, lengt
         if is_wild(sender, seq) then
             return nil
         end
+        skip_missing(sender, peer, seq, ack, false)
         follow_ack(sender, peer, ack, follow_sent(sender, peer, seq, (seq + length) % MODULUS))
     end
     if is_first then

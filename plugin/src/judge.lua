@@ -5,6 +5,7 @@
 
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local notes, opening = require("notes"), require("opening")
+local note_zeek_end = require("connection_row").note_zeek_end
 local closing, aborting, diagnosis = require("closing"), require("aborting"), require("diagnosis")
 
 local MODULUS, NEAR, MOMENT = vocabulary.MODULUS, vocabulary.NEAR, vocabulary.MOMENT
@@ -16,11 +17,12 @@ local TIME, SENDER, FLAGS, SEQ = vocabulary.TIME, vocabulary.SENDER, vocabulary.
 local ACK, LENGTH, IDENTITY = vocabulary.ACK, vocabulary.LENGTH, vocabulary.IDENTITY
 local distance, is_beyond, is_over, end_name = state.distance, state.is_beyond, state.is_over, state.end_name
 local is_acceptable, derive_states = state.is_acceptable, state.derive_states
-local is_new, is_wild = numbers.is_new, numbers.is_wild
+local is_new, is_wild, skip_missing = numbers.is_new, numbers.is_wild, numbers.skip_missing
 local add_anomaly, explain = notes.add_anomaly, notes.explain
 local judge_syn, judge_syn_ack, judge_opening = opening.judge_syn, opening.judge_syn_ack, opening.judge_opening
 local judge_syn_ack_of_new_attempt = opening.judge_syn_ack_of_new_attempt
 local judge_closing, judge_rst, judge_life = closing.judge_closing, aborting.judge_rst, aborting.judge_life
+local take_back_reset = aborting.take_back_reset
 local note_arrival, note_life, note_hop_limit = diagnosis.note_arrival, diagnosis.note_life, diagnosis.note_hop_limit
 local note_old_answer, note_challenge = diagnosis.note_old_answer, diagnosis.note_challenge
 
@@ -84,6 +86,13 @@ local function is_new_syn_ack(connection, segment)
         and not (peer.isn and is_acceptable(peer, segment.ack, peer.syn_length))
 end
 
+--- Returns whether a SYN-ACK on a connection that is over answers the SYN of an attempt that never opened (X4).
+local function is_answer_after_end(connection, segment)
+    local peer = connection[segment.peer]
+    return not connection.attempt.opened and peer.phase == SYN_SENT
+        and is_acceptable(peer, segment.ack, peer.syn_length)
+end
+
 --- Notes that a segment comes after the end of its connection (X4).
 local function note_after_close(segment)
     segment.judged = false
@@ -104,6 +113,11 @@ local function judge_any_syn_ack(connection, segment)
         judge_syn_ack(connection, segment)
     elseif is_new_syn_ack(connection, segment) then
         judge_syn_ack_of_new_attempt(connection, segment)
+    elseif is_answer_after_end(connection, segment) then
+        judge_syn_ack(connection, segment)
+        if not connection.attempt.refused then
+            take_back_reset(connection)
+        end
     else
         note_after_close(segment)
     end
@@ -133,6 +147,9 @@ local function judge_plain_or_fin(connection, segment)
         explain(segment, "has sequence number %.0f, which no window holds: the %s has sent up to %.0f", segment.seq,
             end_name(connection, segment.sender), sender.next_sent)
     else
+        if skip_missing(sender, peer, segment.seq, segment.ack, segment.kind == FIN) then -- F6
+            explain(segment, "comes after segments of both ends that were not captured")
+        end
         note_life(connection, segment)
         if not judge_opening(connection, segment) then
             judge_closing(connection, segment)
@@ -164,6 +181,7 @@ local function judge(connection, segment)
     end
     if kind == INVALID then -- G7
         segment.judged = false
+        note_zeek_end(connection, segment)
         add_anomaly(segment, "invalid-flags")
         return
     end
@@ -176,6 +194,7 @@ local function judge(connection, segment)
         note_old_answer(connection, segment)
         return
     end
+    note_zeek_end(connection, segment)
     note_arrival(connection, segment)
     local sender = connection[segment.sender]
     local was_challenged, known = sender.challenged, sender.acknowledged
@@ -231,10 +250,11 @@ local function is_duplicate(connection, entry, segment)
     return false
 end
 
---- Remembers a segment with a role among its sender's recent ones. A judged one without a role clears them (X, G8).
+--- Remembers a segment with a role, or one in flight, among its sender's recent ones. A judged one without a role
+-- clears them (X, G8).
 local function note_recent(connection, segment, entry)
     local recent = connection.recent[segment.sender]
-    if not segment.role then
+    if not segment.role and not segment.in_flight then
         if segment.judged then
             connection.recent[segment.sender] = nil
         end

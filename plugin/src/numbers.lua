@@ -6,6 +6,7 @@
 local vocabulary, state = require("vocabulary"), require("state")
 
 local MODULUS, HALF, LARGEST_WINDOW = vocabulary.MODULUS, vocabulary.HALF, vocabulary.LARGEST_WINDOW
+local SYN_RECEIVED, ESTABLISHED = vocabulary.SYN_RECEIVED, vocabulary.ESTABLISHED
 local distance, is_at_or_after, is_beyond = state.distance, state.is_at_or_after, state.is_beyond
 local forget_fin = state.forget_fin
 
@@ -124,6 +125,34 @@ local function is_wild(sender, seq)
     return ahead > LARGEST_WINDOW and ahead < MODULUS - LARGEST_WINDOW
 end
 
+--- Returns whether a number lies ahead of another, no further than a window reaches (F6).
+local function is_ahead_of(a, b)
+    local ahead = distance(a, b)
+    return ahead > 0 and ahead < LARGEST_WINDOW
+end
+
+--- Returns whether an end takes part in a connection of which the capture can lack segments (F6).
+local function can_skip(this_end)
+    return (this_end.phase == ESTABLISHED or this_end.phase == SYN_RECEIVED)
+        and not (this_end.gone or this_end.was_reset or this_end.heard or this_end.fin_seq)
+end
+
+--- Moves the numbers of both ends to those of a segment that skips what the capture lacks (F6). The segment is plain, a
+-- FIN or an RST with ACK, and its connection neither fresh nor over.
+-- @return whether it skips
+local function skip_missing(sender, peer, seq, ack, is_fin)
+    local sent, peer_sent = sender.next_sent, peer.next_sent
+    if not (sent and peer_sent and is_ahead_of(seq, sent) and is_ahead_of(ack, peer_sent))
+        or is_fin and distance(ack, peer_sent) == 1 -- T7
+        or not (can_skip(sender) and can_skip(peer)) then
+        return false
+    end
+    sender.next_sent, sender.in_order, sender.gap, sender.early_ack = seq, seq, nil, nil
+    peer.next_sent, peer.in_order, peer.gap, peer.early_ack = ack, ack, nil, nil
+    sender.phase, sender.awaiting, peer.phase, peer.awaiting = ESTABLISHED, false, ESTABLISHED, false
+    return true
+end
+
 --- Follows a plain segment on a quiet connection (F1, F2), faster than follow_sent and follow_ack, if everything that
 -- both ends have sent has arrived, and everything that they have acknowledged was sent.
 -- @return false if it needs those, and was not followed
@@ -152,5 +181,5 @@ end
 
 return {
     is_new = is_new, repeats = repeats, follow_sent = follow_sent, follow_ack = follow_ack, follow_syn = follow_syn,
-    is_wild = is_wild, follow_quiet = follow_quiet,
+    is_wild = is_wild, skip_missing = skip_missing, follow_quiet = follow_quiet,
 }

@@ -371,12 +371,15 @@ end
 -- @return stopped, third_step: whether the segment is stopped, and whether it is a HANDSHAKE-ACK
 local function judge_third_step(connection, segment, acceptable)
     local sender, peer = connection[segment.sender], connection[segment.peer]
-    if sender.isn and not sender.spoke and distance(segment.seq, sender.isn + 1) > FIRST_WINDOW then
+    local is_far = sender.isn ~= nil and not sender.spoke and distance(segment.seq, sender.isn + 1) > FIRST_WINDOW
+    if is_far and peer.phase == SYN_RECEIVED then
         peer.challenged = true
         add_anomaly(segment, "seq-mismatch")
         explain(segment, "has sequence number %.0f, far from %.0f = %.0f + 1, which follows its own SYN", segment.seq,
             (sender.isn + 1) % MODULUS, sender.isn)
         return true, false
+    elseif is_far and peer.awaiting and acceptable then -- the third step is missing from the capture
+        peer.awaiting = false
     elseif peer.awaiting and acceptable then
         note_handshake_ack(connection, segment)
         answer(segment, peer.syn_ack_frame, peer.syn_ack_frame_time, peer.syn_ack_again)

@@ -57,7 +57,7 @@ local function new_end(phase)
         -- H10: syn_again, syn_ack_again and fin_again are true if it was sent more than once; syn_timestamp is that of
         -- the latest SYN, syns the list of the last SYNs if there were several
         -- C24: answer_time, answered_time: of the first SYN-ACK with this isn that answers a SYN, and of that SYN
-        -- rejected, fin_seq, fin_ack, fin_acked_before, fin_peer_sent,
+        -- rejected, rst_next_sent, fin_seq, fin_ack, fin_acked_before, fin_peer_sent,
         -- fin_length, fin_frame, fin_frame_time, fin_first_time,
         -- fin_acked, fin_was_acked, fin_missed
     }

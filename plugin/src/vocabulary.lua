@@ -7,12 +7,14 @@ local MODULUS = 4294967296
 local HALF = 2147483648
 -- X2: how much can follow a SYN-ACK before its first acknowledgement: an unscaled window and a FIN.
 local FIRST_WINDOW = 65536
--- F5, R5: no window is larger.
+-- F5, F6, R5: no window is larger.
 local LARGEST_WINDOW = 1073741824
 -- X7: how far the numbers of an old connection can lie from those that it had when the new one began.
 local NEAR = 1048576
 -- G8, R6: the copy of a segment, and what was in flight when an RST was captured, come within so many nanoseconds.
 local MOMENT = 100000000
+-- R6: who sends something new more than so many nanoseconds after an RST did not get it.
+local OUTLIVED = 1000000000
 -- D: a long time, in nanoseconds, and in seconds that a float counts: 10 s, less what a float can miss.
 local LONG, LONG_SECONDS = 10000000000, 9.9999995
 local MOMENT_SECONDS = 0.1000005
@@ -81,7 +83,7 @@ local HOP_LIMIT = 11
 
 return {
     MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
-    MOMENT = MOMENT, LONG = LONG, LONG_SECONDS = LONG_SECONDS,
+    MOMENT = MOMENT, OUTLIVED = OUTLIVED, LONG = LONG, LONG_SECONDS = LONG_SECONDS,
     MOMENT_SECONDS = MOMENT_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS,
     TIMESTAMP = TIMESTAMP, RECENT = RECENT, ORDINALS = ORDINALS,
     CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,

@@ -100,7 +100,7 @@ def _judge_number(segment: Judgement) -> None:
     expected = fin.seq if fin and fin.missed else sender.in_order
     if peer.gone or peer.was_reset or connection.state_of(peer) in ABSENT:
         sender.gone = True  # there is no connection that it could reset, unless the peer turns out to live (R6)
-        if peer.gone and expected is not None and segment.seq in (expected, peer.early_ack):
+        if peer.gone and segment.seq in (expected, peer.early_ack):
             peer.was_reset = True
         return
     if expected is None or segment.seq in (expected, peer.early_ack):

@@ -102,7 +102,7 @@ def _judge_syn_ack(segment: Judgement) -> None:
         segment.anomalies.add("port-reuse")
     elif connection.over and sender.was_reset and sender.isn == segment.seq and not judge_life(segment):  # R6
         segment.judged = False
-    elif connection.over and (connection.opened or not answers_syn(segment)):
+    elif connection.over and (connection.opened or segment.peer.phase != SYN_SENT or not answers_syn(segment)):
         _leave_out(segment)
     else:
         was_over, sender.gone = connection.over, False
@@ -120,6 +120,7 @@ def _judge_other(segment: Judgement) -> None:
         return
     is_wild = not connection.over and _is_wild(segment)
     if not is_wild:
+        _follow_missing(segment)
         note_life_after_rst(segment)
     if connection.over:
         if _repeats_fin(segment) or not _says_something(segment):
@@ -129,10 +130,8 @@ def _judge_other(segment: Judgement) -> None:
     elif is_wild:
         segment.anomalies.add("seq-mismatch")
         peer.challenged = True
-    else:
-        _follow_missing(segment)
-        if judge_opening(segment):
-            judge_closing(segment)
+    elif judge_opening(segment):
+        judge_closing(segment)
 
 
 def _follow_missing(segment: Judgement) -> None:

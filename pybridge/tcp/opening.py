@@ -229,8 +229,8 @@ def judge_opening(segment: Judgement) -> bool:
                 segment.anomalies.add("challenge-ack")
             return False
         peer.phase = ESTABLISHED
-    is_far = sender.isn is not None and distance(segment.seq, sender.isn + 1) > FIRST_WINDOW
-    if peer.phase == SYN_RECEIVED and is_far and not sender.spoke:
+    is_far = not sender.spoke and sender.isn is not None and distance(segment.seq, sender.isn + 1) > FIRST_WINDOW
+    if peer.phase == SYN_RECEIVED and is_far:
         segment.anomalies.add("seq-mismatch")
         peer.challenged = True
         return False
