@@ -34,8 +34,7 @@ def print_summary(summary: Summary, source: str) -> None:
     """Print the summary of a capture to standard output."""
     console = console_for(sys.stdout)
     console.print(Text(f"{printable(source)}: {summary.size}", "bold"))
-    before, failures, after = summary.verdict()
-    console.print(Text.assemble(before, (failures, "bold red"), after))
+    console.print(Text.assemble(*((text, "bold red" if counted == "failed" else "") for text, counted in summary.verdict())))
     for finding in summary.findings:
         console.print(Text.assemble((f"{MARKS[finding.harm]} ", HARMS[finding.harm]), finding.text()))
         if finding.display_filter:

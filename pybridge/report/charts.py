@@ -27,6 +27,7 @@ from pybridge.report.drawing import (
     Chart,
     Drawing,
     Pick,
+    Range,
     linear,
     logarithmic,
 )
@@ -145,7 +146,13 @@ def _stacks(
         [(y(number), label) for number, label in counting_ticks(most)],
         note,
     )
+    drawing.pick_ranges(_range(key, time, translate))
     return drawing.chart(", ".join(texts))
+
+
+def _range(name: str, time: TimeAxis, translate: Translate) -> Range:
+    first = time.begin.timestamp() if time.begin is not None and time.has_dates else None
+    return Range(name, translate("Ends" if name == "end" else "Starts"), 0, time.end, first)
 
 
 def _counted(values: pd.Series, edges: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -205,6 +212,7 @@ def _distribution(rows: pd.DataFrame, translate: Translate) -> Chart:
         [(x(value), label) for value, label in logarithmic_ticks(low, high)],
         [(y(number), label) for number, label in counting_ticks(most)],
     )
+    drawing.pick_ranges(Range("handshake", translate("Handshake"), low, high, logarithmic=True))
     return drawing.chart(", ".join(texts))
 
 
@@ -226,6 +234,7 @@ def _handshakes(rows: pd.DataFrame, time: TimeAxis, note: str, translate: Transl
         [(y(value), label) for value, label in logarithmic_ticks(low, high)],
         note,
     )
+    drawing.pick_ranges(_range("start", time, translate))
     return drawing.chart(amount(len(rows)))
 
 

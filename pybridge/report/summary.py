@@ -160,37 +160,37 @@ class Summary:
         size = f"{amount(self.connections, 'TCP connection')}, {amount(self.segments, 'TCP segment')}"
         return size if self.frames == self.segments else f"{size} in {amount(self.frames, 'packet')}"
 
-    def verdict(self, translate: Translate = str) -> tuple[str, str, str]:
-        """Return the first sentence in three parts: before the failures, the failures if there are any, after them."""
-        before, failures, after = self._counted(translate)
+    def verdict(self, translate: Translate = str) -> list[tuple[str, str]]:
+        """Return the first sentence in parts, each with the outcome that it counts (a field of `Summary`), or without any."""
+        parts = self._counted(translate)
         if self.all_is_well:
-            before = translate("All is well: {verdict}").format(verdict=before[:1].lower() + before[1:])
-        return before, failures, after
+            (text, outcome), *others = parts
+            parts = [(translate("All is well: {verdict}").format(verdict=text[:1].lower() + text[1:]), outcome), *others]
+        return parts
 
-    def _counted(self, translate: Translate) -> tuple[str, str, str]:
+    def _counted(self, translate: Translate) -> list[tuple[str, str]]:
         if self.connections == 0:
-            return translate("There is no TCP connection in this capture."), "", ""
+            return [(translate("There is no TCP connection in this capture."), "")]
         if self.connections == 1 and self.failed:
-            return "", translate("The only connection failed"), translate(".")
+            return [(translate("The only connection failed"), "failed"), (translate("."), "")]
         if self.connections == 1 and self.opened:
-            return translate("The only connection opened."), "", ""
+            return [(translate("The only connection opened."), "")]
         if self.connections == 1 and self.still_waiting:
-            return translate("The only connection was still waiting for an answer when the capture ended."), "", ""
+            return [(translate("The only connection was still waiting for an answer when the capture ended."), "")]
         if self.connections == 1:
-            return translate("The opening of the only connection is not in the capture."), "", ""
+            return [(translate("The opening of the only connection is not in the capture."), "")]
         counts = {
-            name: amount(getattr(self, name)) for name in ("connections", "opened", "failed", "still_waiting", "not_captured")
+            "opened": translate("{opened} opened"),
+            "failed": translate("{failed} failed") if self.failed else translate("none failed"),
+            "still_waiting": translate("{still_waiting} still waited for an answer when the capture ended"),
+            "not_captured": translate("{not_captured} had no opening in the capture"),
         }
-        before = translate("Of {connections} connections, {opened} opened, ").format_map(counts)
-        after = ""
-        if self.still_waiting:
-            after += translate(", {still_waiting} still waited for an answer when the capture ended")
-        if self.not_captured:
-            after += translate(", {not_captured} had no opening in the capture")
-        after = (after + translate(".")).format_map(counts)
-        if self.failed:
-            return before, translate("{failed} failed").format_map(counts), after
-        return before + translate("none failed"), "", after
+        parts = [(translate("Of {connections} connections, ").format(connections=amount(self.connections)), "")]
+        for outcome, text in counts.items():
+            number: int = getattr(self, outcome)
+            if number or outcome in ("opened", "failed"):
+                parts += [(text.format_map({outcome: amount(number)}), outcome if number else ""), (translate(", "), "")]
+        return [*parts[:-1], (translate("."), "")]
 
     @property
     def all_is_well(self) -> bool:
