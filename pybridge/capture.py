@@ -273,7 +273,8 @@ class Capture:
         """Return the names of the servers that the capture holds, by stream: TLS (SNI), HTTP (Host), or an answer of DNS.
 
         tshark reads the capture a second time and dissects it in full: a third of the time of `read` for generated traffic.
-        A connection without a name is left out. A name is what the client asked for, not what the server is.
+        A connection without a name is left out. A name is what the client asked for, not what the server is. To have them
+        beside the servers, ``capture.connections.join(capture.names())``.
 
         Raises
         ------
@@ -298,7 +299,7 @@ class Capture:
             for stream, server, port in ends
             if (name := by_stream.get(stream) or by_address.get(server)) and name not in (server, endpoint(server, port))
         }
-        return pd.Series(names, dtype=self.connections["server"].dtype, name="name").rename_axis("stream")
+        return pd.Series(names, dtype=self.connections["server"].dtype, name="server_name").rename_axis("stream")
 
     def ladder(self, stream: int, *, language: Language = "en") -> Ladder:
         """Return the sequence diagram of a connection, as textbooks draw it. Jupyter displays it as a picture.

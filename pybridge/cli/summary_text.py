@@ -50,7 +50,14 @@ def print_summary(summary: Summary, source: str) -> None:
         table = _section("failed", "connections", "server", "client", "first stream")
         for group in represented(summary.failures, ROWS):
             clients = group.client or amount(group.clients, "client")
-            _add(table, group.establishment, group.connections, group.server, clients, group.first_stream)
+            _add(
+                table,
+                group.establishment,
+                group.connections,
+                _named(group.server, group.server_name),
+                clients,
+                group.first_stream,
+            )
         console.print(table)
         _print_more(console, len(summary.failures), "group")
     for head, peers in (("server", summary.servers), ("client", summary.clients)):
@@ -58,8 +65,8 @@ def print_summary(summary: Summary, source: str) -> None:
             table = _section(head, "connections", "opened", "failed", "handshake (median)", "(95 %)", "waited", "resets")
             for peer in peers[:ROWS]:
                 _add(
-                    table, peer.name, amount(peer.connections), amount(peer.opened), _counts(peer.failures),
-                    duration_text(peer.handshake_median), duration_text(peer.handshake_p95),
+                    table, _named(peer.name, peer.server_name), amount(peer.connections), amount(peer.opened),
+                    _counts(peer.failures), duration_text(peer.handshake_median), duration_text(peer.handshake_p95),
                     duration_text(peer.waited) if peer.waited else "", _counts(peer.resets),
                 )  # fmt: skip
             console.print(table)
@@ -68,7 +75,8 @@ def print_summary(summary: Summary, source: str) -> None:
         table = _section("slowest handshake", "stream", "client", "server", "waiting")
         for slow in summary.slowest[:ROWS]:
             waited = duration_text(slow.retransmission_delay) if slow.retransmission_delay else ""
-            _add(table, duration_text(slow.handshake_time), slow.stream, slow.client, slow.server, waited)
+            server = _named(slow.server, slow.server_name)
+            _add(table, duration_text(slow.handshake_time), slow.stream, slow.client, server, waited)
         console.print(table)
     if summary.anomalies:
         table = _section("anomaly", "count", "frames", "display filter")
@@ -86,6 +94,10 @@ def _print_counts(console: Console, label: str, counts: dict[str, int], remark: 
 def _print_more(console: Console, number: int, noun: str) -> None:
     if number > ROWS:
         console.print(Text(f"and {amount(number - ROWS, f'more {noun}')}"))
+
+
+def _named(server: str, name: str) -> str:
+    return f"{server} ({name})" if name else server
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -178,6 +178,7 @@ PHRASES: dict[str, str] = {
     "path": "路径",
     # resets, servers, clients
     "Resets:": "RST：",
+    "Click a bar or a legend to see its connections in the table. Drag across a chart to choose a range.": "点击柱形或图例，在表中查看对应的连接；在图上拖动以选择一段范围。",
     "Starts": "开始",
     "Ends": "结束",
     "in mid-connection": "个在连接中途",

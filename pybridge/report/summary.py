@@ -33,11 +33,12 @@ NUMBERS_IN_FILTER = 50
 
 @dataclass(frozen=True)
 class SlowHandshake:
-    """One of the slowest handshakes."""
+    """One of the slowest handshakes; `server_name` is empty if it is not known."""
 
     stream: int
     client: str
     server: str
+    server_name: str
     handshake_time: pd.Timedelta
     server_response_time: pd.Timedelta
     client_response_time: pd.Timedelta
@@ -46,9 +47,10 @@ class SlowHandshake:
 
 @dataclass(frozen=True)
 class Peer:
-    """One server with its port, or one client: what its connections came to."""
+    """One server with its port, or one client: what its connections came to; `server_name` is empty if there is none."""
 
     name: str
+    server_name: str
     connections: int
     opened: int
     failures: dict[str, int]
@@ -64,6 +66,7 @@ class FailedGroup:
 
     establishment: str
     server: str
+    server_name: str
     client: str | None
     clients: int
     connections: int
@@ -308,6 +311,17 @@ def lasted(connections: pd.DataFrame) -> pd.Series[Any]:
     return connections["duration"].where(connections["client_segments"] + connections["server_segments"] > 1)
 
 
+def _names(connections: pd.DataFrame) -> pd.Series[Any]:
+    """Return the names of the servers; missing if there are none."""
+    return connections.get("server_name", pd.Series(None, connections.index, dtype="object"))
+
+
+def _joined(names: pd.Series[Any]) -> str:
+    """Return the first of some names, with dots if there are others, and an empty text if there are none."""
+    first, *others = (*names.dropna().unique(), "")
+    return f"{first}, …" if len(others) > 1 else str(first)
+
+
 def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
     if connections.empty:
         return []
@@ -317,6 +331,7 @@ def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
             stream=int(row.Index),
             client=endpoint(row.client, row.client_port),
             server=endpoint(row.server, row.server_port),
+            server_name=_joined(_names(connections).loc[[row.Index]]),
             handshake_time=row.handshake_time,
             server_response_time=row.server_response_time,
             client_response_time=row.client_response_time,
@@ -330,9 +345,11 @@ def _peers(connections: pd.DataFrame, side: Side) -> list[Peer]:
     if connections.empty:
         return []
     table = by_peer(connections, side)
+    names = _names(connections).groupby([connections["server"], connections["server_port"]], sort=False).agg(_joined)
     return [
         Peer(
             name=endpoint(*row.Index) if side == "server" else str(row.Index),
+            server_name=names[row.Index] if side == "server" else "",
             connections=row.connections,
             opened=row.opened,
             failures={name: count for name in FAILED if (count := int(counts[column_of(name)]))},
@@ -349,11 +366,14 @@ def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
     """Group failed connections by `establishment`, server and port; the most frequent first."""
     if connections.empty:
         return []
-    rows = connections.assign(since=since_first(connections), lasted=lasted(connections), stream=connections.index)
+    rows = connections.assign(
+        since=since_first(connections), lasted=lasted(connections), stream=connections.index, server_name=_names(connections)
+    )
     failed = rows[rows["establishment"].isin(FAILED)]
     failed = failed.assign(establishment=failed["establishment"].astype(object))
     keys = ["establishment", "server", "server_port"]
     groups = failed.groupby(keys, sort=False).agg(
+        server_name=("server_name", _joined),
         client=("client", "first"),
         clients=("client", "nunique"),
         connections=("stream", "size"),
@@ -370,6 +390,7 @@ def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
         FailedGroup(
             establishment=row.establishment,
             server=endpoint(row.server, row.server_port),
+            server_name=row.server_name,
             client=row.client if row.clients == 1 else None,
             clients=int(row.clients),
             connections=int(row.connections),

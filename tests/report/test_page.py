@@ -232,6 +232,18 @@ def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame],
     assert any("stream 3" in line for line in lines)
 
 
+def test_names_stand_beside_the_servers(mixed: tuple[pd.DataFrame, pd.DataFrame], capsys: pytest.CaptureFixture[str]) -> None:
+    segments, connections = mixed
+    named = connections.assign(server_name=["shop.example", "a.example", *["shop.example"] * 6, "b.example"])
+    facts = summary.summary(segments, named)
+    assert {group.server_name for group in facts.failures} == {"a.example, …", "shop.example"}
+    summary_text.print_summary(facts, "mixed")
+    assert f"{facts.slowest[0].server} (shop.example)" in capsys.readouterr().out
+    page = Page(render(segments, named, title="t", versions={}))
+    assert page.table("Server")[1][0] == f"{facts.failures[0].server} a.example, …"
+    assert page.table("No.")[0][2:4] == [facts.slowest[0].server, "shop.example"]
+
+
 def test_packets_are_counted_too_where_they_hold_several_segments() -> None:
     segments, connections = tables(REFUSED)
     segments["frame"] = 1

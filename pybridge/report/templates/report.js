@@ -368,6 +368,8 @@ for (const title of document.querySelectorAll("svg.chart title")) {
 for (const type of ["pointermove", "focusin", "focusout"]) addEventListener(type, showTip);
 addEventListener("scroll", () => (tip.hidden = true), { passive: true });
 
+document.querySelector(".hint")?.removeAttribute("hidden");
+
 // A range that is drawn on a chart with the pointer filters, and stays shaded.
 
 const DRAWN = 5; // units from which on it is no click
@@ -410,6 +412,7 @@ for (const chart of document.querySelectorAll("svg.chart[data-axis]")) {
         if (range.begun === null) return;
         range.drawn ||= Math.abs(place(event) - range.begun) > DRAWN;
         if (!range.drawn) return;
+        document.activeElement.blur();
         chart.setPointerCapture(event.pointerId);
         range.shade(ends(event));
     });
