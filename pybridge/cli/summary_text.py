@@ -4,30 +4,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pybridge.cli.console import console_for
+from pybridge.cli.table_text import NO_BREAK, Column, print_columns, wrapped
 from pybridge.report.explanations import BENIGN_MARK, PROBLEM_MARK, RESETS
-from pybridge.report.summary import Summary, represented
+from pybridge.report.summary import Peer, Summary, represented
 from pybridge.tcp.vocabulary import FAILED, OPENED
 from pybridge.text import amount, duration_text, printable
 
 ROWS = 10
 """Rows of each list that are printed."""
 
-NUMBERS = (
-    *("connections", "first stream", "slowest handshake", "stream", "waiting", "count", "opened", "handshake (median)"),
-    *("(95 %)", "waited"),
-)
-"""Columns that are aligned to the right."""
-
-
 MARKS = {"alarm": PROBLEM_MARK, "note": BENIGN_MARK, "fine": "\u00b7"}
 HARMS = {"alarm": "bold red", "note": "bold", "fine": "dim"}
+
+FAILED_BY_USE = ("failed", "connections", "server", "first stream", "client")
+PEERS_BY_USE = ("server", "client", "connections", "failed", "opened", "resets", "handshake (median)", "waited", "(95 %)")
+SLOWEST_BY_USE = ("slowest handshake", "stream", "server", "waiting", "client")
+ANOMALIES_BY_USE = ("anomaly", "count", "display filter", "frames")
+"""Columns that a narrow terminal gets first."""
 
 
 def print_summary(summary: Summary, source: str) -> None:
@@ -36,7 +35,7 @@ def print_summary(summary: Summary, source: str) -> None:
     console.print(Text(f"{printable(source)}: {summary.size}", "bold"))
     console.print(Text.assemble(*((text, "bold red" if counted == "failed" else "") for text, counted in summary.verdict())))
     for finding in summary.findings:
-        console.print(Text.assemble((f"{MARKS[finding.harm]} ", HARMS[finding.harm]), finding.text()))
+        _print_hanging(console, Text(MARKS[finding.harm], HARMS[finding.harm]), finding.text())
         if finding.display_filter:
             console.print(Text(f"  {finding.display_filter}", "dim"), soft_wrap=True)
     _print_counts(console, "opened", {name: summary.establishment.get(name, 0) for name in OPENED})
@@ -46,54 +45,88 @@ def print_summary(summary: Summary, source: str) -> None:
     _print_counts(console, "closed by", summary.open_closed_by)
     _print_counts(console, "reset", {RESETS[name]: count for name, count in summary.resets.items()})
     _print_counts(console, "why", summary.diagnoses)
-    if summary.failures:
-        table = _section("failed", "connections", "server", "client", "first stream")
-        for group in represented(summary.failures, ROWS):
-            clients = group.client or amount(group.clients, "client")
-            _add(
-                table,
-                group.establishment,
-                group.connections,
-                _named(group.server, group.server_name),
-                clients,
-                group.first_stream,
-            )
-        console.print(table)
-        _print_more(console, len(summary.failures), "group")
+    groups = represented(summary.failures, ROWS)
+    _print_section(console, FAILED_BY_USE, len(summary.failures), "group", (
+        {
+            "failed": group.establishment,
+            "connections": group.connections,
+            "server": _named(group.server, group.server_name),
+            "client": group.client or amount(group.clients, "client"),
+            "first stream": group.first_stream,
+        }
+        for group in groups
+    ))  # fmt: skip
     for head, peers in (("server", summary.servers), ("client", summary.clients)):
         if len(peers) > 1:
-            table = _section(head, "connections", "opened", "failed", "handshake (median)", "(95 %)", "waited", "resets")
-            for peer in peers[:ROWS]:
-                _add(
-                    table, _named(peer.name, peer.server_name), amount(peer.connections), amount(peer.opened),
-                    _counts(peer.failures), duration_text(peer.handshake_median), duration_text(peer.handshake_p95),
-                    duration_text(peer.waited) if peer.waited else "", _counts(peer.resets),
-                )  # fmt: skip
-            console.print(table)
-            _print_more(console, len(peers), head)
-    if summary.slowest:
-        table = _section("slowest handshake", "stream", "client", "server", "waiting")
-        for slow in summary.slowest[:ROWS]:
-            waited = duration_text(slow.retransmission_delay) if slow.retransmission_delay else ""
-            server = _named(slow.server, slow.server_name)
-            _add(table, duration_text(slow.handshake_time), slow.stream, slow.client, server, waited)
-        console.print(table)
-    if summary.anomalies:
-        table = _section("anomaly", "count", "frames", "display filter")
-        for anomaly in summary.anomalies:
-            _add(table, anomaly.name, anomaly.count, anomaly.where(), anomaly.display_filter)
-        console.print(table)
+            _print_section(console, PEERS_BY_USE, len(peers), head, (_peer(head, peer) for peer in peers[:ROWS]))
+    _print_section(console, SLOWEST_BY_USE, 0, "", (
+        {
+            "slowest handshake": _Number(duration_text(slow.handshake_time)),
+            "stream": slow.stream,
+            "client": slow.client,
+            "server": _named(slow.server, slow.server_name),
+            "waiting": _Number(duration_text(slow.retransmission_delay) if slow.retransmission_delay else ""),
+        }
+        for slow in summary.slowest[:ROWS]
+    ))  # fmt: skip
+    _print_section(console, ANOMALIES_BY_USE, 0, "", (
+        {
+            "anomaly": anomaly.name,
+            "count": anomaly.count,
+            "frames": anomaly.where(),
+            "display filter": anomaly.display_filter,
+        }
+        for anomaly in summary.anomalies
+    ))  # fmt: skip
+
+
+class _Number(str):
+    """A text that is aligned to the right."""
+
+
+def _peer(head: str, peer: Peer) -> dict[str, str | int]:
+    return {
+        head: _named(peer.name, peer.server_name),
+        "connections": _Number(amount(peer.connections)),
+        "opened": _Number(amount(peer.opened)),
+        "failed": _counts(peer.failures),
+        "handshake (median)": _Number(duration_text(peer.handshake_median)),
+        "(95 %)": _Number(duration_text(peer.handshake_p95)),
+        "waited": _Number(duration_text(peer.waited) if peer.waited else ""),
+        "resets": _counts(peer.resets),
+    }
+
+
+def _print_section(
+    console: Console, by_use: tuple[str, ...], number: int, noun: str, rows: Iterable[Mapping[str, str | int]]
+) -> None:
+    """Print rows as a table after an empty line; say how many more there are."""
+    listed = list(rows)
+    if not listed:
+        return
+    columns = [
+        Column(
+            name, [printable(str(row[name])) for row in listed], right=not isinstance(value, str) or isinstance(value, _Number)
+        )
+        for name, value in listed[0].items()
+    ]
+    console.print()
+    print_columns([column for column in columns if any(column.cells)], by_use, console)
+    if number > len(listed):
+        console.print(Text(f"and {amount(number - len(listed), f'more {noun}')}"))
 
 
 def _print_counts(console: Console, label: str, counts: dict[str, int], remark: str = "") -> None:
-    text = ", ".join(f"{amount(count)} {name}" for name, count in counts.items() if count)
+    text = _counts({name: count for name, count in counts.items() if count})
     if text:
-        console.print(Text(f"{label:>10}  {text}{remark}"))
+        _print_hanging(console, Text(f"{label:>10} "), text + remark)
 
 
-def _print_more(console: Console, number: int, noun: str) -> None:
-    if number > ROWS:
-        console.print(Text(f"and {amount(number - ROWS, f'more {noun}')}"))
+def _print_hanging(console: Console, label: Text, text: str) -> None:
+    """Print a text after a label; further lines begin below the text."""
+    lines = wrapped(text, console.width - len(label) - 1).split("\n")
+    for index, line in enumerate(lines):
+        console.print(Text.assemble(label if index == 0 else " " * len(label), " ", line), soft_wrap=True)
 
 
 def _named(server: str, name: str) -> str:
@@ -101,15 +134,4 @@ def _named(server: str, name: str) -> str:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{amount(count)} {name}" for name, count in counts.items())
-
-
-def _section(*heads: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for head in heads:
-        table.add_column(head, justify="right" if head in NUMBERS else "left", overflow="fold")
-    return table
-
-
-def _add(table: Table, *cells: object) -> None:
-    table.add_row(*(Text(printable(str(cell))) for cell in cells))
+    return ", ".join(f"{amount(count)}{NO_BREAK}{name}" for name, count in counts.items())

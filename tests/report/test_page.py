@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from pybridge.cli import summary_text
 from pybridge.report import explanations, summary
@@ -230,6 +231,20 @@ def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame],
     assert "9 TCP connections, 335 TCP segments, " in page.text
     assert any(line.startswith("12.1 ms ") for line in lines)
     assert any("stream 3" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_summary_breaks_no_word_on_a_narrow_terminal(
+    mixed: tuple[pd.DataFrame, pd.DataFrame], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    facts = summary.summary(*mixed)
+    summary_text.print_summary(facts, "mixed")
+    whole = capsys.readouterr().out
+    monkeypatch.setattr(summary_text, "console_for", lambda stream: Console(file=stream, width=width))
+    summary_text.print_summary(facts, "mixed")
+    narrow = capsys.readouterr().out
+    assert set(narrow.split()) <= set(whole.split())
+    assert max(len(line.rstrip()) for line in narrow.splitlines()) <= width
 
 
 def test_names_stand_beside_the_servers(mixed: tuple[pd.DataFrame, pd.DataFrame], capsys: pytest.CaptureFixture[str]) -> None:
