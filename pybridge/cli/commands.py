@@ -40,8 +40,9 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return commands and options; the shell adds the names of files."""
-        return [CompletionItem(incomplete, type="file"), *super().shell_complete(ctx, incomplete)]
+        """Return commands and options; once a name is begun, the shell adds those of files (zsh else shows nothing but files)."""
+        files = [CompletionItem(incomplete, type="file")] if incomplete else []
+        return [*files, *super().shell_complete(ctx, incomplete)]
 
 
 def _is_capture(name: str) -> bool:

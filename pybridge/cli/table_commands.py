@@ -77,9 +77,8 @@ class Columns(click.ParamType[tuple[str, ...]]):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the columns that can stand last."""
         before, comma, begun = incomplete.rpartition(",")
-        minus = "-" if param.name == "sort" and begun.startswith("-") else ""
         names = _schema(ctx.info_name or "", several=False).names
-        return [CompletionItem(before + comma + minus + name) for name in names if name.startswith(begun.removeprefix(minus))]
+        return [CompletionItem(before + comma + name) for name in names if name.startswith(begun)]
 
 
 def table_options(command: Callable[..., int]) -> Callable[..., int]:
