@@ -7,15 +7,14 @@ Functions import pandas themselves, because it takes longer to load than most ca
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pybridge.atomic_file import replacing
 from pybridge.engine import Engine, EngineName, Run, open_run
-from pybridge.errors import CaptureError, CutShortWarning, warn
+from pybridge.errors import CaptureError, warning_once
 from pybridge.progress import counting
 from pybridge.report.language import Language
 from pybridge.tables import batches, schema
@@ -437,32 +436,20 @@ def read_all(
     named = [name for given in sources for name in _each(os.fspath(given))]
     alone = len(named) == 1
     with (
-        warnings.catch_warnings(record=True) as caught,
+        warning_once(len(named)),
         counting(f"{len(named)} captures", "captures", total=len(named), shown=False if alone else progress) as count,
     ):
-        warnings.simplefilter("always")
         for source in named:
             with open_run(source, engine, progress=progress if alone else False) as run:
                 segments += batches.named(source, run.segments())
                 connections += batches.named(source, run.connections())
             count(1)
-    _warn_once(caught, len(named))
     from pybridge.tables import frames
 
     return (
         frames.frame(segments, schema.with_capture(schema.SEGMENTS)),
         frames.frame(connections, schema.with_capture(schema.CONNECTIONS)),
     )
-
-
-def _warn_once(caught: Sequence[warnings.WarningMessage], captures: int) -> None:
-    """Repeat the warning about one capture; warn once about all if there are several."""
-    incomplete = [str(warning.message) for warning in caught if issubclass(warning.category, CutShortWarning)]
-    if len(incomplete) > 1:
-        warn(f"{len(incomplete)} of {captures} captures were annotated only in part. The first: {incomplete[0]}", CutShortWarning)
-    for warning in caught:
-        if not issubclass(warning.category, CutShortWarning) or len(incomplete) == 1:
-            warn(str(warning.message), cast("type[UserWarning]", warning.category))
 
 
 def _each(source: str) -> list[str]:

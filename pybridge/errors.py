@@ -19,6 +19,9 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
 
 
 class PybridgeError(Exception):
@@ -74,3 +77,21 @@ def warn(text: str, category: type[UserWarning]) -> None:
             outermost = level
         frame, level = frame.f_back, level + 1
     warnings.warn(text, category, stacklevel=outermost + 1)
+
+
+@contextmanager
+def warning_once(captures: int) -> Iterator[None]:
+    """Hold warnings back until many captures are read; then warn once of all that end early, and of everything else."""
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    finally:
+        cut = [warning for warning in caught if issubclass(warning.category, CutShortWarning)]
+        if len(cut) > 1:
+            text = f"{len(cut)} of {captures} captures were annotated only in part. The first: {cut[0].message}"
+            caught = [warning for warning in caught if warning not in cut]
+            warn(text, CutShortWarning)
+        for warning in caught:
+            warn(str(warning.message), cast("type[UserWarning]", warning.category))
