@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pybridge.atomic_file import replacing
 from pybridge.engine import Engine, EngineName, Run, open_run
-from pybridge.errors import CaptureError, warning_once
+from pybridge.errors import CaptureError, UnrelatedFilesWarning, warn, warning_once
 from pybridge.progress import counting
 from pybridge.report.language import Language
 from pybridge.tables import batches, schema
 from pybridge.tcp.vocabulary import FAILED, SENDERS
 from pybridge.text import amount, endpoint
 from pybridge.version import __version__
-from pybridge.wireshark import mergecap, plugin_files
+from pybridge.wireshark import mergecap, plugin_files, rings
 from pybridge.wireshark.capture_source import STANDARD_INPUT, CaptureSource, is_many, label_of
 from pybridge.wireshark.columns import matching_frames
 from pybridge.wireshark.installation import tshark_version
@@ -377,6 +377,9 @@ def read(source: Source | Iterable[Source], engine: EngineName | Engine = "pytho
         Some of the files of a folder could not be read; all others were annotated.
     NotCaptureWarning
         Some of the files of a folder are no captures; all others were annotated.
+    UnrelatedFilesWarning
+        The names or times of the files of a folder or pattern say that they are several captures. Name them in a list to
+        say that they are one.
     SameFileWarning
         One of many files is a copy of another; it was read once.
 
@@ -392,6 +395,10 @@ def read(source: Source | Iterable[Source], engine: EngineName | Engine = "pytho
         raise CaptureError("No capture is named: name at least one file.")
     with open_run(named, engine, progress=progress) as run:
         capture = capture_of(run)
+        reason = rings.unrelated(run.source.files) if isinstance(named, str) else ""
+    if reason:
+        text = f"{named}: its files were read as one capture, although {reason}: pybridge.read_all reads each by itself."
+        warn(text, UnrelatedFilesWarning)
     capture.source = named
     return capture
 

@@ -13,6 +13,7 @@ CutShortWarning          the capture ends in the middle of a packet; all whole p
 LeftOutWarning           one of many files could not be read; all others were annotated
 NotCaptureWarning        some files of a folder are no captures; all others were annotated
 SameFileWarning          one of many files is a copy of another; it was read once
+UnrelatedFilesWarning    files that do not look like those of one capture were read as one
 """
 
 from __future__ import annotations
@@ -66,6 +67,10 @@ class NotCaptureWarning(UserWarning):
 
 class SameFileWarning(UserWarning):
     """One of the files of a capture is a copy of another, byte for byte; it was read once."""
+
+
+class UnrelatedFilesWarning(UserWarning):
+    """The files of a folder or pattern were read as one capture, though their names or times say that they are several."""
 
 
 def warn(text: str, category: type[UserWarning]) -> None:
