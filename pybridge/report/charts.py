@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Charts of a capture's connections, as SVG elements in the colours of the page around them.
 
-They are static pictures that this module writes itself, a few kilobytes each: they print, follow the page's colours, need
-no script, and a page of one connection stays small. A charting library in the page would be larger than the rest of the
-page (Plotly 3.5 MB, ECharts 1 MB). The page's script adds what a library would be for: bars and legends filter the table
-of connections, points lead to their rows.
+They are pictures that this module writes itself, a few kilobytes each: they print, follow the page's colours, need no
+script, and are the same in Jupyter. The page's script adds what a charting library would be for: bars, legends and ranges
+filter the table of connections, points lead to their rows. docs/architecture.md says which libraries were measured.
 """
 
 from __future__ import annotations
