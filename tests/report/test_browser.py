@@ -229,6 +229,7 @@ def test_on_a_phone_the_ends_stay_in_sight_while_the_table_scrolls(show: Open, o
         box = page.locator(f"#table > tbody > tr:first-child > :nth-child({column})").bounding_box()
         assert box is not None
         assert 0 <= box["x"] < 390 - box["width"]
+    assert box["x"] + box["width"] < 270, "room for the other columns"
     sizes = page.locator(".chart text").evaluate_all("texts => texts.map(text => text.getBoundingClientRect().height)")
     assert min(sizes) > 9, "readable"
 
