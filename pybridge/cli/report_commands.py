@@ -54,7 +54,9 @@ def summary_command(diagnostics: Diagnostics, sources: tuple[str, ...], each: bo
     from pybridge.cli.summary_text import print_summary
     from pybridge.report.summary import summary
 
-    print_summary(summary(segments, connections), title)
+    with counting("summary"):
+        facts = summary(segments, connections)
+    print_summary(facts, title)
     return diagnostics.status if any(map(is_many, sources)) else 0
 
 
@@ -128,7 +130,10 @@ def _read(sources: Sequence[str], engine: EngineName, *, names: bool = False) ->
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnrelatedFilesWarning)  # --merge says so
             read = capture.read(sources[0], engine)
-        connections = read.connections.assign(server_name=read.names()) if names else read.connections
+        connections = read.connections
+        if names:
+            with counting("names of servers"):
+                connections = connections.assign(server_name=read.names())
         return Path(label_of(sources[0])).name, read.segments, connections
     tables = capture.read_all(sources, engine)
     from pybridge.report.summary import numbered

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
-from pybridge.report.drawing import COLOURS
+from pybridge.report.drawing import COLOURS, NEUTRAL
 from pybridge.tables import frames
 from pybridge.tcp.vocabulary import FAILED, OPENED, STILL_WAITING
 
@@ -47,7 +47,7 @@ class Plots:
         if times.empty:
             return _without_data(ax, "no handshake was captured whole")
         low, high = float(times.min()), float(times.max())
-        ax.hist(times, np.geomspace(low / 1.05, high * 1.05, bins + 1).tolist(), color=COLOURS["client"])
+        ax.hist(times, np.geomspace(low / 1.05, high * 1.05, bins + 1).tolist(), color=NEUTRAL)
         for share, name, style in ((0.5, "median", "-"), (0.95, "95 %", "--")):
             value = float(times.quantile(share))
             label = f"{name}: {EngFormatter('s', places=1)(value)}"
