@@ -74,13 +74,29 @@ class Capture:
 
     @property
     def failed(self) -> pd.DataFrame:
-        """The connections that did not open, in order; without those whose SYN was still waiting for an answer (rule C23)."""
+        """The connections that did not open, in order; without those whose SYN was still waiting for an answer (rule C23).
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> capture = pybridge.read(pybridge.examples.capture("refused"))
+        >>> capture.failed[["establishment", "diagnosis"]].reset_index()
+           stream establishment    diagnosis
+        0       0       refused  port-closed
+        """
         from pybridge.tables import frames
 
         return self.connections[frames.outcomes(self.connections).isin(FAILED)]
 
     def slowest(self, n: int = 10) -> pd.DataFrame:
-        """Return the `n` connections whose handshakes took longest, slowest first."""
+        """Return the `n` connections whose handshakes took longest, slowest first.
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> pybridge.read(pybridge.examples.capture("article-wget")).slowest(1)["handshake_time"].tolist()
+        [Timedelta('0 days 00:00:00.000147')]
+        """
         return self.connections.dropna(subset="handshake_time").nlargest(n, "handshake_time")
 
     @property
@@ -258,6 +274,13 @@ class Capture:
             There is no such connection.
         CaptureError
             The capture cannot be read again.
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> turns = pybridge.read(pybridge.examples.capture("article-wget")).follow(0)
+        >>> turns["sender"].tolist(), bytes(turns["data"][0][:3])
+        (['client', 'server'], b'GET')
         """
         connection = self._connection(stream)
         client = endpoint(connection["client"], connection["client_port"])
@@ -316,6 +339,13 @@ class Capture:
             There is no such connection.
         ValueError
             There is no such language.
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> ladder = pybridge.read(pybridge.examples.capture("refused")).ladder(0)
+        >>> print(ladder.written("txt").splitlines()[1].split())
+        ['10.0.0.1:50000', '10.0.0.2:80']
         """
         from pybridge.report.ladder.drawing import Ladder
 
@@ -328,6 +358,13 @@ class Capture:
         ------
         CaptureError
             There is no such frame, or the capture was standard input.
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> packet = pybridge.read(pybridge.examples.capture("article-wget")).packet(2)
+        >>> str(packet.tcp.options_mss_val)
+        '1460'
         """
         with self._again() as source:
             return read_packet(source, frame)
@@ -437,6 +474,16 @@ def read_all(
     -----
     CutShortWarning, LeftOutWarning, NotCaptureWarning
         As of `read`; once, however many captures it is about.
+
+    Examples
+    --------
+    >>> import pybridge
+    >>> names = map(pybridge.examples.capture, ("refused", "ipv6"))
+    >>> segments, connections = pybridge.read_all(names)
+    >>> connections[["stream", "establishment"]]
+       stream establishment
+    0       0       refused
+    1       0      complete
     """
     segments: list[pa.RecordBatch] = []
     connections: list[pa.RecordBatch] = []
