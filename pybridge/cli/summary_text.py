@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
 
+import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
 from pybridge.cli.console import console_for
-from pybridge.cli.table_text import NO_BREAK, Column, print_columns, wrapped
+from pybridge.cli.table_text import PEERS_BY_USE, Column, PeerRow, counted, peer_columns, print_columns, wrapped
 from pybridge.report.explanations import BENIGN_MARK, PROBLEM_MARK, RESETS
 from pybridge.report.summary import Peer, Summary, represented
 from pybridge.tcp.vocabulary import FAILED, OPENED
@@ -23,7 +23,6 @@ MARKS = {"alarm": PROBLEM_MARK, "note": BENIGN_MARK, "fine": "\u00b7"}
 HARMS = {"alarm": "bold red", "note": "bold", "fine": "dim"}
 
 FAILED_BY_USE = ("failed", "connections", "server", "first stream", "client")
-PEERS_BY_USE = ("server", "client", "connections", "failed", "opened", "resets", "handshake (median)", "waited", "(95 %)")
 SLOWEST_BY_USE = ("slowest handshake", "stream", "server", "waiting", "client")
 ANOMALIES_BY_USE = ("anomaly", "count", "display filter", "frames")
 """Columns that a narrow terminal gets first."""
@@ -46,79 +45,61 @@ def print_summary(summary: Summary, source: str) -> None:
     _print_counts(console, "reset", {RESETS[name]: count for name, count in summary.resets.items()})
     _print_counts(console, "why", summary.diagnoses)
     groups = represented(summary.failures, ROWS)
-    _print_section(console, FAILED_BY_USE, len(summary.failures), "group", (
-        {
-            "failed": group.establishment,
-            "connections": group.connections,
-            "server": _named(group.server, group.server_name),
-            "client": group.client or amount(group.clients, "client"),
-            "first stream": group.first_stream,
-        }
-        for group in groups
-    ))  # fmt: skip
+    failed = [
+        Column("failed", [group.establishment for group in groups]),
+        Column("connections", [amount(group.connections) for group in groups], right=True),
+        Column("server", [_named(group.server, group.server_name) for group in groups]),
+        Column("client", [printable(group.client or amount(group.clients, "client")) for group in groups]),
+        Column("first stream", [str(group.first_stream) for group in groups], right=True),
+    ]
+    _print_section(console, FAILED_BY_USE, failed, len(summary.failures), "group")
     for head, peers in (("server", summary.servers), ("client", summary.clients)):
         if len(peers) > 1:
-            _print_section(console, PEERS_BY_USE, len(peers), head, (_peer(head, peer) for peer in peers[:ROWS]))
-    _print_section(console, SLOWEST_BY_USE, 0, "", (
-        {
-            "slowest handshake": _Number(duration_text(slow.handshake_time)),
-            "stream": slow.stream,
-            "client": slow.client,
-            "server": _named(slow.server, slow.server_name),
-            "waiting": _Number(duration_text(slow.retransmission_delay) if slow.retransmission_delay else ""),
-        }
-        for slow in summary.slowest[:ROWS]
-    ))  # fmt: skip
-    _print_section(console, ANOMALIES_BY_USE, 0, "", (
-        {
-            "anomaly": anomaly.name,
-            "count": anomaly.count,
-            "frames": anomaly.where(),
-            "display filter": anomaly.display_filter,
-        }
-        for anomaly in summary.anomalies
-    ))  # fmt: skip
-
-
-class _Number(str):
-    """A text that is aligned to the right."""
-
-
-def _peer(head: str, peer: Peer) -> dict[str, str | int]:
-    return {
-        head: _named(peer.name, peer.server_name),
-        "connections": _Number(amount(peer.connections)),
-        "opened": _Number(amount(peer.opened)),
-        "failed": _counts(peer.failures),
-        "handshake (median)": _Number(duration_text(peer.handshake_median)),
-        "(95 %)": _Number(duration_text(peer.handshake_p95)),
-        "waited": _Number(duration_text(peer.waited) if peer.waited else ""),
-        "resets": _counts(peer.resets),
-    }
-
-
-def _print_section(
-    console: Console, by_use: tuple[str, ...], number: int, noun: str, rows: Iterable[Mapping[str, str | int]]
-) -> None:
-    """Print rows as a table after an empty line; say how many more there are."""
-    listed = list(rows)
-    if not listed:
-        return
-    columns = [
-        Column(
-            name, [printable(str(row[name])) for row in listed], right=not isinstance(value, str) or isinstance(value, _Number)
-        )
-        for name, value in listed[0].items()
+            columns = peer_columns(head, [_peer(peer) for peer in peers[:ROWS]])
+            _print_section(console, PEERS_BY_USE, columns, len(peers), head)
+    slowest = [
+        Column("slowest handshake", [duration_text(slow.handshake_time) for slow in summary.slowest], right=True),
+        Column("stream", [str(slow.stream) for slow in summary.slowest], right=True),
+        Column("client", [printable(slow.client) for slow in summary.slowest]),
+        Column("server", [_named(slow.server, slow.server_name) for slow in summary.slowest]),
+        Column("waiting", [_if_any(slow.retransmission_delay) for slow in summary.slowest], right=True),
     ]
+    _print_section(console, SLOWEST_BY_USE, slowest)
+    anomalies = [
+        Column("anomaly", [printable(anomaly.name) for anomaly in summary.anomalies]),
+        Column("count", [amount(anomaly.count) for anomaly in summary.anomalies], right=True),
+        Column("frames", [anomaly.where() for anomaly in summary.anomalies]),
+        Column("display filter", [printable(anomaly.display_filter) for anomaly in summary.anomalies]),
+    ]
+    _print_section(console, ANOMALIES_BY_USE, anomalies)
+
+
+def _peer(peer: Peer) -> PeerRow:
+    return PeerRow(
+        name=_named(peer.name, peer.server_name),
+        connections=amount(peer.connections),
+        opened=amount(peer.opened),
+        failed=counted(peer.failures),
+        median=duration_text(peer.handshake_median),
+        p95=duration_text(peer.handshake_p95),
+        waited=_if_any(peer.waited),
+        resets=counted(peer.resets),
+    )
+
+
+def _print_section(console: Console, by_use: tuple[str, ...], columns: list[Column], number: int = 0, noun: str = "") -> None:
+    """Print a table after an empty line, if it has any row; say how many more there are of `number`."""
+    rows = len(columns[0].cells)
+    if not rows:
+        return
     console.print()
     print_columns([column for column in columns if any(column.cells)], by_use, console)
-    if number > len(listed):
-        console.print(Text(f"and {amount(number - len(listed), f'more {noun}')}"))
+    if number > rows:
+        console.print(Text(f"and {amount(number - rows, f'more {noun}')}"))
 
 
 def _print_counts(console: Console, label: str, counts: dict[str, int], remark: str = "") -> None:
-    text = _counts({name: count for name, count in counts.items() if count})
-    if text:
+    if text := counted(counts):
         _print_hanging(console, Text(f"{label:>10} "), text + remark)
 
 
@@ -130,8 +111,8 @@ def _print_hanging(console: Console, label: Text, text: str) -> None:
 
 
 def _named(server: str, name: str) -> str:
-    return f"{server} ({name})" if name else server
+    return printable(f"{server} ({name})" if name else server)
 
 
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{amount(count)}{NO_BREAK}{name}" for name, count in counts.items())
+def _if_any(duration: pd.Timedelta) -> str:
+    return duration_text(duration) if duration else ""

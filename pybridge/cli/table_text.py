@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import pyarrow as pa
 
 from pybridge.cli.process import say
 from pybridge.tables.text_writers import as_values
 from pybridge.tcp.vocabulary import FAILED, STILL_WAITING
-from pybridge.text import endpoint, nanoseconds_text, printable
+from pybridge.text import amount, endpoint, nanoseconds_text, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 GAP = 2
 """Spaces between columns."""
@@ -29,6 +30,9 @@ CONNECTIONS_THEN = ("duration", "client bytes", "server bytes", "reset by", "SYN
 SEGMENTS_FIRST = ("capture", "frame", "sender", "flags", "role", "step", "client state", "server state", "anomaly", "stream")
 SEGMENTS_THEN = ("bytes", "answers", "after", "time")
 """Columns on a terminal, the most useful first; wide terminals have the further ones, too."""
+
+PEERS_BY_USE = ("server", "client", "connections", "failed", "opened", "resets", "handshake (median)", "waited", "(95 %)")
+"""Columns of the tables by server and by client, the most useful first."""
 
 WRONG = ("anomaly", "anomalies")
 
@@ -91,20 +95,56 @@ def print_table(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, stream: Tex
 
 def print_columns(columns: Sequence[Column], by_use: Sequence[str], console: Console) -> list[Column]:
     """Print the columns that fit, taken in the order of their use, and return them."""
+    shown = fitting(columns, by_use, console.width)
+    console.print(grid(shown, console.width), soft_wrap=False)
+    return shown
+
+
+def grid(columns: Sequence[Column], width: int) -> Table:
+    """Return columns that fit side by side as a table of rich."""
     from rich.table import Table
     from rich.text import Text
 
-    shown = fitting(columns, by_use, console.width)
-    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
-    for column, width in zip(shown, room := widths(shown, console.width), strict=True):
-        grid.add_column(wrapped(column.name, width), justify="right" if column.right else "left", width=width)
-    for row in zip(*(column.cells for column in shown), strict=True):
-        cells = zip(shown, row, room, strict=True)
-        grid.add_row(
-            *(Text(wrapped(text, width), "bold red" if _is_wrong(column.name, text) else "") for column, text, width in cells)
-        )
-    console.print(grid, soft_wrap=False)
-    return shown
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for column, room in zip(columns, rooms := widths(columns, width), strict=True):
+        table.add_column(wrapped(column.name, room), justify="right" if column.right else "left", width=room)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        styles = ("bold red" if _is_wrong(column.name, text) else "" for column, text in zip(columns, row, strict=True))
+        table.add_row(*(Text(wrapped(text, room), style) for text, room, style in zip(row, rooms, styles, strict=True)))
+    return table
+
+
+class PeerRow(NamedTuple):
+    """What the connections of one server or client came to, as texts."""
+
+    name: str
+    opened: str
+    failed: str
+    median: str
+    p95: str
+    waited: str
+    resets: str
+    connections: str = ""
+
+
+def peer_columns(head: str, rows: Sequence[PeerRow]) -> list[Column]:
+    """Return the columns of a table by server or by client that say anything."""
+    columns = [
+        Column(head, [row.name for row in rows]),
+        Column("connections", [row.connections for row in rows], right=True),
+        Column("opened", [row.opened for row in rows], right=True),
+        Column("failed", [row.failed for row in rows]),
+        Column("handshake (median)", [row.median for row in rows], right=True),
+        Column("(95 %)", [row.p95 for row in rows], right=True),
+        Column("waited", [row.waited for row in rows], right=True),
+        Column("resets", [row.resets for row in rows]),
+    ]
+    return _that_say_anything(columns)
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Return, for example, ``3 refused, 1 aborted``."""
+    return ", ".join(f"{amount(count)}{NO_BREAK}{name}" for name, count in counts.items() if count)
 
 
 def fitting(columns: Sequence[Column], by_use: Sequence[str], width: int) -> list[Column]:
