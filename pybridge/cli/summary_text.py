@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
@@ -15,6 +15,9 @@ from pybridge.report.explanations import BENIGN_MARK, PROBLEM_MARK, RESETS
 from pybridge.report.summary import Peer, Summary, represented
 from pybridge.tcp.vocabulary import FAILED, OPENED
 from pybridge.text import amount, duration_text, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROWS = 10
 """Rows of each list that are printed."""
