@@ -14,7 +14,7 @@ FAST := not (tshark or browser or gui or cluster)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup report verify notebook install-plugin uninstall-plugin check lint test test-tools test-versions test-splits \
-	test-wireshark-fields fuzz bench diagnosis instructions check-instructions plugin goldens lab screenshots release tshark clean
+	test-wireshark-fields fuzz bench diagnosis instructions check-instructions plugin goldens lab outage screenshots release tshark clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -106,6 +106,9 @@ diagnosis: $(READY) tshark ## [CORPUS=folder]: compare the diagnoses with 200 co
 
 lab: $(READY) tshark ## [SCENARIOS="fast-open ..."]: make the kernel captures of pcaps/real anew, in network namespaces (as root)
 	@$(BIN)/python -m tools.lab.scenarios $(SCENARIOS)
+
+outage: $(READY) tshark ## make the capture of the notebook anew, in the same way (as root)
+	@$(BIN)/python -m tools.lab.outage
 
 screenshots: $(READY) tshark ## make the pictures of docs/images anew, in Wireshark and a browser on a display of their own
 	@sh tools/screenshots.sh

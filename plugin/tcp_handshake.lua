@@ -466,19 +466,17 @@ local function is_wild(sender, seq)
     return ahead > LARGEST_WINDOW and ahead < MODULUS - LARGEST_WINDOW
 end
 
---- Returns whether everything that an end has sent has arrived, and everything that it has acknowledged was sent.
-local function is_complete(this_end)
-    return this_end.in_order == this_end.next_sent and not this_end.gap and not this_end.early_ack
-end
-
---- Follows a plain segment on a quiet connection with complete ends (F1, F2), faster than follow_sent and follow_ack.
+--- Follows a plain segment on a quiet connection (F1, F2), faster than follow_sent and follow_ack, if everything that
+-- both ends have sent has arrived, and everything that they have acknowledged was sent.
 -- @return false if it needs those, and was not followed
 local function follow_quiet(sender, peer, seq, ack, length)
-    local repeated = (sender.next_sent - seq) % MODULUS
-    if repeated >= LARGEST_WINDOW then
+    local sent, peer_sent = sender.next_sent, peer.next_sent
+    local repeated = (sent - seq) % MODULUS
+    if repeated >= LARGEST_WINDOW or sent ~= sender.in_order or sender.gap or sender.early_ack
+        or peer_sent ~= peer.in_order or peer.gap or peer.early_ack then
         return false
     end
-    if ack ~= peer.next_sent and (ack - peer.next_sent) % MODULUS < HALF then
+    if ack ~= peer_sent and (ack - peer_sent) % MODULUS < HALF then
         if not peer.heard then
             return false
         end
@@ -496,7 +494,7 @@ end
 
 return {
     is_new = is_new, repeats = repeats, follow_sent = follow_sent, follow_ack = follow_ack, follow_syn = follow_syn,
-    is_wild = is_wild, is_complete = is_complete, follow_quiet = follow_quiet,
+    is_wild = is_wild, follow_quiet = follow_quiet,
 }
 
 end
@@ -1185,10 +1183,16 @@ local function latest_of(clock)
     return clock.latest_of and max(clock.latest, clock.latest_of()) or clock.latest
 end
 
---- Returns whether a time lies a long time before the end of the capture, so far (C17).
+--- Returns whether a time lies a long time before the end of the capture, so far (C17). If not, verdict_of asks again
+-- when it does.
 local function is_long_ago(connection, time)
     local clock = connection.clock
-    return time ~= nil and latest_of(clock) - clock.seconds_of(time) >= LONG_SECONDS
+    local seconds = time ~= nil and clock.seconds_of(time)
+    if not seconds or latest_of(clock) - seconds >= LONG_SECONDS then
+        return time ~= nil
+    end
+    connection.waits_since = seconds
+    return false
 end
 
 --- Returns the diagnosis of a handshake that was slow (D8): slow-server, slow-client, slow-path, or nil.
@@ -1343,13 +1347,13 @@ local function diagnosis_of(connection)
     return fin_counts(one, two) and fin_counts(two, one) and "orderly" or "still-open", nil, nil
 end
 
---- Returns the diagnosis of the latest attempt so far. It is worked out again only if there was another segment since.
+--- Returns the diagnosis of the latest attempt so far. It is worked out again only after another segment of the
+-- connection, which sets connection.verdict to nil, or if a long time has passed meanwhile.
 -- @return a table with diagnosis, and suspect, frame and before where there are any
 local function verdict_of(connection)
-    local clock, verdict = connection.clock, connection.verdict
-    local latest = latest_of(clock)
-    if not verdict or verdict.judged ~= clock.judged or verdict.latest ~= latest then
-        verdict = { judged = clock.judged, latest = latest }
+    local clock, verdict, since = connection.clock, connection.verdict, connection.waits_since
+    if not verdict or since and latest_of(clock) - since >= LONG_SECONDS then
+        connection.waits_since, verdict = nil, {}
         verdict.diagnosis, verdict.suspect, verdict.frame, verdict.before = diagnosis_of(connection)
         connection.verdict = verdict
     end
@@ -2565,6 +2569,9 @@ local function situation_of(connection)
     }
 end
 
+-- No anomalies.
+local NONE = {}
+
 --- Returns an annotation with sender (E3) and states (X1) only.
 -- @param sender index of the end that sent the segment
 local function new_annotation(situation, sender)
@@ -2596,20 +2603,22 @@ end
 -- @param segment the notes on it
 -- @param situation after it
 local function annotation_of(connection, segment, situation)
-    local annotation = new_annotation(situation, segment.sender)
-    local explanations = segment.explanations
-    annotation.role, annotation.anomaly = segment.role, segment.anomaly
-    annotation.handshake_step, annotation.teardown_step = segment.handshake_step, segment.teardown_step
-    annotation.is_simultaneous_close = segment.teardown_step and is_simultaneous(connection) or nil
-    for anomaly in pairs(segment.anomalies or {}) do -- A3
-        if IS_RETRANSMISSION[anomaly] then
-            annotation.retransmission = true
-        end
+    local client, explanations, retransmission = situation.client, segment.explanations, nil
+    for anomaly in pairs(segment.anomalies or NONE) do -- A3
+        retransmission = retransmission or IS_RETRANSMISSION[anomaly]
     end
-    annotation.responds_to, annotation.response_time = segment.responds_to, segment.response_time
-    annotation.handshake_time, annotation.teardown_time = segment.handshake_time, segment.teardown_time
-    annotation.retransmission_delay = segment.retransmission_delay -- C24
-    annotation.explanation = #explanations > 0 and with_unit(concat(explanations, "; ")) or nil
+    local annotation = { -- all at once: a table that grows field by field costs more
+        sender = segment.sender == client and "client" or "server",
+        client_state = situation[client], server_state = situation[3 - client],
+        role = segment.role, anomaly = segment.anomaly,
+        handshake_step = segment.handshake_step, teardown_step = segment.teardown_step,
+        is_simultaneous_close = segment.teardown_step and is_simultaneous(connection) or nil,
+        retransmission = retransmission,
+        responds_to = segment.responds_to, response_time = segment.response_time,
+        handshake_time = segment.handshake_time, teardown_time = segment.teardown_time,
+        retransmission_delay = segment.retransmission_delay, -- C24
+        explanation = #explanations > 0 and with_unit(concat(explanations, "; ")) or nil,
+    }
     if segment.role == SYN or segment.role == SYN_ACK then
         note_offer(connection, segment, annotation)
     end
@@ -3066,7 +3075,7 @@ local HOP_LIMIT = vocabulary.HOP_LIMIT
 local LONG_SECONDS, MOMENT_SECONDS = vocabulary.LONG_SECONDS, vocabulary.MOMENT_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states = state_rules.is_over, state_rules.derive_states
-local is_wild, is_complete, follow_quiet = numbers.is_wild, numbers.is_complete, numbers.follow_quiet
+local is_wild, follow_quiet = numbers.is_wild, numbers.follow_quiet
 local repeats, follow_sent, follow_ack = numbers.repeats, numbers.follow_sent, numbers.follow_ack
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
 local note_history, note_zeek_end = connection_row.note_history, connection_row.note_zeek_end
@@ -3151,9 +3160,9 @@ local function new(subtract, nanoseconds, latest_of, read_options)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
         current = { subtract = elapsed, nanoseconds = nanoseconds }, -- notes on the latest segment
-        -- D: the latest time seen so far in seconds, how many segments were judged, and how to calculate with times
+        -- D: the latest time seen so far in seconds, and how to calculate with times
         clock = {
-            latest = -math.huge, latest_of = latest_of, judged = 0, subtract = elapsed, nanoseconds = nanoseconds,
+            latest = -math.huge, latest_of = latest_of, subtract = elapsed, nanoseconds = nanoseconds,
             seconds_of = function(time)
                 return nanoseconds(time) / 1000000000
             end,
@@ -3399,6 +3408,7 @@ local function log_quiet(tracker, connection, entry, kind)
         if a == o and b == p and c == q and d == r and e == s and f == t and g == u and h == v and i == w and j == x
             and k == y and l == z and m == aa and n == bb then
             connection.is_ahead = true
+            connection.has_quiet_anomaly = connection.has_quiet_anomaly or segment.anomaly ~= nil
             return segment
         end
     end
@@ -3445,6 +3455,7 @@ function Tracker:annotate(connection, entry)
     if situation == former and not segment.role then
         local prepared = quiet_annotation(situation, segment.sender, segment.kind, segment.length)
         if prepared.anomaly == segment.anomaly then
+            connection.has_quiet_anomaly = connection.has_quiet_anomaly or prepared.anomaly ~= nil
             return prepared
         end
     end
@@ -3488,7 +3499,7 @@ function Tracker:judge_again(connection, judge_entry)
     for name, value in pairs(blank) do
         connection[name] = value
     end
-    connection.log, connection.usual, connection.clock = nil, nil, self.clock
+    connection.log, connection.usual, connection.clock, connection.verdict = nil, nil, self.clock, nil
     connection.handshake_time, connection.teardown_time = nil, nil -- the first of these counts for R6
     if former then
         connection.former_1, connection.former_2 = former[1], former[2]
@@ -3525,7 +3536,11 @@ function Tracker:review(connection)
     connection.is_reviewed = #connection.log > 0
     connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
     connection.answerable = {}
-    self:judge_again(connection, self.annotate)
+    if connection.is_reviewed then
+        self:judge_again(connection, self.annotate)
+    else
+        connection.log = nil -- it has had no segment yet
+    end
 end
 
 --- Makes the record of a connection if it was a usual conversation so far.
@@ -3583,7 +3598,7 @@ end
 -- @tparam ?number seconds its time as a number
 function Tracker:tell(connection, entry, seconds)
     self:tell_origin(connection, entry)
-    self.clock.judged = self.clock.judged + 1
+    connection.verdict = nil
     if seconds then
         local segment, latest = self.current, connection.latest_time
         if not latest or seconds > latest then
@@ -3683,7 +3698,7 @@ local function follow(connection, source_port, destination_port, seq, ack, lengt
         end
     end
     local peer = connection[3 - index]
-    if not (is_complete(sender) and is_complete(peer) and follow_quiet(sender, peer, seq, ack, length)) then
+    if not follow_quiet(sender, peer, seq, ack, length) then
         if is_wild(sender, seq) then
             return nil
         end
@@ -3754,6 +3769,35 @@ function Tracker:segment(stream, frame, time, source, source_port, destination, 
         offer, identity, hop_limit, seconds)
 end
 
+--- Returns the record of the connection that a segment belonged to when it was new, ready to recall annotations.
+-- @treturn ?table the record, or nil if the connection is not known
+function Tracker:connection_at(stream, frame)
+    local connection = self.connections[stream]
+    -- When Wireshark dissects a segment again, it can put it into a later stream of the same ends.
+    while connection and connection.first_frame > frame do
+        connection = connection.former
+    end
+    if connection and connection.log then
+        self:review(connection)
+    end
+    return connection
+end
+
+--- Returns whether a frame that was processed before has anything that is shown where no field is needed: a role, an
+-- anomaly or evidence of the diagnosis, or a network error.
+-- @tparam number stream the only one of the frame
+-- @tparam number frame
+-- @treturn boolean false if it certainly has not
+function Tracker:is_marked(stream, frame)
+    local connection = self:connection_at(stream, frame)
+    if not connection or connection.has_quiet_anomaly or self.errors[frame] then
+        return true
+    end
+    local key = connection.keys[last_up_to(connection.keys, (frame + 1) * ORDINALS - 1)]
+    local verdict = diagnosis.verdict_of(connection)
+    return key ~= nil and key >= frame * ORDINALS or verdict.frame == frame or verdict.before == frame
+end
+
 --- Returns the annotation of a segment that was judged before, or skipped because it was quiet.
 -- @tparam number stream
 -- @tparam number frame
@@ -3766,16 +3810,9 @@ end
 -- @treturn ?table the annotation, or nil if the connection is not known
 -- @treturn ?table the record of the connection
 function Tracker:recall(stream, frame, ordinal, source, source_port, flags, _, length)
-    local connection = self.connections[stream]
-    -- When Wireshark dissects a segment again, it can put it into a later stream of the same ends.
-    while connection and connection.first_frame > frame do
-        connection = connection.former
-    end
+    local connection = self:connection_at(stream, frame)
     if not connection then
         return nil, nil
-    end
-    if connection.log then
-        self:review(connection)
     end
     local key = frame * ORDINALS + ordinal
     local index = last_up_to(connection.keys, key)
@@ -3801,7 +3838,6 @@ end
 function Tracker:network_error(frame, time, source, source_port, destination, destination_port, stream, kind, code,
                                origin)
     local clock = self.clock
-    clock.judged = clock.judged + 1
     if time ~= nil then
         clock.latest = max(clock.latest, clock.seconds_of(time))
     end
@@ -3824,6 +3860,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     end
     close_by_error(connection, frame)
     note_error(connection, frame, kind, code, origin)
+    connection.verdict = nil
     local annotation = {
         stream = connection.stream,
         client_state = client.state, server_state = server.state,
@@ -4727,30 +4764,66 @@ end
 
 -- TreeItem's methods add, set_generated and referenced: to look them up costs as much as to call them.
 local add_item, set_generated, referenced
+
+-- What a segment can show together, as the names of groups of fields.
+local EVENT, OFFER, CONNECTION = "any event", "any offer", "any connection"
+local SUMMARY, VERDICT = "any summary", "any verdict"
+local GROUPS = {
+    [EVENT] = {
+        "role", "handshake_step", "teardown_step", "explanation", "responds_to", "answered_in", "response_time",
+        "handshake_time", "retransmission_delay", "teardown_time", "retransmission", "anomaly",
+    },
+    [OFFER] = {
+        "client_mss", "client_window_scale", "client_fast_open", "server_mss", "server_window_scale",
+        "server_fast_open",
+    },
+    [CONNECTION] = { "stream", SUMMARY, VERDICT, "sack_permitted", "timestamps", "ecn" },
+    [SUMMARY] = { "establishment", "termination", "closed_by", "reset_by", "conn_state", "history" },
+    [VERDICT] = { "diagnosis", "diagnosis_text", "suspect", "evidence", "evidence_frame" },
+}
+
+-- The tree of the present frame.
+local present_tree
+
+--- Returns whether Wireshark needs a field, or one of a group, in the present tree, and keeps the answer.
+-- @param answers those that are kept
+-- @param name of the field or group
+local function ask(answers, name)
+    local members, answer = GROUPS[name], false
+    for index = 1, members and #members or 0 do
+        answer = answer or answers[members[index]]
+    end
+    if not members then
+        answer = referenced(present_tree, fields[name])
+    end
+    answers[name] = answer
+    return answer
+end
+
+local ASKING = { __index = ask }
+local ALL = setmetatable({}, { __index = function()
+    return true
+end })
 -- Does Wireshark display the tree? Then it needs all fields, else those that a filter, a column or a tap refers to.
 local is_visible
--- Which fields does Wireshark need for this frame, by their names? It is asked for each field once. In tshark the
--- answers hold for all new frames: columns, filters and taps are set before the first one.
-local needed, needed_for_new = {}, {}
+-- Which fields and groups does Wireshark need in the present tree, by their names?
+local needed
+-- The same for all new frames of tshark, whose columns, filters and taps are set before the first one; nil before that.
+local is_visible_for_new, needed_for_new
 
 --- Prepares for a tree.
 -- @param is_new true if the frame was not processed before
 local function prepare(tree, is_new)
+    present_tree = tree
+    if is_new and needed_for_new then
+        is_visible, needed = is_visible_for_new, needed_for_new
+        return
+    end
     is_visible = tree.visible
-    needed = is_new and not has_window and needed_for_new or {}
-end
-
---- Returns whether Wireshark needs a field in this tree.
-local function is_needed(item, name)
-    if is_visible then
-        return true
+    needed = is_visible and ALL or setmetatable({}, ASKING)
+    if is_new and not has_window then
+        is_visible_for_new, needed_for_new = is_visible, needed
     end
-    local answer = needed[name]
-    if answer == nil then
-        answer = referenced(item, fields[name])
-        needed[name] = answer
-    end
-    return answer
 end
 
 --- Adds an item, and says that it stands for nothing in the frame itself; that matters only where it is displayed.
@@ -4764,14 +4837,14 @@ end
 
 --- Adds a field to an item if it has a value and Wireshark needs it.
 local function add(item, name, value)
-    if value ~= nil and is_needed(item, name) then
+    if value ~= nil and needed[name] then
         add_generated(item, fields[name], value)
     end
 end
 
 --- Adds a field once for each part of a string that is joined with "+" (T9).
 local function add_each(item, name, joined)
-    if joined and is_needed(item, name) then
+    if joined and needed[name] then
         for part in joined:gmatch("[^+]+") do
             add_generated(item, fields[name], tonumber(part) or part)
         end
@@ -4796,46 +4869,37 @@ local function show_event(item, annotation)
     add_each(item, "anomaly", annotation.anomaly)
 end
 
---- Returns whether Wireshark needs a field whose value summary_of works out.
-local function needs_summary(item)
-    return is_needed(item, "establishment") or is_needed(item, "termination") or is_needed(item, "closed_by")
-        or is_needed(item, "reset_by") or is_needed(item, "conn_state") or is_needed(item, "history")
-end
-
---- Returns whether Wireshark needs a field of the diagnosis.
-local function needs_diagnosis(item)
-    return is_needed(item, "diagnosis") or is_needed(item, "suspect") or is_needed(item, "evidence")
-        or is_needed(item, "evidence_frame") or is_needed(item, "diagnosis_text")
-end
-
---- Adds the diagnosis (D, C17), if Wireshark needs any of it.
+--- Adds the diagnosis (D, C17).
 local function show_diagnosis(item, connection)
-    if not needs_diagnosis(item) then
-        return
-    end
     local verdict = verdict_of(connection)
     add(item, "diagnosis", verdict.diagnosis)
-    if is_needed(item, "diagnosis_text") then
+    if needed.diagnosis_text then
         add(item, "diagnosis_text", sentence_of(connection, verdict))
     end
     add(item, "suspect", verdict.suspect)
-    add(item, "evidence", evidence_text(verdict))
-    add(item, "evidence_frame", verdict.before)
-    add(item, "evidence_frame", verdict.frame)
+    if needed.evidence then
+        add(item, "evidence", evidence_text(verdict))
+    end
+    if verdict.frame then
+        add(item, "evidence_frame", verdict.before)
+        add(item, "evidence_frame", verdict.frame)
+    end
 end
 
 --- Adds the subtree of the connection (C17). Where the tree is not displayed, its fields need none.
 -- @param connection the tracker's record, which holds the values for the capture so far
 local function show_connection(item, annotation, connection)
     local summary, subtree = nil, item
-    if needs_summary(item) then
+    if needed[SUMMARY] then
         summary = summary_of(connection)
     end
     if is_visible then
         subtree = item:add(connection_text(summary))
         subtree:set_generated()
     end
-    add(subtree, "stream", annotation.stream)
+    if not annotation.sender then -- a network error
+        add(subtree, "stream", annotation.stream)
+    end
     if summary then
         add(subtree, "establishment", summary.establishment)
         add(subtree, "termination", summary.termination)
@@ -4844,10 +4908,14 @@ local function show_connection(item, annotation, connection)
         add(subtree, "conn_state", summary.conn_state)
         add(subtree, "history", summary.history)
     end
-    show_diagnosis(subtree, connection)
-    add(subtree, "sack_permitted", annotation.sack_permitted)
-    add(subtree, "timestamps", annotation.timestamps)
-    add(subtree, "ecn", annotation.ecn)
+    if needed[VERDICT] then
+        show_diagnosis(subtree, connection)
+    end
+    if annotation.role then
+        add(subtree, "sack_permitted", annotation.sack_permitted)
+        add(subtree, "timestamps", annotation.timestamps)
+        add(subtree, "ecn", annotation.ecn)
+    end
 end
 
 --- Adds the expert information on the diagnosis to a frame that shows it.
@@ -4926,24 +4994,26 @@ local function show(annotation, connection, tree, needs_fields, is_new, number)
         return
     end
     prepare(tree, is_new)
-    local text = annotation.text
-    if not text then
-        text = summary_text(annotation)
-        annotation.text = not annotation.role and text or nil -- many segments share one without a role
+    local item
+    if is_visible then
+        item = add_generated(tree, proto, summary_text(annotation))
+    else
+        item = add_item(tree, proto)
     end
-    local item = add_generated(tree, proto, text)
-    if annotation.role or annotation.anomaly or annotation.explanation then
+    if needed[EVENT] and (annotation.role or annotation.anomaly or annotation.explanation) then
         show_event(item, annotation)
     end
     add(item, "sender", annotation.sender)
     add(item, "client_state", annotation.client_state)
     add(item, "server_state", annotation.server_state)
-    if annotation.sender then
+    if annotation.role and needed[OFFER] then
         add(item, annotation.sender .. "_mss", annotation.mss)
         add(item, annotation.sender .. "_window_scale", annotation.window_scale)
         add(item, annotation.sender .. "_fast_open", annotation.fast_open)
     end
-    show_connection(item, annotation, connection)
+    if needed[CONNECTION] then
+        show_connection(item, annotation, connection)
+    end
     show_experts(item, annotation, connection, is_new, number)
 end
 
@@ -5162,6 +5232,8 @@ function proto.dissector(tvb, pinfo, tree)
             and take_quickly(tvb, info, stream, number, pinfo, tree, needs_fields) then
             return
         end
+    elseif stream and not (another_stream or needs_fields or tracker:is_marked(stream, number)) then
+        return
     end
     -- Every header has a source port: one of them means one header, and the other fields need not be counted (G2).
     local _, another_port = get_port()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from pybridge.report.ladder.drawing import Ladder
     from pybridge.report.plots import Plots
+    from pybridge.tables.peers import Side
 
 
 Source = str | os.PathLike[str]
@@ -66,7 +67,7 @@ class Capture:
         """Return what Jupyter displays: the verdict, charts, and the first failures."""
         from pybridge.report import page
 
-        return page.excerpt(self.segments, self.connections, title=self._label)
+        return page.excerpt(self.segments, self.connections, title=Path(self._label).name)
 
     @property
     def _label(self) -> str:
@@ -132,8 +133,13 @@ class Capture:
 
         return frames.in_seconds(self.connections)
 
-    def by_server(self) -> pd.DataFrame:
+    def by_server(self, *, seconds: bool = False) -> pd.DataFrame:
         """Count connections by server and port, those with the most failures and resets first.
+
+        Parameters
+        ----------
+        seconds : bool, default False
+            Return durations as seconds, as `seconds` does, not as timedeltas.
 
         Returns
         -------
@@ -151,15 +157,18 @@ class Capture:
              server  server_port  connections  opened  refused
         0  10.0.0.2           80            1       0        1
         """
-        from pybridge.tables.peers import by_peer
+        return self._by_peer("server", seconds=seconds)
 
-        return by_peer(self.connections, "server")
-
-    def by_client(self) -> pd.DataFrame:
+    def by_client(self, *, seconds: bool = False) -> pd.DataFrame:
         """Count connections by client as `by_server` does; the index is `client`."""
+        return self._by_peer("client", seconds=seconds)
+
+    def _by_peer(self, side: Side, *, seconds: bool) -> pd.DataFrame:
+        from pybridge.tables import frames
         from pybridge.tables.peers import by_peer
 
-        return by_peer(self.connections, "client")
+        table = by_peer(self.connections, side)
+        return frames.in_seconds(table) if seconds else table
 
     @property
     def plot(self) -> Plots:

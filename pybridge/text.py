@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +33,18 @@ def amount(number: int, noun: str = "", translate: Callable[[str], str] = str) -
 def endpoint(address: str, port: int) -> str:
     """Return an address with its port, IPv6 in brackets: ``[2001:db8::1]:443``."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def one_of(field: str, numbers: Sequence[int]) -> str:
+    """Return a display filter of Wireshark, with ranges: ``tcp.stream in {1..3, 7}``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = [f"{run[0]}..{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return f"{field} in {{{', '.join(parts)}}}"
 
 
 def duration_text(value: pd.Timedelta | None) -> str:

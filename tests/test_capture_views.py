@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -43,6 +44,9 @@ def test_by_server_counts_each_kind(several: Capture) -> None:
     assert table[resets].sum().sum() == 0, "a refused connection was never open"
     assert list(by_peer(several.connections.iloc[:0], "server").columns) == list(table.columns)
     assert several.by_client()["connections"].tolist() == [len(several.connections)]
+    in_seconds = several.by_server(seconds=True)
+    assert in_seconds["handshake_median"].iloc[0] == several.seconds["handshake_time"].median()
+    assert in_seconds["failed"].equals(table["failed"])
 
 
 def test_anomalies_can_be_counted(several: Capture) -> None:
@@ -80,6 +84,39 @@ def test_every_plot_is_drawn_also_of_nothing(several: Capture, plot: str) -> Non
     again = getattr(empty.plot, plot)(ax=axes)
     assert again is axes
     axes.figure.canvas.draw()
+    mpl.pyplot.close("all")
+
+
+@pytest.mark.parametrize(
+    ("days", "labels", "date", "bars"),
+    [
+        (0, r"\d\d:\d\d:\d\d(\.\d+)?", "2024-01-01", "connections per 80 ms"),
+        (1, r"\d\d:00|\d\d-\d\d", "2024-01-04", "connections per 1 h 48 min"),
+        (30, r"\d\d-\d\d", "2024", "connections per 2 d 4 h"),
+    ],
+)
+def test_the_axis_of_time_says_the_date_and_what_a_bar_is(
+    several: Capture, days: float, labels: str, date: str, bars: str
+) -> None:
+    later = pd.to_timedelta([0, 0.8, 1.6, 3.2], "s") + pd.to_timedelta(range(4), "D") * days
+    start = pd.Timestamp("2024-01-01T10:00Z") + later
+    axes = Capture("x", several.segments, several.connections.assign(start=start)).plot.outcomes()
+    axes.figure.canvas.draw()
+    texts = [label.get_text() for label in axes.get_xticklabels()]
+    assert len(texts) > 2
+    assert [text for text in texts if not re.fullmatch(labels, text)] == []
+    assert axes.xaxis.get_offset_text().get_text() == date
+    assert axes.get_ylabel() == bars
+    mpl.pyplot.close("all")
+
+
+def test_an_axis_of_less_than_a_decade_has_labels_with_units(several: Capture) -> None:
+    opened = several.connections.iloc[[0, 0, 0]].assign(handshake_time=pd.to_timedelta([120, 300, 480], "us"))
+    axes = Capture("x", several.segments, opened).plot.waiting()
+    axes.figure.canvas.draw()
+    texts = [text for tick in axes.yaxis.get_minor_ticks() if (text := tick.label1.get_text())]
+    assert "300 µs" in texts
+    assert all(text.endswith("s") for text in texts)
     mpl.pyplot.close("all")
 
 

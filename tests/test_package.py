@@ -15,6 +15,7 @@ import pytest
 from lupa import lua54
 
 import pybridge
+from pybridge import examples
 from pybridge.wireshark import plugin_files
 from tools.goldens import listing
 
@@ -35,10 +36,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_carries_the_plugin_the_page_and_the_types(wheel: Path) -> None:
+def test_the_wheel_carries_the_plugin_the_page_the_types_and_the_examples(wheel: Path) -> None:
+    files = ("outage.csv", "explore.ipynb", *(f"{name}.pcapng" for name in examples.CAPTURES))
+    needed = {"pybridge/report/templates/report.html.j2", "pybridge/py.typed", *(f"pybridge/examples/{name}" for name in files)}
     with zipfile.ZipFile(wheel) as archive:
         assert archive.read("pybridge/tcp_handshake.lua") == (ROOT / "plugin" / "tcp_handshake.lua").read_bytes()
-        assert {"pybridge/report/templates/report.html.j2", "pybridge/py.typed"} <= set(archive.namelist())
+        assert needed <= set(archive.namelist())
 
 
 @pytest.mark.tshark

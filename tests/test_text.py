@@ -7,7 +7,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from pybridge.text import amount, duration_text, endpoint, printable
+from pybridge.text import amount, duration_text, endpoint, one_of, printable
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,11 @@ def test_endpoint_printable_and_amount() -> None:
     assert printable("a\x1b[31m\u2066b\tc\udcff größer\u2003→") == r"a\x1b[31m\u2066b\tc\udcff" + " größer\u2003→"
     assert [amount(number, "packet") for number in (0, 1, 1234)] == ["0 packets", "1 packet", "1,234 packets"]
     assert amount(1234) == "1,234"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([3], "{3}"), ([3, 4], "{3, 4}"), ([3, 4, 5, 7, 9, 10, 11, 12], "{3..5, 7, 9..12}"), ([5, 4, 3], "{5, 4, 3}")],
+)
+def test_a_display_filter_names_numbers_that_follow_each_other_as_a_range(numbers: list[int], text: str) -> None:
+    assert one_of("tcp.stream", numbers) == f"tcp.stream in {text}"

@@ -191,4 +191,23 @@ END
 terminal_shot terminal-summary 100 office.pcapng
 terminal_shot terminal-ladder 100 ladder office.pcapng 5
 
+# --- the first figure of the notebook
+
+.venv/bin/python - "$work/shot.png" <<'END'
+import base64
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from pybridge import examples
+
+notebook = nbformat.read(examples.notebook(), as_version=4)
+NotebookClient(notebook, kernel_name="python3").execute()
+outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+figures = [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+Path(sys.argv[1]).write_bytes(base64.b64decode(figures[0]))
+END
+shrink "$work/shot.png" notebook
+
 ls -l docs/images

@@ -58,6 +58,9 @@ local function situation_of(connection)
     }
 end
 
+-- No anomalies.
+local NONE = {}
+
 --- Returns an annotation with sender (E3) and states (X1) only.
 -- @param sender index of the end that sent the segment
 local function new_annotation(situation, sender)
@@ -89,20 +92,22 @@ end
 -- @param segment the notes on it
 -- @param situation after it
 local function annotation_of(connection, segment, situation)
-    local annotation = new_annotation(situation, segment.sender)
-    local explanations = segment.explanations
-    annotation.role, annotation.anomaly = segment.role, segment.anomaly
-    annotation.handshake_step, annotation.teardown_step = segment.handshake_step, segment.teardown_step
-    annotation.is_simultaneous_close = segment.teardown_step and is_simultaneous(connection) or nil
-    for anomaly in pairs(segment.anomalies or {}) do -- A3
-        if IS_RETRANSMISSION[anomaly] then
-            annotation.retransmission = true
-        end
+    local client, explanations, retransmission = situation.client, segment.explanations, nil
+    for anomaly in pairs(segment.anomalies or NONE) do -- A3
+        retransmission = retransmission or IS_RETRANSMISSION[anomaly]
     end
-    annotation.responds_to, annotation.response_time = segment.responds_to, segment.response_time
-    annotation.handshake_time, annotation.teardown_time = segment.handshake_time, segment.teardown_time
-    annotation.retransmission_delay = segment.retransmission_delay -- C24
-    annotation.explanation = #explanations > 0 and with_unit(concat(explanations, "; ")) or nil
+    local annotation = { -- all at once: a table that grows field by field costs more
+        sender = segment.sender == client and "client" or "server",
+        client_state = situation[client], server_state = situation[3 - client],
+        role = segment.role, anomaly = segment.anomaly,
+        handshake_step = segment.handshake_step, teardown_step = segment.teardown_step,
+        is_simultaneous_close = segment.teardown_step and is_simultaneous(connection) or nil,
+        retransmission = retransmission,
+        responds_to = segment.responds_to, response_time = segment.response_time,
+        handshake_time = segment.handshake_time, teardown_time = segment.teardown_time,
+        retransmission_delay = segment.retransmission_delay, -- C24
+        explanation = #explanations > 0 and with_unit(concat(explanations, "; ")) or nil,
+    }
     if segment.role == SYN or segment.role == SYN_ACK then
         note_offer(connection, segment, annotation)
     end

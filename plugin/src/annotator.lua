@@ -19,7 +19,7 @@ local HOP_LIMIT = vocabulary.HOP_LIMIT
 local LONG_SECONDS, MOMENT_SECONDS = vocabulary.LONG_SECONDS, vocabulary.MOMENT_SECONDS
 local new_end, new_attempt, is_simultaneous = state_rules.new_end, state_rules.new_attempt, state_rules.is_simultaneous
 local is_over, derive_states = state_rules.is_over, state_rules.derive_states
-local is_wild, is_complete, follow_quiet = numbers.is_wild, numbers.is_complete, numbers.follow_quiet
+local is_wild, follow_quiet = numbers.is_wild, numbers.follow_quiet
 local repeats, follow_sent, follow_ack = numbers.repeats, numbers.follow_sent, numbers.follow_ack
 local add_anomaly, join_anomalies, with_unit = notes.add_anomaly, notes.join_anomalies, notes.with_unit
 local note_history, note_zeek_end = connection_row.note_history, connection_row.note_zeek_end
@@ -104,9 +104,9 @@ local function new(subtract, nanoseconds, latest_of, read_options)
         latest = {}, -- key of two ends -> their latest connection
         errors = {}, -- frame -> annotation of a network error with an effect
         current = { subtract = elapsed, nanoseconds = nanoseconds }, -- notes on the latest segment
-        -- D: the latest time seen so far in seconds, how many segments were judged, and how to calculate with times
+        -- D: the latest time seen so far in seconds, and how to calculate with times
         clock = {
-            latest = -math.huge, latest_of = latest_of, judged = 0, subtract = elapsed, nanoseconds = nanoseconds,
+            latest = -math.huge, latest_of = latest_of, subtract = elapsed, nanoseconds = nanoseconds,
             seconds_of = function(time)
                 return nanoseconds(time) / 1000000000
             end,
@@ -352,6 +352,7 @@ local function log_quiet(tracker, connection, entry, kind)
         if a == o and b == p and c == q and d == r and e == s and f == t and g == u and h == v and i == w and j == x
             and k == y and l == z and m == aa and n == bb then
             connection.is_ahead = true
+            connection.has_quiet_anomaly = connection.has_quiet_anomaly or segment.anomaly ~= nil
             return segment
         end
     end
@@ -398,6 +399,7 @@ function Tracker:annotate(connection, entry)
     if situation == former and not segment.role then
         local prepared = quiet_annotation(situation, segment.sender, segment.kind, segment.length)
         if prepared.anomaly == segment.anomaly then
+            connection.has_quiet_anomaly = connection.has_quiet_anomaly or prepared.anomaly ~= nil
             return prepared
         end
     end
@@ -441,7 +443,7 @@ function Tracker:judge_again(connection, judge_entry)
     for name, value in pairs(blank) do
         connection[name] = value
     end
-    connection.log, connection.usual, connection.clock = nil, nil, self.clock
+    connection.log, connection.usual, connection.clock, connection.verdict = nil, nil, self.clock, nil
     connection.handshake_time, connection.teardown_time = nil, nil -- the first of these counts for R6
     if former then
         connection.former_1, connection.former_2 = former[1], former[2]
@@ -478,7 +480,11 @@ function Tracker:review(connection)
     connection.is_reviewed = #connection.log > 0
     connection.keys, connection.annotations, connection.situations, connection.offers = {}, {}, {}, {}
     connection.answerable = {}
-    self:judge_again(connection, self.annotate)
+    if connection.is_reviewed then
+        self:judge_again(connection, self.annotate)
+    else
+        connection.log = nil -- it has had no segment yet
+    end
 end
 
 --- Makes the record of a connection if it was a usual conversation so far.
@@ -536,7 +542,7 @@ end
 -- @tparam ?number seconds its time as a number
 function Tracker:tell(connection, entry, seconds)
     self:tell_origin(connection, entry)
-    self.clock.judged = self.clock.judged + 1
+    connection.verdict = nil
     if seconds then
         local segment, latest = self.current, connection.latest_time
         if not latest or seconds > latest then
@@ -636,7 +642,7 @@ local function follow(connection, source_port, destination_port, seq, ack, lengt
         end
     end
     local peer = connection[3 - index]
-    if not (is_complete(sender) and is_complete(peer) and follow_quiet(sender, peer, seq, ack, length)) then
+    if not follow_quiet(sender, peer, seq, ack, length) then
         if is_wild(sender, seq) then
             return nil
         end
@@ -707,6 +713,35 @@ function Tracker:segment(stream, frame, time, source, source_port, destination, 
         offer, identity, hop_limit, seconds)
 end
 
+--- Returns the record of the connection that a segment belonged to when it was new, ready to recall annotations.
+-- @treturn ?table the record, or nil if the connection is not known
+function Tracker:connection_at(stream, frame)
+    local connection = self.connections[stream]
+    -- When Wireshark dissects a segment again, it can put it into a later stream of the same ends.
+    while connection and connection.first_frame > frame do
+        connection = connection.former
+    end
+    if connection and connection.log then
+        self:review(connection)
+    end
+    return connection
+end
+
+--- Returns whether a frame that was processed before has anything that is shown where no field is needed: a role, an
+-- anomaly or evidence of the diagnosis, or a network error.
+-- @tparam number stream the only one of the frame
+-- @tparam number frame
+-- @treturn boolean false if it certainly has not
+function Tracker:is_marked(stream, frame)
+    local connection = self:connection_at(stream, frame)
+    if not connection or connection.has_quiet_anomaly or self.errors[frame] then
+        return true
+    end
+    local key = connection.keys[last_up_to(connection.keys, (frame + 1) * ORDINALS - 1)]
+    local verdict = diagnosis.verdict_of(connection)
+    return key ~= nil and key >= frame * ORDINALS or verdict.frame == frame or verdict.before == frame
+end
+
 --- Returns the annotation of a segment that was judged before, or skipped because it was quiet.
 -- @tparam number stream
 -- @tparam number frame
@@ -719,16 +754,9 @@ end
 -- @treturn ?table the annotation, or nil if the connection is not known
 -- @treturn ?table the record of the connection
 function Tracker:recall(stream, frame, ordinal, source, source_port, flags, _, length)
-    local connection = self.connections[stream]
-    -- When Wireshark dissects a segment again, it can put it into a later stream of the same ends.
-    while connection and connection.first_frame > frame do
-        connection = connection.former
-    end
+    local connection = self:connection_at(stream, frame)
     if not connection then
         return nil, nil
-    end
-    if connection.log then
-        self:review(connection)
     end
     local key = frame * ORDINALS + ordinal
     local index = last_up_to(connection.keys, key)
@@ -754,7 +782,6 @@ end
 function Tracker:network_error(frame, time, source, source_port, destination, destination_port, stream, kind, code,
                                origin)
     local clock = self.clock
-    clock.judged = clock.judged + 1
     if time ~= nil then
         clock.latest = max(clock.latest, clock.seconds_of(time))
     end
@@ -777,6 +804,7 @@ function Tracker:network_error(frame, time, source, source_port, destination, de
     end
     close_by_error(connection, frame)
     note_error(connection, frame, kind, code, origin)
+    connection.verdict = nil
     local annotation = {
         stream = connection.stream,
         client_state = client.state, server_state = server.state,

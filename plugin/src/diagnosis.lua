@@ -299,10 +299,16 @@ local function latest_of(clock)
     return clock.latest_of and max(clock.latest, clock.latest_of()) or clock.latest
 end
 
---- Returns whether a time lies a long time before the end of the capture, so far (C17).
+--- Returns whether a time lies a long time before the end of the capture, so far (C17). If not, verdict_of asks again
+-- when it does.
 local function is_long_ago(connection, time)
     local clock = connection.clock
-    return time ~= nil and latest_of(clock) - clock.seconds_of(time) >= LONG_SECONDS
+    local seconds = time ~= nil and clock.seconds_of(time)
+    if not seconds or latest_of(clock) - seconds >= LONG_SECONDS then
+        return time ~= nil
+    end
+    connection.waits_since = seconds
+    return false
 end
 
 --- Returns the diagnosis of a handshake that was slow (D8): slow-server, slow-client, slow-path, or nil.
@@ -457,13 +463,13 @@ local function diagnosis_of(connection)
     return fin_counts(one, two) and fin_counts(two, one) and "orderly" or "still-open", nil, nil
 end
 
---- Returns the diagnosis of the latest attempt so far. It is worked out again only if there was another segment since.
+--- Returns the diagnosis of the latest attempt so far. It is worked out again only after another segment of the
+-- connection, which sets connection.verdict to nil, or if a long time has passed meanwhile.
 -- @return a table with diagnosis, and suspect, frame and before where there are any
 local function verdict_of(connection)
-    local clock, verdict = connection.clock, connection.verdict
-    local latest = latest_of(clock)
-    if not verdict or verdict.judged ~= clock.judged or verdict.latest ~= latest then
-        verdict = { judged = clock.judged, latest = latest }
+    local clock, verdict, since = connection.clock, connection.verdict, connection.waits_since
+    if not verdict or since and latest_of(clock) - since >= LONG_SECONDS then
+        connection.waits_since, verdict = nil, {}
         verdict.diagnosis, verdict.suspect, verdict.frame, verdict.before = diagnosis_of(connection)
         connection.verdict = verdict
     end

@@ -124,19 +124,17 @@ local function is_wild(sender, seq)
     return ahead > LARGEST_WINDOW and ahead < MODULUS - LARGEST_WINDOW
 end
 
---- Returns whether everything that an end has sent has arrived, and everything that it has acknowledged was sent.
-local function is_complete(this_end)
-    return this_end.in_order == this_end.next_sent and not this_end.gap and not this_end.early_ack
-end
-
---- Follows a plain segment on a quiet connection with complete ends (F1, F2), faster than follow_sent and follow_ack.
+--- Follows a plain segment on a quiet connection (F1, F2), faster than follow_sent and follow_ack, if everything that
+-- both ends have sent has arrived, and everything that they have acknowledged was sent.
 -- @return false if it needs those, and was not followed
 local function follow_quiet(sender, peer, seq, ack, length)
-    local repeated = (sender.next_sent - seq) % MODULUS
-    if repeated >= LARGEST_WINDOW then
+    local sent, peer_sent = sender.next_sent, peer.next_sent
+    local repeated = (sent - seq) % MODULUS
+    if repeated >= LARGEST_WINDOW or sent ~= sender.in_order or sender.gap or sender.early_ack
+        or peer_sent ~= peer.in_order or peer.gap or peer.early_ack then
         return false
     end
-    if ack ~= peer.next_sent and (ack - peer.next_sent) % MODULUS < HALF then
+    if ack ~= peer_sent and (ack - peer_sent) % MODULUS < HALF then
         if not peer.heard then
             return false
         end
@@ -154,5 +152,5 @@ end
 
 return {
     is_new = is_new, repeats = repeats, follow_sent = follow_sent, follow_ack = follow_ack, follow_syn = follow_syn,
-    is_wild = is_wild, is_complete = is_complete, follow_quiet = follow_quiet,
+    is_wild = is_wild, follow_quiet = follow_quiet,
 }

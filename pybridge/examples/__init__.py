@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-CAPTURES = ("article-wget", "close-four-way-by-client", "close-simultaneous", "ipv6", "refused")
-"""Names of the captures that come with the package; they are goldens of its test suite."""
+CAPTURES = ("article-wget", "close-four-way-by-client", "close-simultaneous", "ipv6", "outage", "refused")
+"""Names of the captures that come with the package: `outage` is the notebook's, the others are goldens of the test suite."""
 
 _HERE = Path(__file__).resolve().parent
 
 
 def capture(name: str) -> Path:
     """Return the path of an example capture.
+
+    Beside `outage.pcapng` is `outage.csv`: what the server counted meanwhile.
 
     Parameters
     ----------
@@ -41,5 +43,5 @@ def capture(name: str) -> Path:
 
 
 def notebook() -> Path:
-    """Return the path of the notebook that explores a capture from the first look to single packets."""
+    """Return the path of the notebook that goes from the first look at an outage to its cause."""
     return _HERE / "explore.ipynb"

@@ -29,7 +29,7 @@ _TERMINATION = {
     "none": "没有捕获到连接的关闭：仍然打开、空闲，或捕获先停止。",
 }
 _DIAGNOSIS = {
-    "server-silent": "没有捕获到对任何 SYN 的应答：防火墙丢弃、主机关机，或回程不通。",
+    "server-silent": "没有捕获到对任何 SYN 的应答：防火墙丢弃、服务器关机或过载，或回程不通。",
     "port-closed": "服务器以 RST 拒绝 SYN：该端口没有程序监听。",
     "filtered": "过滤设备拒绝了 SYN：有 ICMP 错误为证，或 RST 来自服务器以外的设备。",
     "host-unreachable": "网络报告 SYN 无法送达：没有路由，或主机关机。",
@@ -122,7 +122,7 @@ PHRASES: dict[str, str] = {
     "both at once": "双方同时",
     "Handshakes took {median} in the median; 95 % took {most} or less.": "握手用时中位数 {median}；95 % 不超过 {most}。",
     # findings
-    "No answer, because a firewall drops the SYNs, the host is down, or no way leads back: {connections}.": "没有应答（防火墙丢弃 SYN、主机关机，或回程不通）：{connections}。",
+    "No answer, because a firewall drops the SYNs, the server is down or overloaded, or no way leads back: {connections}.": "没有应答（防火墙丢弃 SYN、服务器关机或过载，或回程不通）：{connections}。",
     "Refused, because nothing listens on that port: {connections}.": "被拒绝，该端口没有程序监听：{connections}。",
     "Rejected by a filter on the way: {connections}.": "被途中的过滤设备拒绝：{connections}。",
     "Not delivered, as the network reports: {connections}.": "网络报告无法送达：{connections}。",

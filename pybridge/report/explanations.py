@@ -72,7 +72,8 @@ ANOMALIES = {
 """What each anomaly means, and its usual causes."""
 
 DIAGNOSIS = {
-    "server-silent": "No answer to any SYN was captured: a firewall drops it, the host is down, or no way leads back.",
+    "server-silent": "No answer to any SYN was captured: a firewall drops it, the server is down or its accept queue is full, "
+    "or no way leads back.",
     "port-closed": "The server refused the SYN by a reset: nothing listens on that port.",
     "filtered": "A filter rejected the SYN: an ICMP error says so, or the reset came from another device than the server.",
     "host-unreachable": "The network reports that it cannot deliver the SYN: there is no route, or the host is down.",

@@ -12,12 +12,12 @@ import pandas as pd
 from pybridge.report.language import Translate
 from pybridge.tables.peers import resets
 from pybridge.tcp.vocabulary import FAILED
-from pybridge.text import amount, duration_text, endpoint, printable
+from pybridge.text import amount, duration_text, endpoint, one_of, printable
 
 Values = dict[str, "str | Phrase"]
 Harm = Literal["alarm", "note", "fine"]
 
-FEW = 4
+FEW = 5
 """Findings that are told beside the counts."""
 
 MANY = 20
@@ -92,7 +92,8 @@ class Finding:
 
 
 FAILURES = {
-    "server-silent": "No answer, because a firewall drops the SYNs, the host is down, or no way leads back: {connections}.",
+    "server-silent": "No answer, because a firewall drops the SYNs, the server is down or overloaded, or no way leads back: "
+    "{connections}.",
     "port-closed": "Refused, because nothing listens on that port: {connections}.",
     "filtered": "Rejected by a filter on the way: {connections}.",
     "host-unreachable": "Not delivered, as the network reports: {connections}.",
@@ -372,7 +373,7 @@ def _streams(group: pd.DataFrame) -> str:
     """Return a display filter that names the connections; empty if they are too many or from several captures."""
     if "tcp_stream" in group or len(group) > NUMBERS_IN_FILTER:
         return ""
-    return f"tcp.stream in {{{', '.join(map(str, group.index))}}}"
+    return one_of("tcp.stream", group.index.tolist())
 
 
 def _filter(group: pd.DataFrame, diagnosis: str) -> str:

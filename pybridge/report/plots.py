@@ -11,9 +11,10 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 
 from pybridge.report.drawing import COLOURS, NEUTRAL
+from pybridge.report.scales import short
 from pybridge.tables import frames
 from pybridge.tcp.vocabulary import FAILED, OPENED, STILL_WAITING
 
@@ -21,6 +22,15 @@ BINS = 40
 
 ALONE = pd.Timedelta("1s")
 """What is shown before and after the start of a single connection."""
+
+_TIMES = ["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%H:%M:%S.%f"]
+"""How a time is written on an axis of years, months, days, hours, minutes, and seconds."""
+
+_STARTS = ["%Y", "%Y-%m", "%m-%d", "%m-%d", "%H:%M", "%H:%M:%S.%f"]
+"""The same for a time at which a year, month, day, hour or minute begins: midnight as a date."""
+
+_DATES = ["", "", "%Y", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d"]
+"""What stands at the end of such an axis."""
 
 
 class Plots:
@@ -73,6 +83,9 @@ class Plots:
         edges = pd.date_range(*_span(self._connections["start"]), periods=bins + 1).to_numpy()
         ax.hist([each.to_numpy() for each in starts], edges, stacked=True, color=[COLOURS[kind] for kind in kinds], label=kinds)  # type: ignore[arg-type]
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+        span = self._connections["start"].max() - self._connections["start"].min()
+        if span:
+            ax.set_ylabel(f"connections per {short(float(f'{span.total_seconds() / bins:.2g}'))}")
         _start_axis(ax, self._connections["start"])
         _legend(ax)
         return ax
@@ -110,10 +123,17 @@ def _seconds(durations: pd.Series[Any]) -> pd.Series[Any]:
     return seconds
 
 
+class _SecondsFormatter(LogFormatter):
+    """Label the values of a logarithmic axis that matplotlib would label: `2 ms`, not `2 x 10^-3`."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return EngFormatter("s")(x) if super().__call__(x, pos) else ""
+
+
 def _time_axis(ax: Axes, which: str) -> None:
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_formatter(EngFormatter("s"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_formatter(_SecondsFormatter())
     axis.set_label_text("seconds")
 
 
@@ -128,9 +148,10 @@ def _start_axis(ax: Axes, starts: pd.Series[Any]) -> None:
     first, last = _span(starts)
     margin = (last - first) / 40
     ax.set_xlim(first - margin, last + margin)  # type: ignore[arg-type]
-    locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]
+    formatter = ConciseDateFormatter(locator, formats=_TIMES, zero_formats=_STARTS, offset_formats=_DATES)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_formatter(formatter)
     ax.set_xlabel("start (UTC)")
 
 

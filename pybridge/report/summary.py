@@ -16,7 +16,7 @@ from pybridge.report.language import Translate
 from pybridge.tables import frames
 from pybridge.tables.peers import RESETS, Side, by_peer, column_of, resets
 from pybridge.tcp.vocabulary import BENIGN_ANOMALIES, DIAGNOSES, FAILED, OPENED, STILL_WAITING
-from pybridge.text import amount, endpoint
+from pybridge.text import amount, endpoint, one_of
 
 WERE_OPEN = (*OPENED, "not-captured")
 """Values of `establishment` of connections that were open at some time."""
@@ -417,7 +417,7 @@ def represented(failures: Sequence[FailedGroup], number: int) -> list[FailedGrou
 def _of_streams(streams: Sequence[int], server: str, port: int) -> str:
     """Return a display filter for connections; for all connections to the port if there are none or too many to name."""
     if 0 < len(streams) <= NUMBERS_IN_FILTER:
-        return _members("tcp.stream", streams)
+        return one_of("tcp.stream", streams)
     return f"{'ipv6' if ':' in server else 'ip'}.addr == {server} && tcp.port == {port}"
 
 
@@ -447,7 +447,7 @@ def _anomaly(name: str, on_segments: pd.DataFrame, on_connections: pd.DataFrame)
     frames = tuple(int(frame) for frame in on_segments["frame"].dropna().drop_duplicates().head(NUMBERS_IN_FILTER))
     streams = pd.concat([on_segments["stream"], on_connections["stream"]]).drop_duplicates()
     first_streams = tuple(int(stream) for stream in streams.sort_values().head(NUMBERS_IN_FILTER))
-    fallback = _members("frame.number", frames) if frames else _members("tcp.stream", first_streams)
+    fallback = one_of("frame.number", frames) if frames else one_of("tcp.stream", first_streams)
     return Anomaly(
         name=name,
         explanation=ANOMALIES.get(name, ""),
@@ -463,10 +463,6 @@ def _anomaly(name: str, on_segments: pd.DataFrame, on_connections: pd.DataFrame)
 def _first_of(numbers: Sequence[int]) -> str:
     """Return, for example, ``3, 5, 11``; with dots after the first few."""
     return ", ".join(map(str, numbers[:EXAMPLES_SHOWN])) + ("\u00a0…" if len(numbers) > EXAMPLES_SHOWN else "")
-
-
-def _members(name: str, numbers: Sequence[int]) -> str:
-    return f"{name} in {{{', '.join(map(str, numbers))}}}"
 
 
 def _quoted(text: str) -> str:

@@ -138,7 +138,7 @@ def test_anomalies_name_their_frames_or_streams(mixed: tuple[pd.DataFrame, pd.Da
     repeated = anomalies["syn-retransmission"]
     assert (repeated.count, repeated.streams, repeated.frames) == (3, (2,), (13, 14, 15))
     assert repeated.display_filter == 'tcp_handshake.anomaly == "syn-retransmission"'
-    assert repeated.fallback_filter == "frame.number in {13, 14, 15}"
+    assert repeated.fallback_filter == "frame.number in {13..15}"
     lost = anomalies["unreachable"]
     assert (lost.count, lost.frames, lost.fallback_filter) == (1, (), "tcp.stream in {3}"), "it is on no segment"
     assert (repeated.where(), lost.where()) == ("13, 14, 15", "stream 3")

@@ -11,6 +11,7 @@ from pybridge.tcp.vocabulary import ACK, FIN, RST, SYN
 from tests.support.conversations import THOROUGH, Conversation, conversations, golden_of, printed
 from tests.support.listings import events
 from tests.support.machines import SAID, LuaMachine, PythonMachine, Said
+from tools.goldens import listing
 
 
 class RecallingMachine(LuaMachine):
@@ -20,6 +21,10 @@ class RecallingMachine(LuaMachine):
         place = stream, event.frame, 0, event.source, event.source_port
         said, _ = self._tracker.recall(self._tracker, *place, event.flags, event.seq, event.length)
         return {name: said[name] for name in SAID} | {"retransmission": bool(said["retransmission"])}
+
+    def is_skipped(self, event: Segment) -> bool:
+        """Return whether Wireshark shows nothing of the segment's frame where it needs no field."""
+        return not self._tracker.is_marked(self._tracker, event.stream, event.frame)
 
 
 @THOROUGH
@@ -80,5 +85,18 @@ def test_the_plugin_annotates_on_demand_what_the_annotator_says_at_once(conversa
             if len(expected) == looks_at:  # as in a live capture
                 assert lua.recall(event, event.stream) == said
         assert python.told() == lua.told()
+        evidence = {frame for row in lua.told().values() for frame in (row["evidence"] or "").split("+")}
         for event, said in expected:
             assert lua.recall(event, event.stream) == said
+            if lua.is_skipped(event):
+                assert not said["role"]
+                assert not said["anomaly"]
+                assert str(event.frame) not in evidence
+
+
+def test_segments_that_say_nothing_are_skipped_when_they_are_dissected_again() -> None:
+    lua = RecallingMachine()
+    segments = [event for event in events(listing.load(listing.find("article-curl.listing"))) if isinstance(event, Segment)]
+    quiet = [not (said := lua.take(segment)) or not said["role"] for segment in segments]
+    assert any(quiet)
+    assert [lua.is_skipped(segment) for segment in segments] == quiet

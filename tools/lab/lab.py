@@ -481,15 +481,22 @@ class Lab:
 Act = Callable[[Lab], None]
 
 
-def film(name: str, idea: str, version: int, act: Act, folder: Path) -> None:
-    """Run a scenario, and write its capture and its states."""
+@contextmanager
+def captured(target: Path, version: int = 4) -> Iterator[Lab]:
+    """Build a lab and capture what happens in it to a file."""
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         lab = Lab(version, Path(scratch) / "capture.pcap", stack)
         lab.build()
         lab.record()
-        act(lab)
+        yield lab
         lab.stop()
-        run("editcap", "-F", "pcapng", str(lab.capture), str(folder / f"{name}.pcapng"))
+        run("editcap", "-F", "pcapng", str(lab.capture), str(target))
+
+
+def film(name: str, idea: str, version: int, act: Act, folder: Path) -> None:
+    """Run a scenario, and write its capture and its states."""
+    with captured(folder / f"{name}.pcapng", version) as lab:
+        act(lab)
     header = "frame, state of the client's end, of the server's end, both ends, what had happened; below it all lines of ss -tan"
     text = f"# {idea}\n# Linux {platform.release().split('-')[0]}. How to read this: README.md.\n"
     text += f"# {header}\n\n"

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import os
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -16,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools.lab.lab import CLIENT_PORT, PATIENCE, SERVER_PORT, SIDES, Act, Lab, Place, Side, film
+from tools.lab.requirements import check_requirements
 
 REAL = Path(__file__).resolve().parent.parent.parent / "pcaps" / "real"
 SCENARIOS: dict[str, tuple[str, int, Act]] = {}
@@ -1800,18 +1799,12 @@ def answers_another_way(lab: Lab) -> None:
     lab.moment("server closed")
 
 
-TOOLS = ("ip", "ss", "nft", "sysctl", "tcpdump")
-
-
 def main() -> None:
     """Record the scenarios that are named, or all."""
     names = sys.argv[1:] or list(SCENARIOS)
     if unknown := set(names) - set(SCENARIOS):
         sys.exit(f"There is no scenario {', '.join(sorted(unknown))}: choose from {', '.join(SCENARIOS)}.")
-    if os.geteuid():
-        sys.exit("Network namespaces need root: run this as root.")
-    if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
-        sys.exit(f"{', '.join(missing)} not found: install iproute2, nftables, procps and tcpdump.")
+    check_requirements()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything is cleaned up
     for name in names:
         print(name, flush=True)

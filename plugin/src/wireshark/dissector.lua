@@ -204,6 +204,8 @@ function proto.dissector(tvb, pinfo, tree)
             and take_quickly(tvb, info, stream, number, pinfo, tree, needs_fields) then
             return
         end
+    elseif stream and not (another_stream or needs_fields or tracker:is_marked(stream, number)) then
+        return
     end
     -- Every header has a source port: one of them means one header, and the other fields need not be counted (G2).
     local _, another_port = get_port()

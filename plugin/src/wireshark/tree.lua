@@ -94,30 +94,66 @@ end
 
 -- TreeItem's methods add, set_generated and referenced: to look them up costs as much as to call them.
 local add_item, set_generated, referenced
+
+-- What a segment can show together, as the names of groups of fields.
+local EVENT, OFFER, CONNECTION = "any event", "any offer", "any connection"
+local SUMMARY, VERDICT = "any summary", "any verdict"
+local GROUPS = {
+    [EVENT] = {
+        "role", "handshake_step", "teardown_step", "explanation", "responds_to", "answered_in", "response_time",
+        "handshake_time", "retransmission_delay", "teardown_time", "retransmission", "anomaly",
+    },
+    [OFFER] = {
+        "client_mss", "client_window_scale", "client_fast_open", "server_mss", "server_window_scale",
+        "server_fast_open",
+    },
+    [CONNECTION] = { "stream", SUMMARY, VERDICT, "sack_permitted", "timestamps", "ecn" },
+    [SUMMARY] = { "establishment", "termination", "closed_by", "reset_by", "conn_state", "history" },
+    [VERDICT] = { "diagnosis", "diagnosis_text", "suspect", "evidence", "evidence_frame" },
+}
+
+-- The tree of the present frame.
+local present_tree
+
+--- Returns whether Wireshark needs a field, or one of a group, in the present tree, and keeps the answer.
+-- @param answers those that are kept
+-- @param name of the field or group
+local function ask(answers, name)
+    local members, answer = GROUPS[name], false
+    for index = 1, members and #members or 0 do
+        answer = answer or answers[members[index]]
+    end
+    if not members then
+        answer = referenced(present_tree, fields[name])
+    end
+    answers[name] = answer
+    return answer
+end
+
+local ASKING = { __index = ask }
+local ALL = setmetatable({}, { __index = function()
+    return true
+end })
 -- Does Wireshark display the tree? Then it needs all fields, else those that a filter, a column or a tap refers to.
 local is_visible
--- Which fields does Wireshark need for this frame, by their names? It is asked for each field once. In tshark the
--- answers hold for all new frames: columns, filters and taps are set before the first one.
-local needed, needed_for_new = {}, {}
+-- Which fields and groups does Wireshark need in the present tree, by their names?
+local needed
+-- The same for all new frames of tshark, whose columns, filters and taps are set before the first one; nil before that.
+local is_visible_for_new, needed_for_new
 
 --- Prepares for a tree.
 -- @param is_new true if the frame was not processed before
 local function prepare(tree, is_new)
+    present_tree = tree
+    if is_new and needed_for_new then
+        is_visible, needed = is_visible_for_new, needed_for_new
+        return
+    end
     is_visible = tree.visible
-    needed = is_new and not has_window and needed_for_new or {}
-end
-
---- Returns whether Wireshark needs a field in this tree.
-local function is_needed(item, name)
-    if is_visible then
-        return true
+    needed = is_visible and ALL or setmetatable({}, ASKING)
+    if is_new and not has_window then
+        is_visible_for_new, needed_for_new = is_visible, needed
     end
-    local answer = needed[name]
-    if answer == nil then
-        answer = referenced(item, fields[name])
-        needed[name] = answer
-    end
-    return answer
 end
 
 --- Adds an item, and says that it stands for nothing in the frame itself; that matters only where it is displayed.
@@ -131,14 +167,14 @@ end
 
 --- Adds a field to an item if it has a value and Wireshark needs it.
 local function add(item, name, value)
-    if value ~= nil and is_needed(item, name) then
+    if value ~= nil and needed[name] then
         add_generated(item, fields[name], value)
     end
 end
 
 --- Adds a field once for each part of a string that is joined with "+" (T9).
 local function add_each(item, name, joined)
-    if joined and is_needed(item, name) then
+    if joined and needed[name] then
         for part in joined:gmatch("[^+]+") do
             add_generated(item, fields[name], tonumber(part) or part)
         end
@@ -163,46 +199,37 @@ local function show_event(item, annotation)
     add_each(item, "anomaly", annotation.anomaly)
 end
 
---- Returns whether Wireshark needs a field whose value summary_of works out.
-local function needs_summary(item)
-    return is_needed(item, "establishment") or is_needed(item, "termination") or is_needed(item, "closed_by")
-        or is_needed(item, "reset_by") or is_needed(item, "conn_state") or is_needed(item, "history")
-end
-
---- Returns whether Wireshark needs a field of the diagnosis.
-local function needs_diagnosis(item)
-    return is_needed(item, "diagnosis") or is_needed(item, "suspect") or is_needed(item, "evidence")
-        or is_needed(item, "evidence_frame") or is_needed(item, "diagnosis_text")
-end
-
---- Adds the diagnosis (D, C17), if Wireshark needs any of it.
+--- Adds the diagnosis (D, C17).
 local function show_diagnosis(item, connection)
-    if not needs_diagnosis(item) then
-        return
-    end
     local verdict = verdict_of(connection)
     add(item, "diagnosis", verdict.diagnosis)
-    if is_needed(item, "diagnosis_text") then
+    if needed.diagnosis_text then
         add(item, "diagnosis_text", sentence_of(connection, verdict))
     end
     add(item, "suspect", verdict.suspect)
-    add(item, "evidence", evidence_text(verdict))
-    add(item, "evidence_frame", verdict.before)
-    add(item, "evidence_frame", verdict.frame)
+    if needed.evidence then
+        add(item, "evidence", evidence_text(verdict))
+    end
+    if verdict.frame then
+        add(item, "evidence_frame", verdict.before)
+        add(item, "evidence_frame", verdict.frame)
+    end
 end
 
 --- Adds the subtree of the connection (C17). Where the tree is not displayed, its fields need none.
 -- @param connection the tracker's record, which holds the values for the capture so far
 local function show_connection(item, annotation, connection)
     local summary, subtree = nil, item
-    if needs_summary(item) then
+    if needed[SUMMARY] then
         summary = summary_of(connection)
     end
     if is_visible then
         subtree = item:add(connection_text(summary))
         subtree:set_generated()
     end
-    add(subtree, "stream", annotation.stream)
+    if not annotation.sender then -- a network error
+        add(subtree, "stream", annotation.stream)
+    end
     if summary then
         add(subtree, "establishment", summary.establishment)
         add(subtree, "termination", summary.termination)
@@ -211,10 +238,14 @@ local function show_connection(item, annotation, connection)
         add(subtree, "conn_state", summary.conn_state)
         add(subtree, "history", summary.history)
     end
-    show_diagnosis(subtree, connection)
-    add(subtree, "sack_permitted", annotation.sack_permitted)
-    add(subtree, "timestamps", annotation.timestamps)
-    add(subtree, "ecn", annotation.ecn)
+    if needed[VERDICT] then
+        show_diagnosis(subtree, connection)
+    end
+    if annotation.role then
+        add(subtree, "sack_permitted", annotation.sack_permitted)
+        add(subtree, "timestamps", annotation.timestamps)
+        add(subtree, "ecn", annotation.ecn)
+    end
 end
 
 --- Adds the expert information on the diagnosis to a frame that shows it.
@@ -293,24 +324,26 @@ local function show(annotation, connection, tree, needs_fields, is_new, number)
         return
     end
     prepare(tree, is_new)
-    local text = annotation.text
-    if not text then
-        text = summary_text(annotation)
-        annotation.text = not annotation.role and text or nil -- many segments share one without a role
+    local item
+    if is_visible then
+        item = add_generated(tree, proto, summary_text(annotation))
+    else
+        item = add_item(tree, proto)
     end
-    local item = add_generated(tree, proto, text)
-    if annotation.role or annotation.anomaly or annotation.explanation then
+    if needed[EVENT] and (annotation.role or annotation.anomaly or annotation.explanation) then
         show_event(item, annotation)
     end
     add(item, "sender", annotation.sender)
     add(item, "client_state", annotation.client_state)
     add(item, "server_state", annotation.server_state)
-    if annotation.sender then
+    if annotation.role and needed[OFFER] then
         add(item, annotation.sender .. "_mss", annotation.mss)
         add(item, annotation.sender .. "_window_scale", annotation.window_scale)
         add(item, annotation.sender .. "_fast_open", annotation.fast_open)
     end
-    show_connection(item, annotation, connection)
+    if needed[CONNECTION] then
+        show_connection(item, annotation, connection)
+    end
     show_experts(item, annotation, connection, is_new, number)
 end
 

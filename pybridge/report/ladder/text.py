@@ -88,7 +88,8 @@ class _Drawing:
 
     def __post_init__(self) -> None:
         self.translate = translator(self.language)
-        self.time_width = max(8, len(seconds(self._last_time() - self.story.start)))
+        frames = [labels.width(self._frame(item.frame)) for item in self.story.items if isinstance(item, LadderRow)]
+        self.time_width = max(8, len(seconds(self._last_time() - self.story.start)), *frames)
         self.with_notes = self.width >= WITH_NOTES
         self.between = self.width - self.time_width - 2 * (STATE + 3) - 1 - ((NOTES + 2) if self.with_notes else 0)
 
@@ -138,7 +139,7 @@ class _Drawing:
         """Add a line: time, state of the client, what is between both ends, state of the server, note."""
         taken = sum(labels.width(piece.text) for piece in middle)
         line = [
-            Piece(f"{time:>{self.time_width}} ", "small"),
+            Piece(" " * (self.time_width - labels.width(time)) + f"{time} ", "small"),
             Piece(f" {client:>{STATE}} ", "bold"),
             Piece(bar, "small"),
             *middle,
@@ -164,7 +165,7 @@ class _Drawing:
             [_arrow(self.story, row, self.between)],
             time=seconds(row.time - self.story.start), client=client, server=server, note=beside.pop(0) if beside else None,
         )  # fmt: skip
-        frame = self.translate("frame {frame}").format(frame=row.frame)
+        frame = self._frame(row.frame)
         style: Style = "problem" if _is_problem(row) else "small"
         for line in [] if self.with_notes else _wrapped(" · ".join(text for text, _ in notes), self.between - 2):
             self._rung([Piece(_centred(line, self.between), style)], time=frame)
@@ -188,6 +189,9 @@ class _Drawing:
         client, server = (self._changed(end, both) for end in ("client", "server"))
         if client or server:
             self._rung([], client=client, server=server)
+
+    def _frame(self, frame: int) -> str:
+        return self.translate("frame {frame}").format(frame=frame)
 
     def _changed(self, end: str, states: dict[str, str]) -> str:
         """Return the state of an end if it is another than before."""

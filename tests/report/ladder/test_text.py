@@ -12,6 +12,7 @@ from pybridge.errors import OutputError
 from pybridge.report.ladder import labels
 from pybridge.report.ladder.drawing import Ladder
 from pybridge.report.ladder.text import NARROWEST, ladder_text
+from pybridge.report.language import Language
 from pybridge.tcp.vocabulary import STATES
 from tests.support.scenarios import NORMAL, REFUSED, SIMULTANEOUS_CLOSE, UNANSWERED, UNREACHABLE, tables
 
@@ -41,6 +42,14 @@ def test_every_segment_has_an_arrow_in_its_direction(scenario: str) -> None:
     segments, _ = tables(scenario)
     drawn = ["client" if {*line} & {*"▶▷"} else "server" for line in text(scenario) if {*line} & {*HEADS}]
     assert drawn == segments["sender"].tolist()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_ends_stand_below_each_other_whatever_the_numbers_of_the_frames(language: Language) -> None:
+    segments, connections = tables(NORMAL)
+    lines = ladder_text(segments.assign(frame=segments["frame"] + 10**9), connections.iloc[0], language=language).splitlines()
+    places = {labels.width(line.partition("│")[0]) for line in lines if "│" in line}
+    assert len(places) == 1
 
 
 def test_states_are_written_when_they_change() -> None:
