@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live as Display
-from rich.table import Table
 from rich.text import Text
 
 from pybridge.cli.console import console_for
+from pybridge.cli.table_text import PEERS_BY_USE, PeerRow, counted, fitting, grid, peer_columns
 from pybridge.live import Live
 from pybridge.live.monitor import OTHERS, SECOND, Event, Limits, Monitor
 from pybridge.live.peers import Peer
@@ -48,7 +47,7 @@ def follow(source: str, bpf: str, limits: Limits, stopping: Stopping) -> None:
     with Live(source, bpf=bpf, limits=limits) as live, stopping(live.stop):
         if sys.stdout.isatty():
             console = Console(highlight=False)
-            with Display(get_renderable=lambda: by_peer(live.monitor), console=console, transient=True):
+            with Display(get_renderable=lambda: by_peer(live.monitor, console.width), console=console, transient=True):
                 for event in live:
                     console.print(line(event), soft_wrap=True)
         else:
@@ -90,36 +89,39 @@ def _reason(event: Event) -> str:
     return reason if event.diagnosis in HARMLESS else f"{reason}: {event.diagnosis}"
 
 
-def by_peer(monitor: Monitor) -> Group:
+def by_peer(monitor: Monitor, width: int) -> Group:
     """Return tables of the servers and the clients with the most connections; of the clients only if there are several."""
-    servers = _table("server", {"" if key == OTHERS else endpoint(*key): peer for key, peer in monitor.servers.items()})
+    servers = _table("server", {"" if key == OTHERS else endpoint(*key): peer for key, peer in monitor.servers.items()}, width)
     if len(monitor.clients) < 2:
-        return Group(servers)
-    return Group(servers, "", _table("client", dict(monitor.clients)))
+        return Group(*servers)
+    return Group(*servers, "", *_table("client", dict(monitor.clients), width))
 
 
-def _table(head: str, peers: Mapping[str, Peer]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in (head, "opened", "failed", "handshake (median)", "(95 %)", "waited", "resets"):
-        table.add_column(name, justify="left" if name in (head, "failed", "resets") else "right", no_wrap=True)
+def _table(head: str, peers: Mapping[str, Peer], width: int) -> list[RenderableType]:
+    """Return the columns that fit, and how many peers are left out."""
     counts = sorted(peers.items(), key=lambda item: -item[1].connections)
-    for key, peer in counts[:PEERS_SHOWN]:
-        times = [MISSING if time is None else nanoseconds_text(time) for time in map(peer.handshake_time, (0.5, 0.95))]
-        waited = nanoseconds_text(peer.waited) if peer.waited else ""
-        name = printable(key) if key else f"all other {head}s"
-        table.add_row(Text(name), amount(peer.opened), _counted(peer.failures), *times, waited, _counted(peer.resets))
-    if len(counts) > PEERS_SHOWN:
-        table.add_row(f"and {amount(len(counts) - PEERS_SHOWN, f'other {head}')}")
-    return table
+    columns = peer_columns(head, [_row(printable(key) or f"all other {head}s", peer) for key, peer in counts[:PEERS_SHOWN]])
+    table = grid(fitting(columns, PEERS_BY_USE, width), width)
+    more = len(counts) - PEERS_SHOWN
+    return [table, f"and {amount(more, f'other {head}')}"] if more > 0 else [table]
 
 
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{amount(count)} {name}" for name, count in counts.most_common())
+def _row(name: str, peer: Peer) -> PeerRow:
+    median, p95 = (MISSING if time is None else nanoseconds_text(time) for time in map(peer.handshake_time, (0.5, 0.95)))
+    return PeerRow(
+        name=name,
+        opened=amount(peer.opened),
+        failed=counted(dict(peer.failures.most_common())),
+        median=median,
+        p95=p95,
+        waited=nanoseconds_text(peer.waited) if peer.waited else "",
+        resets=counted(dict(peer.resets.most_common())),
+    )
 
 
 def _conclude(live: Live) -> None:
     console = console_for(sys.stderr)
-    console.print(by_peer(live.monitor))
+    console.print(by_peer(live.monitor, console.width))
     released = live.monitor.released
     early = released["idle"] + released["crowded"]
     if early:

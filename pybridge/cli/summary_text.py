@@ -4,40 +4,40 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pybridge.cli.console import console_for
+from pybridge.cli.table_text import PEERS_BY_USE, Column, PeerRow, counted, peer_columns, print_columns, wrapped
 from pybridge.report.explanations import BENIGN_MARK, PROBLEM_MARK, RESETS
-from pybridge.report.summary import Summary, represented
+from pybridge.report.summary import Peer, Summary, represented
 from pybridge.tcp.vocabulary import FAILED, OPENED
 from pybridge.text import amount, duration_text, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROWS = 10
 """Rows of each list that are printed."""
 
-NUMBERS = (
-    *("connections", "first stream", "slowest handshake", "stream", "waiting", "count", "opened", "handshake (median)"),
-    *("(95 %)", "waited"),
-)
-"""Columns that are aligned to the right."""
-
-
 MARKS = {"alarm": PROBLEM_MARK, "note": BENIGN_MARK, "fine": "\u00b7"}
 HARMS = {"alarm": "bold red", "note": "bold", "fine": "dim"}
+
+FAILED_BY_USE = ("failed", "connections", "server", "first stream", "client")
+SLOWEST_BY_USE = ("slowest handshake", "stream", "server", "waiting", "client")
+ANOMALIES_BY_USE = ("anomaly", "count", "display filter", "frames")
+"""Columns that a narrow terminal gets first."""
 
 
 def print_summary(summary: Summary, source: str) -> None:
     """Print the summary of a capture to standard output."""
     console = console_for(sys.stdout)
     console.print(Text(f"{printable(source)}: {summary.size}", "bold"))
-    before, failures, after = summary.verdict()
-    console.print(Text.assemble(before, (failures, "bold red"), after))
+    console.print(Text.assemble(*((text, "bold red" if counted == "failed" else "") for text, counted in summary.verdict())))
     for finding in summary.findings:
-        console.print(Text.assemble((f"{MARKS[finding.harm]} ", HARMS[finding.harm]), finding.text()))
+        _print_hanging(console, Text(MARKS[finding.harm], HARMS[finding.harm]), finding.text())
         if finding.display_filter:
             console.print(Text(f"  {finding.display_filter}", "dim"), soft_wrap=True)
     _print_counts(console, "opened", {name: summary.establishment.get(name, 0) for name in OPENED})
@@ -47,58 +47,75 @@ def print_summary(summary: Summary, source: str) -> None:
     _print_counts(console, "closed by", summary.open_closed_by)
     _print_counts(console, "reset", {RESETS[name]: count for name, count in summary.resets.items()})
     _print_counts(console, "why", summary.diagnoses)
-    if summary.failures:
-        table = _section("failed", "connections", "server", "client", "first stream")
-        for group in represented(summary.failures, ROWS):
-            clients = group.client or amount(group.clients, "client")
-            _add(table, group.establishment, group.connections, group.server, clients, group.first_stream)
-        console.print(table)
-        _print_more(console, len(summary.failures), "group")
+    groups = represented(summary.failures, ROWS)
+    failed = [
+        Column("failed", [group.establishment for group in groups]),
+        Column("connections", [amount(group.connections) for group in groups], right=True),
+        Column("server", [_named(group.server, group.server_name) for group in groups]),
+        Column("client", [printable(group.client or amount(group.clients, "client")) for group in groups]),
+        Column("first stream", [str(group.first_stream) for group in groups], right=True),
+    ]
+    _print_section(console, FAILED_BY_USE, failed, len(summary.failures), "group")
     for head, peers in (("server", summary.servers), ("client", summary.clients)):
         if len(peers) > 1:
-            table = _section(head, "connections", "opened", "failed", "handshake (median)", "(95 %)", "waited", "resets")
-            for peer in peers[:ROWS]:
-                _add(
-                    table, peer.name, amount(peer.connections), amount(peer.opened), _counts(peer.failures),
-                    duration_text(peer.handshake_median), duration_text(peer.handshake_p95),
-                    duration_text(peer.waited) if peer.waited else "", _counts(peer.resets),
-                )  # fmt: skip
-            console.print(table)
-            _print_more(console, len(peers), head)
-    if summary.slowest:
-        table = _section("slowest handshake", "stream", "client", "server", "waiting")
-        for slow in summary.slowest[:ROWS]:
-            waited = duration_text(slow.retransmission_delay) if slow.retransmission_delay else ""
-            _add(table, duration_text(slow.handshake_time), slow.stream, slow.client, slow.server, waited)
-        console.print(table)
-    if summary.anomalies:
-        table = _section("anomaly", "count", "frames", "display filter")
-        for anomaly in summary.anomalies:
-            _add(table, anomaly.name, anomaly.count, anomaly.where(), anomaly.display_filter)
-        console.print(table)
+            columns = peer_columns(head, [_peer(peer) for peer in peers[:ROWS]])
+            _print_section(console, PEERS_BY_USE, columns, len(peers), head)
+    slowest = [
+        Column("slowest handshake", [duration_text(slow.handshake_time) for slow in summary.slowest], right=True),
+        Column("stream", [str(slow.stream) for slow in summary.slowest], right=True),
+        Column("client", [printable(slow.client) for slow in summary.slowest]),
+        Column("server", [_named(slow.server, slow.server_name) for slow in summary.slowest]),
+        Column("waiting", [_if_any(slow.retransmission_delay) for slow in summary.slowest], right=True),
+    ]
+    _print_section(console, SLOWEST_BY_USE, slowest)
+    anomalies = [
+        Column("anomaly", [printable(anomaly.name) for anomaly in summary.anomalies]),
+        Column("count", [amount(anomaly.count) for anomaly in summary.anomalies], right=True),
+        Column("frames", [anomaly.where() for anomaly in summary.anomalies]),
+        Column("display filter", [printable(anomaly.display_filter) for anomaly in summary.anomalies]),
+    ]
+    _print_section(console, ANOMALIES_BY_USE, anomalies)
+
+
+def _peer(peer: Peer) -> PeerRow:
+    return PeerRow(
+        name=_named(peer.name, peer.server_name),
+        connections=amount(peer.connections),
+        opened=amount(peer.opened),
+        failed=counted(peer.failures),
+        median=duration_text(peer.handshake_median),
+        p95=duration_text(peer.handshake_p95),
+        waited=_if_any(peer.waited),
+        resets=counted(peer.resets),
+    )
+
+
+def _print_section(console: Console, by_use: tuple[str, ...], columns: list[Column], number: int = 0, noun: str = "") -> None:
+    """Print a table after an empty line, if it has any row; say how many more there are of `number`."""
+    rows = len(columns[0].cells)
+    if not rows:
+        return
+    console.print()
+    print_columns([column for column in columns if any(column.cells)], by_use, console)
+    if number > rows:
+        console.print(Text(f"and {amount(number - rows, f'more {noun}')}"))
 
 
 def _print_counts(console: Console, label: str, counts: dict[str, int], remark: str = "") -> None:
-    text = ", ".join(f"{amount(count)} {name}" for name, count in counts.items() if count)
-    if text:
-        console.print(Text(f"{label:>10}  {text}{remark}"))
+    if text := counted(counts):
+        _print_hanging(console, Text(f"{label:>10} "), text + remark)
 
 
-def _print_more(console: Console, number: int, noun: str) -> None:
-    if number > ROWS:
-        console.print(Text(f"and {amount(number - ROWS, f'more {noun}')}"))
+def _print_hanging(console: Console, label: Text, text: str) -> None:
+    """Print a text after a label; further lines begin below the text."""
+    lines = wrapped(text, console.width - len(label) - 1).split("\n")
+    for index, line in enumerate(lines):
+        console.print(Text.assemble(label if index == 0 else " " * len(label), " ", line), soft_wrap=True)
 
 
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{amount(count)} {name}" for name, count in counts.items())
+def _named(server: str, name: str) -> str:
+    return printable(f"{server} ({name})" if name else server)
 
 
-def _section(*heads: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for head in heads:
-        table.add_column(head, justify="right" if head in NUMBERS else "left", overflow="fold")
-    return table
-
-
-def _add(table: Table, *cells: object) -> None:
-    table.add_row(*(Text(printable(str(cell))) for cell in cells))
+def _if_any(duration: pd.Timedelta) -> str:
+    return duration_text(duration) if duration else ""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 
-from pybridge.report.drawing import COLOURS
+from pybridge.report.drawing import COLOURS, NEUTRAL
 from pybridge.report.scales import short
 from pybridge.tables import frames
 from pybridge.tcp.vocabulary import FAILED, OPENED, STILL_WAITING
 
 BINS = 40
+
+ALONE = pd.Timedelta("1s")
+"""What is shown before and after the start of a single connection."""
 
 _TIMES = ["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%H:%M:%S.%f"]
 """How a time is written on an axis of years, months, days, hours, minutes, and seconds."""
@@ -52,33 +56,38 @@ class Plots:
         _time_axis(ax, "x")
         if times.empty:
             return _without_data(ax, "no handshake was captured whole")
-        edges = np.geomspace(float(times.min()) / 1.05, float(times.max()) * 1.05, bins + 1).tolist()
-        ax.hist(times, edges, color=COLOURS["client"])
+        low, high = float(times.min()), float(times.max())
+        ax.hist(times, np.geomspace(low / 1.05, high * 1.05, bins + 1).tolist(), color=NEUTRAL)
         for share, name, style in ((0.5, "median", "-"), (0.95, "95 %", "--")):
             value = float(times.quantile(share))
             label = f"{name}: {EngFormatter('s', places=1)(value)}"
             ax.axvline(value, color="black", linewidth=1, linestyle=style, label=label)
         ax.set_xscale("log")
+        if high < 10 * low:  # then two powers of ten have a label all the same
+            power = math.floor(math.log10(low))
+            ax.set_xlim(10.0**power, 10.0 ** max(math.ceil(math.log10(high)), power + 1))
         _time_axis(ax, "x")
-        ax.legend()
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend(ax)
         return ax
 
     def outcomes(self, ax: Axes | None = None, *, bins: int = BINS) -> Axes:
         """Draw how many connections began when, stacked by outcome: opened, or how they failed."""
         ax = _axes(ax)
         ax.set(title="Outcomes over time", ylabel="connections")
-        _start_axis(ax)
         found = self._outcome.unique()
         kinds = [kind for kind in ("opened", *FAILED, STILL_WAITING, "not-captured") if kind in found]
         if not kinds:
             return _without_data(ax, "there is no connection")
         starts = [self._connections.loc[self._outcome == kind, "start"].dt.tz_localize(None) for kind in kinds]
-        ax.hist([each.to_numpy() for each in starts], bins, stacked=True, color=[COLOURS[kind] for kind in kinds], label=kinds)
+        edges = pd.date_range(*_span(self._connections["start"]), periods=bins + 1).to_numpy()
+        ax.hist([each.to_numpy() for each in starts], edges, stacked=True, color=[COLOURS[kind] for kind in kinds], label=kinds)  # type: ignore[arg-type]
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         span = self._connections["start"].max() - self._connections["start"].min()
         if span:
             ax.set_ylabel(f"connections per {short(float(f'{span.total_seconds() / bins:.2g}'))}")
-        ax.legend()
+        _start_axis(ax, self._connections["start"])
+        _legend(ax)
         return ax
 
     def waiting(self, ax: Axes | None = None) -> Axes:
@@ -89,7 +98,6 @@ class Plots:
         waited = _seconds(rows["handshake_time"].where(rows["outcome"] == "opened", rows["duration"]))
         shown = waited.notna() & (waited > 0)
         ax.set(title="Waiting for an answer")
-        _start_axis(ax)
         _time_axis(ax, "y")
         if not shown.any():
             return _without_data(ax, "no opening was captured whole")
@@ -101,7 +109,8 @@ class Plots:
                 ax.plot(start, waited[here].to_numpy(), marker, color=COLOURS[kind], label=kind)
         ax.set_yscale("log")
         _time_axis(ax, "y")
-        ax.legend()
+        _start_axis(ax, rows["start"])
+        _legend(ax)
         return ax
 
 
@@ -128,7 +137,17 @@ def _time_axis(ax: Axes, which: str) -> None:
     axis.set_label_text("seconds")
 
 
-def _start_axis(ax: Axes) -> None:
+def _span(starts: pd.Series[Any]) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the first and the last start in UTC; a second around it if it is the only one, else matplotlib shows years."""
+    first, last = starts.min().tz_localize(None), starts.max().tz_localize(None)
+    return (first, last) if first < last else (first - ALONE, last + ALONE)
+
+
+def _start_axis(ax: Axes, starts: pd.Series[Any]) -> None:
+    """Label the times at which connections began."""
+    first, last = _span(starts)
+    margin = (last - first) / 40
+    ax.set_xlim(first - margin, last + margin)  # type: ignore[arg-type]
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     formatter = ConciseDateFormatter(locator, formats=_TIMES, zero_formats=_STARTS, offset_formats=_DATES)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
@@ -136,6 +155,12 @@ def _start_axis(ax: Axes) -> None:
     ax.set_xlabel("start (UTC)")
 
 
+def _legend(ax: Axes) -> None:
+    """Put the legend beside the plot, where it hides nothing."""
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+
+
 def _without_data(ax: Axes, reason: str) -> Axes:
+    ax.tick_params(bottom=False, left=False, labelbottom=False, labelleft=False)
     ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes)
     return ax

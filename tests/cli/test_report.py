@@ -63,7 +63,7 @@ def test_names_are_shown_when_asked(run: Run, tmp_path: Path) -> None:
     assert "192.0.2.1:80 (&lt;b&gt;www.example)" in page
     assert "192.0.2.2:80 (shop.example)" in page
     assert "192.0.2.3:80 ·" in page
-    assert "<td>shop.example</td></tr>" in page
+    assert "<td>192.0.2.2<wbr>:80</td><td>shop.example</td>" in page, "beside the server"
     assert run("report", "names.pcap").returncode == 0
     assert "shop.example" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
