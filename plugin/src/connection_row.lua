@@ -197,6 +197,17 @@ local ECN = {
     [3] = { [1] = "rfc3168" }, -- CWR and ECE
 }
 
+--- Returns the flags that one of two sets of AE, CWR and ECE has.
+local function union(one, other)
+    local flags = 0
+    for _, flag in ipairs({ 1, 2, 4 }) do
+        if one % (2 * flag) >= flag or other % (2 * flag) >= flag then
+            flags = flags + flag
+        end
+    end
+    return flags
+end
+
 --- Puts what the sender of a SYN or SYN-ACK offers into its annotation, and what both ends have settled so far (C12,
 -- C13, C17).
 local function note_offer(connection, segment, annotation)
@@ -205,12 +216,17 @@ local function note_offer(connection, segment, annotation)
         annotation.mss, annotation.window_scale = offer.mss, offer.window_scale
         annotation.fast_open = offer.fast_open
     end
+    local offers, index, ecn = connection.offers, segment.sender + 2, floor(segment.flags / 64) % 8
+    local before = offers[index]
+    if before and before.seq == segment.seq and segment.role == SYN then
+        ecn = union(before.ecn, ecn)
+    end
+    offers[index] = { seq = segment.seq, ecn = ecn }
     -- G2: of several headers in a frame nothing tells whose the options are. Then there is no offer.
-    connection.offers[segment.sender] = offer and {
-        sack_permitted = offer.sack_permitted == true, timestamps = offer.timestamps == true,
-        ecn = floor(segment.flags / 64) % 8,
+    offers[segment.sender] = offer and {
+        sack_permitted = offer.sack_permitted == true, timestamps = offer.timestamps == true, ecn = ecn,
     }
-    local client, server = connection.offers[connection.client], connection.offers[3 - connection.client]
+    local client, server = offers[connection.client], offers[3 - connection.client]
     if client and server then
         annotation.sack_permitted = client.sack_permitted and server.sack_permitted
         annotation.timestamps = client.timestamps and server.timestamps

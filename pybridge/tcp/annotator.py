@@ -167,9 +167,10 @@ class Annotator:
             judgement.anomalies.add("port-reuse")
         if judgement.roles and judgement.roles[0] in ("SYN", "SYN-ACK"):
             sender.sent_syn = True
+            again = sender.offered_isn == seq and judgement.roles[0] == "SYN"
             sender.offered_isn = seq  # C11
             sender.offer = offer
-            sender.offers_ecn = flags & (AE | ECE | CWR)  # C13
+            sender.offers_ecn = flags & (AE | ECE | CWR) | (sender.offers_ecn if again else 0)  # C13
             if length:  # A1
                 judgement.anomalies.add("syn-with-data")
         annotation = _annotation(judgement)
