@@ -911,12 +911,12 @@ local function new_trace()
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
-        delay_count = 0, first_talker = nil, third_step_time = nil, -- four names: a fifth would double the room
-        -- Of an end: repeat_seq, repeat_frame, wild_rst, doubtful_rst with doubtful_time and doubtful_seq. Of the
-        -- attempt: silence_frame, injected_rst, injected_end
-        -- (whose it would be), reset_kind, reset_frame, reset_suspect (D5: an index or "path"), closing_rst,
-        -- delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind,
-        -- error_frame, error_suspect; marked: the latest frame that can be evidence
+        first_talker = nil, third_step_time = nil, -- at most four names: a fifth would double the room
+        -- Of an end: repeat_seq, repeat_frame, wild_rst with wild_seq and guesses, doubtful_rst with doubtful_time,
+        -- doubtful_seq and doubtful_is_clean. Of the attempt: silence_frame, injected_rst, injected_end (whose it would
+        -- be), is_injected (that is certain), reset_kind, reset_frame, reset_suspect (D5: an index or "path"),
+        -- closing_rst, delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame,
+        -- error_kind, error_frame, error_suspect; marked: the latest frame that can be evidence
     }
 end
 
@@ -996,22 +996,36 @@ local function note_life(connection, segment)
         if is_later and (is_new(sender, segment.seq, stop)
             or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)) then
             trace.injected_rst, trace.injected_end, own.doubtful_rst = own.doubtful_rst, segment.sender, nil
+            trace.is_injected = trace.is_injected or own.doubtful_is_clean
             trace.is_calm = is_calm(trace[1]) and is_calm(trace[2])
         end
     end
 end
 
---- Notes an RST with a number that its sender was not seen to send (D4).
+--- Notes an RST with a number that its sender cannot have sent (D4): one more guess, unless the same was tried before.
 local function note_wild_rst(connection, segment)
-    connection.trace[segment.sender].wild_rst = segment.frame
+    local own = connection.trace[segment.sender]
+    if own.wild_seq ~= segment.seq then
+        own.guesses = (own.guesses or 0) + 1
+    end
+    own.wild_rst, own.wild_seq = segment.frame, segment.seq
 end
 
 --- Notes a challenge-ack by R7: its sender's peer cannot have sent the RST that it answers (D4).
 local function note_challenge(connection, segment)
     local trace = connection.trace
-    local wild_rst = trace[segment.peer].wild_rst
-    if wild_rst then
-        trace.injected_rst, trace.injected_end = wild_rst, segment.peer
+    local of_peer = trace[segment.peer]
+    if of_peer.wild_rst then
+        trace.injected_rst, trace.injected_end = of_peer.wild_rst, segment.peer
+        trace.is_injected = trace.is_injected or of_peer.guesses > 1
+    end
+end
+
+--- Notes a SYN-ACK that comes when the connection is over: its sender did not refuse the SYN, if it answers that (D4).
+-- @param is_answer whether its acknowledgement number is acceptable for its peer
+local function note_late_syn_ack(connection, is_answer)
+    if connection.attempt.refused and is_answer then
+        connection.trace.injected_rst = connection.trace.reset_frame
     end
 end
 
@@ -1022,9 +1036,9 @@ local function note_old_answer(connection, segment)
     end
 end
 
---- Returns whether an RST is another device's by its hop limit (D1).
-local function is_foreign(own, hop_limit)
-    return hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) > 1
+--- Returns by how much the hop limit of an RST differs from its sender's, or nil if nothing shows that (D1).
+local function hops_off(own, hop_limit)
+    return hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) or nil
 end
 
 --- Returns the class of an RST: the first row of D5 that fits.
@@ -1037,15 +1051,16 @@ local function class_of(connection, segment, was_fresh)
     local sender_closed, peer_closed = fin_counts(sender, peer), fin_counts(peer, sender)
     local attempt, has_ack = connection.attempt, segment.flags % 32 >= 16
     local never_answered = trace.first_talker == peer_index and connection.talker == peer_index
-    if own.wild_rst
-        or is_foreign(own, segment.hop_limit) and (attempt.opened or index ~= connection.client) then
+    local guesses, off = own.guesses or 0, hops_off(own, segment.hop_limit)
+    local suspect = guesses == 0 and off and off < 2 and index or nil
+    if guesses > 1 or off and off > 1 and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
     elseif own.repeats >= 2 then
         return "peer-vanished", nil
     elseif sender_closed and peer_closed then
         return "reset-after-close", nil
     elseif sender_closed and peer.next_sent and is_beyond(peer.next_sent, sender.fin_ack) then
-        return "reset-with-unread-data", index
+        return "reset-with-unread-data", suspect
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1) then
         return "close-not-finished", peer_index
     elseif sender_closed and has_ack then
@@ -1057,15 +1072,15 @@ local function class_of(connection, segment, was_fresh)
         return "idle-timeout", nil
     elseif index == connection.client and attempt.syn_seen
         and not (sender_closed or peer_closed or trace.first_talker) then
-        return "probe", index
+        return "probe", suspect
     elseif was_fresh or not has_ack then
         return "no-such-connection", nil
     end
     local reach = peer_closed and peer.fin_seq or peer.next_sent
     if reach and is_beyond(reach, segment.ack) or never_answered then
-        return "reset-with-unread-data", index
+        return "reset-with-unread-data", suspect
     end
-    return "application-abort", index
+    return "application-abort", suspect
 end
 
 --- Notes an RST after its own rule (D4, D5).
@@ -1075,6 +1090,7 @@ local function note_rst(connection, segment, reset_before, was_fresh)
     local trace, one, two = connection.trace, connection[1], connection[2]
     local own = trace[segment.sender]
     own.doubtful_rst, own.doubtful_time, own.doubtful_seq = segment.frame, segment.time, segment.seq
+    own.doubtful_is_clean = segment.flags % 4 == 0 -- neither SYN nor FIN, which a damaged segment can have
     trace.is_calm = false
     if fin_counts(one, two) and fin_counts(two, one) then
         trace.closing_rst, trace.marked = segment.frame, segment.frame
@@ -1082,6 +1098,9 @@ local function note_rst(connection, segment, reset_before, was_fresh)
     if connection.attempt.reset_by and not reset_before then
         trace.reset_kind, trace.reset_suspect = class_of(connection, segment, was_fresh)
         trace.reset_frame, trace.marked = segment.frame, segment.frame
+        if trace.injected_rst == own.wild_rst and not trace.is_injected then -- D4
+            trace.injected_rst = nil
+        end
     end
 end
 
@@ -1093,7 +1112,6 @@ end
 
 --- Notes what the opening waited for (D6).
 local function note_delay(trace, kind, frame)
-    trace.delay_count = trace.delay_kind == kind and trace.delay_count + 1 or 1
     trace.delay_kind, trace.delay_frame, trace.is_inferred, trace.marked = kind, frame, false, frame
 end
 
@@ -1117,7 +1135,7 @@ end
 local function note_answer(connection, segment)
     local trace, peer = connection.trace, connection[segment.peer]
     if trace.delay_kind == "syn-lost" and segment.responds_to and segment.responds_to ~= peer.syn_frame then
-        trace.delay_kind, trace.delay_count, trace.is_inferred = "syn-ack-lost", 1, true
+        trace.delay_kind, trace.is_inferred = "syn-ack-lost", true
     end
 end
 
@@ -1248,10 +1266,10 @@ local function failure_of(connection)
     elseif establishment == "unreachable" then
         return trace.error_kind, trace.error_suspect, trace.error_frame
     elseif establishment == "refused" then
-        if trace.reset_kind == "injected-reset" then
+        if trace.reset_kind == "injected-reset" or trace.injected_rst then
             return "filtered", "path-to-server", trace.reset_frame
         end
-        return "port-closed", "server", trace.reset_frame
+        return "port-closed", nil, trace.reset_frame
     elseif establishment == "invalid-answer" then
         return "invalid-answer", nil, trace.invalid_frame
     end
@@ -1259,12 +1277,18 @@ local function failure_of(connection)
 end
 
 --- Returns the suspect of a delay (D8), or nil.
-local function suspect_of_delay(trace)
-    local kind = trace.delay_kind
-    if kind == "syn-ack-lost" and not trace.is_inferred then
-        return "path-to-client"
-    end
-    return kind == "third-step-ignored" and trace.delay_count >= 2 and "server" or nil
+local function suspect_of_delay(connection)
+    local trace = connection.trace
+    local is_lost_answer = trace.delay_kind == "syn-ack-lost" and not trace.is_inferred
+    return is_lost_answer and connection.attempt.opened and "path-to-client" or nil
+end
+
+--- Returns the suspect if the capture has the segments of one end only (D8): the capture, if the other evidently spoke.
+local function suspect_of_one_side(connection)
+    local captured_end = connection.captured == 1 and 1 or 2
+    local absent = connection[3 - captured_end]
+    local has_moved = absent.next_sent and absent.first_seq and is_beyond(absent.next_sent, absent.first_seq)
+    return (has_moved or establishment_of(connection) == "partial") and "capture" or nil
 end
 
 --- Returns the diagnosis of a connection that was ended by an RST, or whose peer vanished (D8), or nil.
@@ -1273,7 +1297,7 @@ local function breakdown_of(connection)
     local trace, attempt = connection.trace, connection.attempt
     local server = connection[3 - connection.client]
     if trace.injected_rst then
-        return "injected-reset", "path", trace.injected_rst
+        return "injected-reset", trace.is_injected and "path" or nil, trace.injected_rst
     elseif trace.reset_kind and trace.reset_kind ~= "reset-after-close" and not attempt.close_complete then
         local suspect, before = trace.reset_suspect, nil
         if trace.reset_kind == "idle-timeout" and trace.silence_frame ~= trace.reset_frame then
@@ -1285,7 +1309,7 @@ local function breakdown_of(connection)
         return trace.reset_kind, suspect, trace.reset_frame, before
     elseif establishment_of(connection) == "half-open" then
         if trace.delay_kind == "syn-ack-lost" then
-            return "syn-ack-lost", suspect_of_delay(trace), trace.delay_frame
+            return "syn-ack-lost", suspect_of_delay(connection), trace.delay_frame
         elseif server.syn_ack_again then
             return "peer-vanished", nil, server.syn_ack_frame
         end
@@ -1317,7 +1341,7 @@ local function diagnosis_of(connection)
     if vanishing then
         return "peer-vanished", nil, vanishing
     elseif connection.captured ~= 3 then -- C18
-        return "one-sided", "capture", nil
+        return "one-sided", suspect_of_one_side(connection), nil
     end
     local before
     diagnosis, suspect, frame, before = breakdown_of(connection)
@@ -1330,7 +1354,7 @@ local function diagnosis_of(connection)
     elseif trace.old_answer then
         return "old-connection-held", nil, trace.old_answer
     elseif trace.delay_kind then
-        return trace.delay_kind, suspect_of_delay(trace), trace.delay_frame
+        return trace.delay_kind, suspect_of_delay(connection), trace.delay_frame
     end
     local slowness = slowness_of(connection)
     if slowness then
@@ -1365,7 +1389,8 @@ end
 return {
     new_trace = new_trace, note_hop_limit = note_hop_limit,
     note_arrival = note_arrival, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
-    note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_old_answer = note_old_answer,
+    note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_late_syn_ack = note_late_syn_ack,
+    note_old_answer = note_old_answer,
     forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
     note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,
     latest_of = latest_of, verdict_of = verdict_of, evidence_text = evidence_text,
@@ -2141,12 +2166,16 @@ local function judge_by_number(connection, segment)
     else
         add_anomaly(segment, "rst-ignored")
         if is_beyond(segment.seq, sender.next_sent) then
-            note_wild_rst(connection, segment)
+            if not peer.early_ack or is_beyond(segment.seq, peer.early_ack) then
+                note_wild_rst(connection, segment)
+            end
             if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW then
                 peer.challenged = true
             end
         elseif sender.first_seq and is_beyond(sender.first_seq, segment.seq) then
-            note_wild_rst(connection, segment)
+            if sender.isn then
+                note_wild_rst(connection, segment)
+            end
         else
             sender.gone = true
             if is_beyond(segment.seq, expected) then
@@ -2273,6 +2302,7 @@ local judge_syn_ack_of_new_attempt = opening.judge_syn_ack_of_new_attempt
 local judge_closing, judge_rst, judge_life = closing.judge_closing, aborting.judge_rst, aborting.judge_life
 local note_arrival, note_life, note_hop_limit = diagnosis.note_arrival, diagnosis.note_life, diagnosis.note_hop_limit
 local note_old_answer, note_challenge = diagnosis.note_old_answer, diagnosis.note_challenge
+local note_late_syn_ack = diagnosis.note_late_syn_ack
 
 --- Settles who is the client at the first SYN or SYN-ACK (E1).
 local function settle_client(connection, segment)
@@ -2355,6 +2385,8 @@ local function judge_any_syn_ack(connection, segment)
     elseif is_new_syn_ack(connection, segment) then
         judge_syn_ack_of_new_attempt(connection, segment)
     else
+        local peer = connection[segment.peer]
+        note_late_syn_ack(connection, is_acceptable(peer, segment.ack, peer.syn_length))
         note_after_close(segment)
     end
 end

@@ -90,12 +90,16 @@ local function judge_by_number(connection, segment)
     else
         add_anomaly(segment, "rst-ignored")
         if is_beyond(segment.seq, sender.next_sent) then
-            note_wild_rst(connection, segment)
+            if not peer.early_ack or is_beyond(segment.seq, peer.early_ack) then
+                note_wild_rst(connection, segment)
+            end
             if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW then
                 peer.challenged = true
             end
         elseif sender.first_seq and is_beyond(sender.first_seq, segment.seq) then
-            note_wild_rst(connection, segment)
+            if sender.isn then
+                note_wild_rst(connection, segment)
+            end
         else
             sender.gone = true
             if is_beyond(segment.seq, expected) then

@@ -23,6 +23,7 @@ local judge_syn_ack_of_new_attempt = opening.judge_syn_ack_of_new_attempt
 local judge_closing, judge_rst, judge_life = closing.judge_closing, aborting.judge_rst, aborting.judge_life
 local note_arrival, note_life, note_hop_limit = diagnosis.note_arrival, diagnosis.note_life, diagnosis.note_hop_limit
 local note_old_answer, note_challenge = diagnosis.note_old_answer, diagnosis.note_challenge
+local note_late_syn_ack = diagnosis.note_late_syn_ack
 
 --- Settles who is the client at the first SYN or SYN-ACK (E1).
 local function settle_client(connection, segment)
@@ -105,6 +106,8 @@ local function judge_any_syn_ack(connection, segment)
     elseif is_new_syn_ack(connection, segment) then
         judge_syn_ack_of_new_attempt(connection, segment)
     else
+        local peer = connection[segment.peer]
+        note_late_syn_ack(connection, is_acceptable(peer, segment.ack, peer.syn_length))
         note_after_close(segment)
     end
 end

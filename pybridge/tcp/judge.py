@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from pybridge.tcp.aborting import judge_life, judge_rst
 from pybridge.tcp.closing import judge_closing
-from pybridge.tcp.evidence import note_challenge, note_life_after_rst, note_old_answer, note_silence
+from pybridge.tcp.evidence import (
+    note_challenge,
+    note_life_after_rst,
+    note_old_answer,
+    note_silence,
+    note_syn_ack_after_refusal,
+)
 from pybridge.tcp.numbers import LARGEST_WINDOW, is_new
 from pybridge.tcp.opening import (
     FIRST_WINDOW,
@@ -97,6 +103,7 @@ def _judge_syn_ack(segment: Judgement) -> None:
     elif connection.over and sender.was_reset and sender.isn == segment.seq and not judge_life(segment):  # R6
         segment.judged = False
     elif connection.over:
+        note_syn_ack_after_refusal(segment)
         _leave_out(segment)
     else:
         sender.gone = False

@@ -146,6 +146,7 @@ class End:
         "former",
         "gap",
         "gone",
+        "guesses",
         "heard",
         "hop_limit",
         "hop_limit_varies",
@@ -183,6 +184,7 @@ class End:
         "syns",
         "was_reset",
         "wild_rst",
+        "wild_seq",
         "zeek_end",
     )  # fmt: skip
 
@@ -232,7 +234,9 @@ class End:
         self.repeat_seq: int | None = None
         self.repeat_frame = 0
         self.wild_rst: int | None = None
-        self.doubtful_rst: tuple[int, int, int] | None = None  # frame, time and sequence number
+        self.wild_seq: int | None = None
+        self.guesses = 0
+        self.doubtful_rst: tuple[int, int, int, int] | None = None  # frame, time, sequence number and flags
 
     def accepts(self, ack: int, limit: int) -> bool:
         """Whether `ack` is an acceptable acknowledgement of this end's SYN (rule X2)."""
@@ -263,9 +267,9 @@ class Connection:
 
     __slots__ = (
         "a", "aborted", "anomalies", "b", "client", "client_from", "client_response_time", "close_complete",
-        "closed_by_error", "closing_rst", "completeness", "delay_count", "delay_frame", "delay_kind", "delay_suspect",
+        "closed_by_error", "closing_rst", "completeness", "delay_frame", "delay_kind", "delay_suspect",
         "error_frame", "error_kind", "error_suspect", "first_talker", "first_time", "fresh", "handshake_frame",
-        "handshake_time", "history_letters", "idle_before_end", "injected_rst", "invalid_answer", "invalid_frame",
+        "handshake_time", "history_letters", "idle_before_end", "injected_rst", "injected_suspect", "invalid_answer", "invalid_frame",
         "last_time", "old_answer", "opened", "quiet", "refused", "reset_by", "reset_frame", "reset_kind",
         "reset_suspect", "retransmission_delay", "retransmissions", "rst_time", "server_response_time", "silence_frame",
         "simultaneous_open", "state_a", "state_b", "stream", "syn_ack_matched", "syn_seen", "talker", "teardown_time",
@@ -316,13 +320,14 @@ class Connection:
         self.talker: End | None = None
         self.delay_kind: str | None = None
         self.delay_suspect: str | None = None
-        self.delay_frame = self.delay_count = 0
+        self.delay_frame = 0
         self.third_step_time: int | None = None
         self.forget_reset()
         self.error_kind: str | None = None
         self.error_suspect: str | None = None
         self.silence_frame: int | None = None
         self.injected_rst: int | None = None
+        self.injected_suspect: str | None = None
         self.closing_rst: int | None = None
         self.old_answer: int | None = None
         self.invalid_frame: int | None = None
