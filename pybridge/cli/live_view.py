@@ -19,6 +19,7 @@ from pybridge.cli.console import console_for
 from pybridge.live import Live
 from pybridge.live.monitor import OTHERS, SECOND, Event, Limits, Monitor
 from pybridge.live.peers import Peer
+from pybridge.report.explanations import RESETS
 from pybridge.tables import batches
 from pybridge.tcp.model import ConnectionRow
 from pybridge.tcp.vocabulary import HARMLESS
@@ -87,6 +88,12 @@ def _reason(event: Event) -> str:
         reason = f"reset by {event.reset_by}"
     else:
         reason = f"closed first by {event.closed_by}, reset by {event.reset_by}"
+    if event.reset_class == "mid-connection":
+        reason += f" {RESETS[event.reset_class]}"
+    if event.unacknowledged:
+        reason += f", {amount(event.unacknowledged, 'octet')} unacknowledged"
+    if event.silence:
+        reason += f", after {nanoseconds_text(event.silence)} of silence"
     return reason if event.diagnosis in HARMLESS else f"{reason}: {event.diagnosis}"
 
 
@@ -107,7 +114,7 @@ def _table(head: str, peers: Mapping[str, Peer]) -> Table:
         times = [MISSING if time is None else nanoseconds_text(time) for time in map(peer.handshake_time, (0.5, 0.95))]
         waited = nanoseconds_text(peer.waited) if peer.waited else ""
         name = printable(key) if key else f"all other {head}s"
-        table.add_row(Text(name), amount(peer.opened), _counted(peer.failures), *times, waited, _counted(peer.resets))
+        table.add_row(Text(name), amount(peer.opened), _counted(peer.failures), *times, waited, _resets(peer))
     if len(counts) > PEERS_SHOWN:
         table.add_row(f"and {amount(len(counts) - PEERS_SHOWN, f'other {head}')}")
     return table
@@ -115,6 +122,16 @@ def _table(head: str, peers: Mapping[str, Peer]) -> Table:
 
 def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{amount(count)} {name}" for name, count in counts.most_common())
+
+
+def _resets(peer: Peer) -> str:
+    """Return how many resets there were by class; of the harmful ones by whom, how much was lost, how long it was silent."""
+    parts = [_counted(peer.resets), *(f"by {end}" for end in peer.resetters)]
+    if peer.unacknowledged:
+        parts.append(f"{amount(peer.unacknowledged, 'octet')} unacknowledged")
+    if peer.silence:
+        parts.append(f"silent for up to {nanoseconds_text(peer.silence)}")
+    return ", ".join(parts)
 
 
 def _conclude(live: Live) -> None:

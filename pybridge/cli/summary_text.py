@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pybridge.cli.console import console_for
-from pybridge.report.explanations import BENIGN_MARK, PROBLEM_MARK, RESETS
-from pybridge.report.summary import Summary, represented
+from pybridge.report.explanations import BENIGN_MARK, PROBLEM_MARK
+from pybridge.report.summary import Peer, Summary, represented
 from pybridge.tcp.vocabulary import FAILED, OPENED
 from pybridge.text import amount, duration_text, printable
 
@@ -45,7 +45,8 @@ def print_summary(summary: Summary, source: str) -> None:
     _print_counts(console, "waiting", {"at the end of the capture": summary.still_waiting})
     _print_counts(console, "closed", summary.open_termination, f" (of the {amount(summary.were_open)} that were open)")
     _print_counts(console, "closed by", summary.open_closed_by)
-    _print_counts(console, "reset", {RESETS[name]: count for name, count in summary.resets.items()})
+    for text in summary.resets_in_words():
+        console.print(Text(f"{'reset':>10}  {text}"))
     _print_counts(console, "why", summary.diagnoses)
     if summary.failures:
         table = _section("failed", "connections", "server", "client", "first stream")
@@ -61,7 +62,7 @@ def print_summary(summary: Summary, source: str) -> None:
                 _add(
                     table, peer.name, amount(peer.connections), amount(peer.opened), _counts(peer.failures),
                     duration_text(peer.handshake_median), duration_text(peer.handshake_p95),
-                    duration_text(peer.waited) if peer.waited else "", _counts(peer.resets),
+                    duration_text(peer.waited) if peer.waited else "", _resets(peer),
                 )  # fmt: skip
             console.print(table)
             _print_more(console, len(peers), head)
@@ -91,6 +92,10 @@ def _print_more(console: Console, number: int, noun: str) -> None:
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{amount(count)} {name}" for name, count in counts.items())
+
+
+def _resets(peer: Peer) -> str:
+    return ", ".join(filter(None, (_counts(peer.resets), peer.reset_by.text())))
 
 
 def _section(*heads: str) -> Table:

@@ -217,7 +217,10 @@ def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame],
         r"office\x1b.pcapng: 9 TCP connections, 335 TCP segments",
         "Of 9 connections, 3 opened, 5 failed, 1 had no opening in the capture.",
     ]
-    assert lines[2] == "▲ Refused, because nothing listens on that port: 2 connections, all to 192.0.2.80:80."
+    assert (
+        lines[2]
+        == "▲ Refused, because nothing listens on that port, or a firewall answers for it: 2 connections, all to 192.0.2.80:80."
+    )
     assert lines[3] == "tcp.stream in {1, 8}"
     after = lines.index("opened  3 complete")
     assert lines[after : after + 4] == [
