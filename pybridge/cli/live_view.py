@@ -129,7 +129,7 @@ def _resets(peer: Peer) -> str:
     parts = [_counted(peer.resets), *(f"by {end}" for end in peer.resetters)]
     if peer.unacknowledged:
         parts.append(f"{amount(peer.unacknowledged, 'octet')} unacknowledged")
-    if peer.silence:
+    if peer.silence >= SECOND:
         parts.append(f"silent for up to {nanoseconds_text(peer.silence)}")
     return ", ".join(parts)
 

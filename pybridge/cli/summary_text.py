@@ -21,7 +21,7 @@ ROWS = 10
 
 NUMBERS = (
     *("connections", "first stream", "slowest handshake", "stream", "waiting", "count", "opened", "handshake (median)"),
-    *("(95 %)", "waited"),
+    *("(95 %)", "waited", "server\u2019s answer", "client\u2019s answer"),
 )
 """Columns that are aligned to the right."""
 
@@ -67,10 +67,13 @@ def print_summary(summary: Summary, source: str) -> None:
             console.print(table)
             _print_more(console, len(peers), head)
     if summary.slowest:
-        table = _section("slowest handshake", "stream", "client", "server", "waiting")
+        table = _section(
+            "slowest handshake", "stream", "client", "server", "waiting", "server\u2019s answer", "client\u2019s answer"
+        )
         for slow in summary.slowest[:ROWS]:
             waited = duration_text(slow.retransmission_delay) if slow.retransmission_delay else ""
-            _add(table, duration_text(slow.handshake_time), slow.stream, slow.client, slow.server, waited)
+            answers = duration_text(slow.server_response_time), duration_text(slow.client_response_time)
+            _add(table, duration_text(slow.handshake_time), slow.stream, slow.client, slow.server, waited, *answers)
         console.print(table)
     if summary.anomalies:
         table = _section("anomaly", "count", "frames", "display filter")

@@ -178,7 +178,7 @@ def test_handshakes_failures_and_closes_are_printed_as_they_happen_and_nothing_i
     assert status == 0
     server = next(line for line in said.splitlines() if line.startswith(f"127.0.0.1:{peers.port} "))
     assert server.split()[1] == "2", "opened"
-    assert server.endswith("1 mid-connection")
+    assert server.endswith("1 mid-connection, by server")
     assert " captured, 0 dropped." in said
 
 
