@@ -151,6 +151,7 @@ SCANS = (
     "{client} probes {probed} ports of {server}: {open} open{which}, {closed} closed, {silent} silent.",
     "{client} probes port {port} of {probed} hosts: {open} open, {closed} closed, {silent} silent.",
 )
+WHICH = " ({ports})"
 FLOOD_OF_SYNS = "{server} is flooded with SYNs: {count} from {clients} stayed half-open."
 WAITED = (
     "Opened {longest} late, after {total}, because {cause}: {connections}.",
@@ -237,16 +238,15 @@ def _scans(connections: pd.DataFrame) -> tuple[list[Finding], set[Any]]:
     return found, scanned
 
 
-def _answers(group: pd.DataFrame, probed: str) -> dict[str, str]:
+def _answers(group: pd.DataFrame, probed: str) -> Values:
     """Count ports or hosts by what they answered."""
     is_open = group["diagnosis"].eq("probe") | group["establishment"].isin(("half-open", "aborted"))
     all_of_them = set(group[probed])
     open_ones = set(group.loc[is_open, probed])
     closed = set(group.loc[group["establishment"] == "refused", probed]) - open_ones
     counts = {"probed": all_of_them, "open": open_ones, "closed": closed, "silent": all_of_them - open_ones - closed}
-    which = (
-        f" ({', '.join(map(str, sorted(open_ones)))})" if probed == "server_port" and 0 < len(open_ones) <= NAMED_PORTS else ""
-    )
+    named = probed == "server_port" and 0 < len(open_ones) <= NAMED_PORTS
+    which = Phrase(WHICH, {"ports": ", ".join(map(str, sorted(open_ones)))}) if named else Phrase("")
     return {name: amount(len(values)) for name, values in counts.items()} | {"which": which}
 
 

@@ -166,8 +166,15 @@ class Summary:
     @property
     def size(self) -> str:
         """How much was captured: connections, segments, and packets where these hold several segments."""
-        size = f"{amount(self.connections, 'TCP connection')}, {amount(self.segments, 'TCP segment')}"
-        return size if self.frames == self.segments else f"{size} in {amount(self.frames, 'packet')}"
+        return self.size_text()
+
+    def size_text(self, translate: Translate = str) -> str:
+        """Return `size` in a language."""
+        counts = [(self.connections, "TCP connection"), (self.segments, "TCP segment")]
+        size = translate(", ").join(amount(number, noun, translate) for number, noun in counts)
+        if self.frames == self.segments:
+            return size
+        return translate("{size} in {packets}").format(size=size, packets=amount(self.frames, "packet", translate))
 
     def resets_in_words(self, translate: Translate = str) -> list[str]:
         """Return how many connections ended by a reset of each class, by whom, with what unacknowledged, after what silence."""

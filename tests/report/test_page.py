@@ -235,6 +235,26 @@ def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame],
     assert any("stream 3" in line for line in lines)
 
 
+def test_the_terminal_speaks_chinese_but_for_names(
+    mixed: tuple[pd.DataFrame, pd.DataFrame], capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary_text.print_summary(summary.summary(*mixed), "office.pcapng", "zh")
+    out = capsys.readouterr().out
+    assert out.startswith("office.pcapng：9 个 TCP 连接，335 个 TCP 报文段\n共 9 个连接")
+    names = {name for values in CATEGORIES.values() for name in values} | {
+        *ANOMALIES,
+        "office",
+        "pcapng",
+        "TCP",
+        "SYN",
+        "RST",
+        "ACK",
+        "ms",
+    }
+    words = set(re.findall(r"[a-zA-Z][a-zA-Z-]{2,}", re.sub(r"tcp\S+.*", "", out)))
+    assert words - names <= {"mid-connection", "while-closing", "after-close", "in"}
+
+
 def test_packets_are_counted_too_where_they_hold_several_segments() -> None:
     segments, connections = tables(REFUSED)
     segments["frame"] = 1
