@@ -895,7 +895,7 @@ modules["diagnosis"] = function()
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local establishment_of = require("connection_row").establishment_of
 
-local format, abs, max = string.format, math.abs, math.max
+local format, find, abs, max = string.format, string.find, math.abs, math.max
 local MODULUS = vocabulary.MODULUS
 local SYN_SENT = vocabulary.SYN_SENT
 local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
@@ -991,7 +991,7 @@ local function note_life(connection, segment)
     local own = trace[segment.sender]
     if own.doubtful_rst then
         local stop = (segment.seq + segment.length + (segment.kind == FIN and 1 or 0)) % MODULUS
-        local is_later = not is_beyond(own.doubtful_seq, segment.seq)
+        local is_later = is_beyond(stop, own.doubtful_seq) and not is_beyond(own.doubtful_seq, segment.seq)
             or is_more(segment, segment.time, own.doubtful_time, MOMENT)
         if is_later and (is_new(sender, segment.seq, stop)
             or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)) then
@@ -1041,6 +1041,19 @@ local function hops_off(own, hop_limit)
     return hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) or nil
 end
 
+--- Returns whether an end cannot have closed before the capture began (D8).
+local function was_open(connection, index)
+    local attempt = connection.attempt
+    return attempt.syn_seen or attempt.syn_ack_matched
+        or find(connection.history_letters, index == 1 and "D" or "d", 1, true) ~= nil
+end
+
+--- Returns whether the numbers of an RST show that the capture lacks something before it (D5).
+local function shows_gap(segment, sender, peer)
+    return sender.next_sent and is_beyond(segment.seq, sender.next_sent)
+        or segment.flags % 32 >= 16 and peer.next_sent and is_beyond(segment.ack, peer.next_sent)
+end
+
 --- Returns the class of an RST: the first row of D5 that fits.
 -- @param was_fresh whether the connection was fresh before it
 -- @return the class
@@ -1052,7 +1065,7 @@ local function class_of(connection, segment, was_fresh)
     local attempt, has_ack = connection.attempt, segment.flags % 32 >= 16
     local never_answered = trace.first_talker == peer_index and connection.talker == peer_index
     local guesses, off = own.guesses or 0, hops_off(own, segment.hop_limit)
-    local suspect = guesses == 0 and off and off < 2 and index or nil
+    local suspect = guesses == 0 and off and off < 2 and not shows_gap(segment, sender, peer) and index or nil
     if guesses > 1 or off and off > 1 and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
     elseif own.repeats >= 2 then
@@ -1062,7 +1075,7 @@ local function class_of(connection, segment, was_fresh)
     elseif sender_closed and peer.next_sent and is_beyond(peer.next_sent, sender.fin_ack) then
         return "reset-with-unread-data", suspect
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1) then
-        return "close-not-finished", peer_index
+        return "close-not-finished", was_open(connection, peer_index) and peer_index or nil
     elseif sender_closed and has_ack then
         return "reset-after-close", nil
     elseif has_ack and peer_closed and not never_answered
@@ -1237,6 +1250,8 @@ local function unfinished_end(connection)
         if fin_counts(this_end, peer) and not fin_counts(peer, this_end) and this_end.fin_acked
             and not (peer.next_sent and this_end.fin_peer_sent
                 and is_beyond(peer.next_sent, this_end.fin_peer_sent))
+            and not this_end.early_ack
+            and was_open(connection, 3 - index)
             and is_long_ago(connection, this_end.fin_first_time) then
             return 3 - index
         end

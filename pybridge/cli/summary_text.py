@@ -63,8 +63,8 @@ def print_summary(summary: Summary, source: str, language: Language = "en") -> N
             clients = group.client or amount(group.clients, "client", translate)
             _add(table, group.establishment, group.connections, group.server, clients, group.first_stream)
         console.print(table)
-        _print_more(console, len(summary.failures), "group", translate)
-    for head, peers in (("server", summary.servers), ("client", summary.clients)):
+        _print_more(console, len(summary.failures), "more group", translate)
+    for head, more, peers in (("server", "more server", summary.servers), ("client", "more client", summary.clients)):
         if len(peers) > 1:
             table = _section(
                 translate, head, "connections", "opened", "failed", "handshake (median)", "(95 %)", "waited", "resets"
@@ -76,7 +76,7 @@ def print_summary(summary: Summary, source: str, language: Language = "en") -> N
                     duration_text(peer.waited) if peer.waited else "", _resets(peer, translate),
                 )  # fmt: skip
             console.print(table)
-            _print_more(console, len(peers), head, translate)
+            _print_more(console, len(peers), more, translate)
     if summary.slowest:
         table = _section(
             translate,
@@ -112,7 +112,7 @@ def _labelled(label: str, text: str) -> Text:
 
 def _print_more(console: Console, number: int, noun: str, translate: Translate) -> None:
     if number > ROWS:
-        console.print(Text(translate("and {more}").format(more=amount(number - ROWS, f"more {noun}", translate))))
+        console.print(Text(translate("and {more}").format(more=amount(number - ROWS, noun, translate))))
 
 
 def _counts(counts: dict[str, int]) -> str:

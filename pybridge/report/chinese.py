@@ -144,6 +144,7 @@ PHRASES: dict[str, str] = {
     "Closed by one end, but not by the other until the capture ended, at most {longest} later: {connections}.": "一端已关闭，到捕获结束时另一端仍未关闭，最长 {longest}：{connections}。",
     "Closed by the server, but not by the client in the {longest} until the capture ended: {connections}.": "服务器已关闭，客户端在此后到捕获结束的 {longest} 内没有关闭：{connections}。",
     "Closed by the client, but not by the server in the {longest} until the capture ended: {connections}.": "客户端已关闭，服务器在此后到捕获结束的 {longest} 内没有关闭：{connections}。",
+    "Reset by an end that had closed and waited in vain for the other to close: {connections}{details}.": "一端关闭后久等另一端关闭未果，以 RST 终止：{connections}{details}。",
     "; {who}": "；{who}",
     "; {who}, {octets} unacknowledged": "；{who}；未确认：{octets}",
     "; {who}, {octets} unacknowledged, after {silence} of silence": "；{who}；未确认：{octets}；此前静默：{silence}",

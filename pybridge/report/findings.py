@@ -115,6 +115,9 @@ HARMLESS_RESETS = {
 }
 """The same where the packets show that little was lost: all was acknowledged, or the closing end, or nobody, went on."""
 
+GIVEN_UP = "Reset by an end that had closed and waited in vain for the other to close: {connections}{details}."
+"""Of connections with `close-not-finished` that were reset."""
+
 FORGOTTEN = pd.Timedelta("60s")
 """Time after which Linux forgets a connection that it has closed and its peer has not (`tcp_fin_timeout`)."""
 
@@ -274,7 +277,11 @@ def _troubles(connections: pd.DataFrame) -> Iterator[Finding]:
 
 def _not_finished(segments: pd.DataFrame, connections: pd.DataFrame) -> Iterator[Finding]:
     """Yield connections that one end has closed and the other has not; an alarm from the time on when the first forgets them."""
-    group = connections[connections["diagnosis"] == "close-not-finished"]
+    unfinished = connections[connections["diagnosis"] == "close-not-finished"]
+    given_up, group = unfinished[unfinished["reset_by"].notna()], unfinished[unfinished["reset_by"].isna()]
+    if len(given_up):
+        phrase = Phrase(GIVEN_UP, _group(given_up) | {"details": of_resets(given_up)})
+        yield Finding("note", phrase, _filter(given_up, "close-not-finished"), _first(given_up))
     if group.empty:
         return
     longest = _longest_wait(segments, group)

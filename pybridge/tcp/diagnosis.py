@@ -107,6 +107,8 @@ def _of_half_close(connection: Connection, end: int) -> Diagnosis | None:
             continue
         if other.next_sent is not None and fin.peer_sent is not None and is_beyond(other.next_sent, fin.peer_sent):
             continue
+        if each.early_ack is not None or not connection.was_open(other):
+            continue
         if end - fin.first_time >= LONG:
             return Diagnosis("close-not-finished", connection.name(other), _frames(fin.frame))
     return None

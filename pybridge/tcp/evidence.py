@@ -74,7 +74,8 @@ def note_life_after_rst(segment: Judgement) -> None:
     frame, time, seq, kind = sender.doubtful_rst
     new = is_new(sender, segment.seq, segment.length + bool(segment.kind & FIN))
     acknowledges = sender.acknowledged is not None and is_beyond(segment.ack, sender.acknowledged)
-    later = segment.time - time > MOMENT or not is_beyond(seq, segment.seq)
+    stop = (segment.seq + segment.length + bool(segment.kind & FIN)) % MODULO
+    later = segment.time - time > MOMENT or (is_beyond(stop, seq) and not is_beyond(seq, segment.seq))
     if later and (new or acknowledges):
         segment.connection.injected_rst = frame
         if not kind & (SYN | FIN):  # else a damaged segment can look like an RST
@@ -132,11 +133,18 @@ def note_old_answer(segment: Judgement) -> None:
         segment.connection.old_answer = segment.frame
 
 
+def _shows_a_gap(segment: Judgement) -> bool:
+    """Whether the numbers of an RST show that the capture lacks something that came before it (rule D5)."""
+    sent, received = segment.sender.next_sent, segment.peer.next_sent
+    beyond = sent is not None and is_beyond(segment.seq, sent)
+    return beyond or (bool(segment.kind & ACK) and received is not None and is_beyond(segment.ack, received))
+
+
 def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
     """Return the class of the RST that ended an attempt, and the suspect (rule D5)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     is_own = _is_own(segment)
-    name = connection.name(sender) if is_own and not sender.guesses else None
+    name = connection.name(sender) if is_own and not sender.guesses and not _shows_a_gap(segment) else None
     own, fin = connection.fin_of(sender), connection.fin_of(peer)
     foreign = is_own is False and (connection.opened or sender is not connection.client)
     if foreign or sender.guesses >= 2:
@@ -150,7 +158,7 @@ def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
         if went_on:
             return "reset-with-unread-data", name
         if own.acked and segment.time - own.first_time >= LONG:
-            return "close-not-finished", connection.name(peer)
+            return "close-not-finished", connection.name(peer) if connection.was_open(peer) else None
         if segment.kind & ACK:
             return "reset-after-close", None
     never_answered = connection.first_talker is peer and connection.talker is peer

@@ -367,6 +367,11 @@ class Connection:
             self.opened = True
             a.former = b.former = None  # X7
 
+    def was_open(self, end: End) -> bool:
+        """Whether an end cannot have closed before the capture began (rule D8)."""
+        talked = ("D" if end is self.a else "d") in self.history_letters
+        return self.syn_seen or self.syn_ack_matched or talked
+
     def other(self, end: End) -> End:
         """Return the end that is not this one."""
         return self.b if end is self.a else self.a

@@ -137,6 +137,11 @@ def test_an_end_that_has_not_closed_is_told_with_the_time_that_it_had() -> None:
     assert finding.text().startswith("Closed by the client, but not by the server in the 20.0 s until the capture ended")
 
 
+def test_an_end_that_gives_up_waiting_for_the_other_to_close_is_told() -> None:
+    (finding,) = said(WELL_UNTIL_FIN + "\n    60.04 S ACK 301 112\n    120.04 C RST,ACK 112 301")
+    assert finding.text().startswith("Reset by an end that had closed and waited in vain for the other to close: 1 connection")
+
+
 def test_one_end_alone_is_no_fault_of_the_capture() -> None:
     (finding,) = said("0     S RST 301")
     assert (finding.harm, finding.text()) == (
@@ -208,7 +213,7 @@ def test_what_comes_from_the_capture_is_made_printable() -> None:
 TEMPLATES = [
     *findings.FAILURES.values(), findings.OTHER_FAILURE, *findings.TROUBLES.values(), *findings.SLOW.values(),
     *findings.HARMLESS_RESETS.values(), *findings.NOT_FINISHED.values(), *findings.DETAILS, findings.AT_MOST, findings.BY_BOTH,
-    *findings.BY["client"], *findings.BY["server"], findings.NOTHING, *findings.OCTETS, findings.ONE_END,
+    *findings.BY["client"], *findings.BY["server"], findings.NOTHING, *findings.OCTETS, findings.ONE_END, findings.GIVEN_UP,
     *findings.TO_SERVERS, *findings.SCANS, findings.FLOOD_OF_SYNS, *findings.WAITED, *findings.CAUSES.values(),
     findings.OTHER_CAUSE, findings.REPEATED, findings.FAN_OUT,
     findings.AFTER_CLOSE, findings.ONE_SIDED, findings.CLOCK, *findings.CONNECTIONS, *findings.CLIENTS, *findings.TIMES,
