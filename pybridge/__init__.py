@@ -37,6 +37,7 @@ from pybridge.errors import (
     PybridgeError,
     SameFileWarning,
     TSharkError,
+    UnrelatedFilesWarning,
 )
 from pybridge.version import __version__
 
@@ -58,6 +59,7 @@ __all__ = [
     "PybridgeError",
     "SameFileWarning",
     "TSharkError",
+    "UnrelatedFilesWarning",
     "__version__",
     "examples",
     "live",

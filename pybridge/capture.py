@@ -7,22 +7,21 @@ Functions import pandas themselves, because it takes longer to load than most ca
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pybridge.atomic_file import replacing
 from pybridge.engine import Engine, EngineName, Run, open_run
-from pybridge.errors import CaptureError, CutShortWarning, warn
+from pybridge.errors import CaptureError, UnrelatedFilesWarning, warn, warning_once
 from pybridge.progress import counting
 from pybridge.report.language import Language
 from pybridge.tables import batches, schema
 from pybridge.tcp.vocabulary import FAILED, SENDERS
 from pybridge.text import amount, endpoint
 from pybridge.version import __version__
-from pybridge.wireshark import mergecap, plugin_files
+from pybridge.wireshark import mergecap, plugin_files, rings
 from pybridge.wireshark.capture_source import STANDARD_INPUT, CaptureSource, is_many, label_of
 from pybridge.wireshark.columns import matching_frames
 from pybridge.wireshark.installation import tshark_version
@@ -75,13 +74,29 @@ class Capture:
 
     @property
     def failed(self) -> pd.DataFrame:
-        """The connections that did not open, in order; without those whose SYN was still waiting for an answer (rule C23)."""
+        """The connections that did not open, in order; without those whose SYN was still waiting for an answer (rule C23).
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> capture = pybridge.read(pybridge.examples.capture("refused"))
+        >>> capture.failed[["establishment", "diagnosis"]].reset_index()
+           stream establishment    diagnosis
+        0       0       refused  port-closed
+        """
         from pybridge.tables import frames
 
         return self.connections[frames.outcomes(self.connections).isin(FAILED)]
 
     def slowest(self, n: int = 10) -> pd.DataFrame:
-        """Return the `n` connections whose handshakes took longest, slowest first."""
+        """Return the `n` connections whose handshakes took longest, slowest first.
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> pybridge.read(pybridge.examples.capture("article-wget")).slowest(1)["handshake_time"].tolist()
+        [Timedelta('0 days 00:00:00.000147')]
+        """
         return self.connections.dropna(subset="handshake_time").nlargest(n, "handshake_time")
 
     @property
@@ -261,6 +276,13 @@ class Capture:
             There is no such connection.
         CaptureError
             The capture cannot be read again.
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> turns = pybridge.read(pybridge.examples.capture("article-wget")).follow(0)
+        >>> turns["sender"].tolist(), bytes(turns["data"][0][:3])
+        (['client', 'server'], b'GET')
         """
         connection = self._connection(stream)
         client = endpoint(connection["client"], connection["client_port"])
@@ -275,7 +297,8 @@ class Capture:
         """Return the names of the servers that the capture holds, by stream: TLS (SNI), HTTP (Host), or an answer of DNS.
 
         tshark reads the capture a second time and dissects it in full: a third of the time of `read` for generated traffic.
-        A connection without a name is left out. A name is what the client asked for, not what the server is.
+        A connection without a name is left out. A name is what the client asked for, not what the server is. To have them
+        beside the servers, ``capture.connections.join(capture.names())``.
 
         Raises
         ------
@@ -300,7 +323,7 @@ class Capture:
             for stream, server, port in ends
             if (name := by_stream.get(stream) or by_address.get(server)) and name not in (server, endpoint(server, port))
         }
-        return pd.Series(names, dtype=self.connections["server"].dtype, name="name").rename_axis("stream")
+        return pd.Series(names, dtype=self.connections["server"].dtype, name="server_name").rename_axis("stream")
 
     def ladder(self, stream: int, *, language: Language = "en") -> Ladder:
         """Return the sequence diagram of a connection, as textbooks draw it. Jupyter displays it as a picture.
@@ -318,6 +341,13 @@ class Capture:
             There is no such connection.
         ValueError
             There is no such language.
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> ladder = pybridge.read(pybridge.examples.capture("refused")).ladder(0)
+        >>> print(ladder.written("txt").splitlines()[1].split())
+        ['10.0.0.1:50000', '10.0.0.2:80']
         """
         from pybridge.report.ladder.drawing import Ladder
 
@@ -330,6 +360,13 @@ class Capture:
         ------
         CaptureError
             There is no such frame, or the capture was standard input.
+
+        Examples
+        --------
+        >>> import pybridge
+        >>> packet = pybridge.read(pybridge.examples.capture("article-wget")).packet(2)
+        >>> str(packet.tcp.options_mss_val)
+        '1460'
         """
         with self._again() as source:
             return read_packet(source, frame)
@@ -379,6 +416,9 @@ def read(source: Source | Iterable[Source], engine: EngineName | Engine = "pytho
         Some of the files of a folder could not be read; all others were annotated.
     NotCaptureWarning
         Some of the files of a folder are no captures; all others were annotated.
+    UnrelatedFilesWarning
+        The names or times of the files of a folder or pattern say that they are several captures. Name them in a list to
+        say that they are one.
     SameFileWarning
         One of many files is a copy of another; it was read once.
 
@@ -394,6 +434,10 @@ def read(source: Source | Iterable[Source], engine: EngineName | Engine = "pytho
         raise CaptureError("No capture is named: name at least one file.")
     with open_run(named, engine, progress=progress) as run:
         capture = capture_of(run)
+        reason = rings.unrelated(run.source.files) if isinstance(named, str) else ""
+    if reason:
+        text = f"{named}: its files were read as one capture, although {reason}: pybridge.read_all reads each by itself."
+        warn(text, UnrelatedFilesWarning)
     capture.source = named
     return capture
 
@@ -432,38 +476,36 @@ def read_all(
     -----
     CutShortWarning, LeftOutWarning, NotCaptureWarning
         As of `read`; once, however many captures it is about.
+
+    Examples
+    --------
+    >>> import pybridge
+    >>> names = map(pybridge.examples.capture, ("refused", "ipv6"))
+    >>> segments, connections = pybridge.read_all(names)
+    >>> connections[["stream", "establishment"]]
+       stream establishment
+    0       0       refused
+    1       0      complete
     """
     segments: list[pa.RecordBatch] = []
     connections: list[pa.RecordBatch] = []
     named = [name for given in sources for name in _each(os.fspath(given))]
     alone = len(named) == 1
     with (
-        warnings.catch_warnings(record=True) as caught,
+        warning_once(len(named)),
         counting(f"{len(named)} captures", "captures", total=len(named), shown=False if alone else progress) as count,
     ):
-        warnings.simplefilter("always")
         for source in named:
             with open_run(source, engine, progress=progress if alone else False) as run:
                 segments += batches.named(source, run.segments())
                 connections += batches.named(source, run.connections())
             count(1)
-    _warn_once(caught, len(named))
     from pybridge.tables import frames
 
     return (
         frames.frame(segments, schema.with_capture(schema.SEGMENTS)),
         frames.frame(connections, schema.with_capture(schema.CONNECTIONS)),
     )
-
-
-def _warn_once(caught: Sequence[warnings.WarningMessage], captures: int) -> None:
-    """Repeat the warning about one capture; warn once about all if there are several."""
-    incomplete = [str(warning.message) for warning in caught if issubclass(warning.category, CutShortWarning)]
-    if len(incomplete) > 1:
-        warn(f"{len(incomplete)} of {captures} captures were annotated only in part. The first: {incomplete[0]}", CutShortWarning)
-    for warning in caught:
-        if not issubclass(warning.category, CutShortWarning) or len(incomplete) == 1:
-            warn(str(warning.message), cast("type[UserWarning]", warning.category))
 
 
 def _each(source: str) -> list[str]:

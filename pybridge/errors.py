@@ -13,12 +13,16 @@ CutShortWarning          the capture ends in the middle of a packet; all whole p
 LeftOutWarning           one of many files could not be read; all others were annotated
 NotCaptureWarning        some files of a folder are no captures; all others were annotated
 SameFileWarning          one of many files is a copy of another; it was read once
+UnrelatedFilesWarning    files that do not look like those of one capture were read as one
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
 
 
 class PybridgeError(Exception):
@@ -65,6 +69,10 @@ class SameFileWarning(UserWarning):
     """One of the files of a capture is a copy of another, byte for byte; it was read once."""
 
 
+class UnrelatedFilesWarning(UserWarning):
+    """The files of a folder or pattern were read as one capture, though their names or times say that they are several."""
+
+
 def warn(text: str, category: type[UserWarning]) -> None:
     """Warn, and name the line that called the package, however deep in the package the cause was found."""
     level, outermost = 1, 1
@@ -74,3 +82,21 @@ def warn(text: str, category: type[UserWarning]) -> None:
             outermost = level
         frame, level = frame.f_back, level + 1
     warnings.warn(text, category, stacklevel=outermost + 1)
+
+
+@contextmanager
+def warning_once(captures: int) -> Iterator[None]:
+    """Hold warnings back until many captures are read; then warn once of all that end early, and of everything else."""
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    finally:
+        cut = [warning for warning in caught if issubclass(warning.category, CutShortWarning)]
+        if len(cut) > 1:
+            text = f"{len(cut)} of {captures} captures were annotated only in part. The first: {cut[0].message}"
+            caught = [warning for warning in caught if warning not in cut]
+            warn(text, CutShortWarning)
+        for warning in caught:
+            warn(str(warning.message), cast("type[UserWarning]", warning.category))

@@ -79,7 +79,7 @@ def counting(
             while not ended.wait(DELAY):
                 bar.refresh()
                 # Else tqdm would not remove a bar that was never updated; the next count must show, however soon it comes.
-                bar.last_print_t = time.time() - bar.mininterval
+                bar.last_print_t = max(time.time() - bar.mininterval, bar.start_t + bar.delay)
 
         beats = threading.Thread(target=beat, name="pybridge-progress", daemon=True)
         if sys.stderr.isatty():

@@ -72,6 +72,8 @@ def test_seconds_are_numbers(several: Capture) -> None:
 def test_every_plot_is_drawn_also_of_nothing(several: Capture, plot: str) -> None:
     axes = getattr(several.plot, plot)()
     axes.figure.canvas.draw()
+    low, high = axes.get_xlim()
+    assert high - low < 1, "seconds or days; matplotlib shows years around a single connection"
     assert axes.get_title()
     assert axes.get_legend() is not None
     empty = Capture("x", several.segments.iloc[:0], several.connections.iloc[:0])
@@ -120,8 +122,9 @@ def test_many_files_that_were_cut_short_give_one_warning(tmp_path: Path) -> None
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         pybridge.read(tmp_path, progress=False)
-    assert [warning.category for warning in seen] == [pybridge.CutShortWarning]
+    assert [warning.category for warning in seen] == [pybridge.CutShortWarning, pybridge.UnrelatedFilesWarning]
     assert "3 files of" in str(seen[0].message)
+    assert "although their names differ in more than numbers: pybridge.read_all reads each" in str(seen[1].message)
     with pytest.warns(pybridge.CutShortWarning, match=r"^3 of 4 captures were annotated only in part\. The first: ") as seen:
         pybridge.read_all([find("refused.pcapng"), *sorted(tmp_path.glob("*"), reverse=True)], progress=False)
     assert len(seen) == 1

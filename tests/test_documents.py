@@ -8,6 +8,7 @@ import io
 import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,15 +134,20 @@ def test_every_command_exists(page: Path) -> None:
         assert any(words[: len(name)] == name for name in COMMANDS) or words[0].endswith(".pcapng"), line
 
 
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ring")
+    subprocess.run(["editcap", "-c", "5", ROOT / "pcaps" / "article-wget.pcapng", folder / "ring.pcapng"], check=True)
+    return folder
+
+
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, ring: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the documents speak of."""
     (tmp_path / "pcaps").symlink_to(ROOT / "pcaps")
     for name, golden in (("x", "article-wget"), ("y", "ipv6")):
         shutil.copy(ROOT / "pcaps" / f"{golden}.pcapng", tmp_path / f"{name}.pcapng")
-    (tmp_path / "ring").mkdir()
-    for name in ("article-wget", "refused"):
-        shutil.copy(ROOT / "pcaps" / f"{name}.pcapng", tmp_path / "ring")
+    (tmp_path / "ring").symlink_to(ring)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

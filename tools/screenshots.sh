@@ -1,17 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Take the pictures of docs/images again: make screenshots
+# Take the pictures of docs/images again: make screenshots; tools/screenshots.sh page leaves Wireshark's as they are
 # Wireshark runs on a display and with a configuration of its own; yours is not changed.
 set -eu
 cd "$(dirname "$0")/.."
 
 # --- tools
 
+only=${1:-all}
+
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 missing=
-for pair in wireshark:wireshark mergecap:wireshark-common tshark:tshark Xvfb:xvfb xdotool:xdotool import:imagemagick \
-    chromium:chromium pngquant:pngquant fc-list:fontconfig; do
+pairs="mergecap:wireshark-common tshark:tshark chromium:chromium pngquant:pngquant fc-list:fontconfig script:bsdutils"
+[ "$only" = page ] || pairs="$pairs wireshark:wireshark Xvfb:xvfb xdotool:xdotool import:imagemagick"
+for pair in $pairs; do
     command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 fc-list 2>/dev/null | grep -q DejaVuSansMono || missing="$missing fonts-dejavu-core"
@@ -116,30 +119,34 @@ wireshark_shot() { # picture capture frame [key ...]: opens the plugin's tree, o
     shrink "$work/shot.png" "$picture"
 }
 
-shrink() { # file picture
-    pngquant --strip --speed 1 256 - <"$1" >"docs/images/$2.png"
+shrink() { # file picture [colours]
+    pngquant --strip --speed 1 "${3:-256}" - <"$1" >"docs/images/$2.png"
 }
 
-Xvfb -displayfd 3 -screen 0 ${width}x${height}x24 3>"$work/display" 2>/dev/null &
-xvfb=$!
-until [ -s "$work/display" ]; do sleep 0.2; done
-DISPLAY=:$(cat "$work/display")
-export DISPLAY
+wireshark_shots() {
+    Xvfb -displayfd 3 -screen 0 ${width}x${height}x24 3>"$work/display" 2>/dev/null &
+    xvfb=$!
+    until [ -s "$work/display" ]; do sleep 0.2; done
+    DISPLAY=:$(cat "$work/display")
+    export DISPLAY
 
-# Wireshark shows Lua errors in dialogs and in the tree; tshark prints them.
-if tshark -X lua_script:plugin/tcp_handshake.lua -r pcaps/article-wget.pcapng -V 2>&1 | grep -i 'lua.*error\|\.lua:' >&2; then exit 1; fi
-wireshark_shot wireshark-handshake pcaps/article-wget.pcapng 2
-wireshark_shot wireshark-merged-close pcaps/article-wget.pcapng 9
-wireshark_shot wireshark-refused pcaps/refused.pcapng 2
-wireshark_shot wireshark-connections "$work/office.pcapng" 1 alt+t Down Down Down Return
-wireshark_shot wireshark-expert "$work/office.pcapng" 1 alt+a Up Return
+    # Wireshark shows Lua errors in dialogs and in the tree; tshark prints them.
+    if tshark -X lua_script:plugin/tcp_handshake.lua -r pcaps/article-wget.pcapng -V 2>&1 | grep -i 'lua.*error\|\.lua:' >&2; then exit 1; fi
+    wireshark_shot wireshark-handshake pcaps/article-wget.pcapng 2
+    wireshark_shot wireshark-merged-close pcaps/article-wget.pcapng 9
+    wireshark_shot wireshark-refused pcaps/refused.pcapng 2
+    wireshark_shot wireshark-connections "$work/office.pcapng" 1 alt+t Down Down Down Return
+    wireshark_shot wireshark-expert "$work/office.pcapng" 1 alt+a Up Return
+}
+
+[ "$only" = page ] || wireshark_shots
 
 # --- report and ladder
 
-page_shot() { # picture page width height
+page_shot() { # picture page width height [colours]
     chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$work/chromium" \
         --force-device-scale-factor=1.5 --window-size="$3,$4" --screenshot="$work/shot.png" "file://$2" 2>/dev/null >&2
-    shrink "$work/shot.png" "$1"
+    shrink "$work/shot.png" "$1" "${5:-256}"
 }
 
 (cd "$work" && "$OLDPWD/.venv/bin/pybridge" report -o report.html office.pcapng >/dev/null)
@@ -150,5 +157,38 @@ read -r ladder_width ladder_height <<END
 $(sed -n 's/.* width="\([0-9]*\)" height="\([0-9]*\)".*/\1 \2/p;q' "$work/ladder.svg")
 END
 page_shot ladder "$work/ladder.svg" "$ladder_width" "$ladder_height"
+
+# --- terminal
+
+terminal_shot() { # picture columns argument ...: what pybridge prints on a terminal of this width
+    picture=$1 columns=$2
+    shift 2
+    (cd "$work" && SHELL=/bin/sh TERM=xterm-256color script -qec "stty cols $columns; '$OLDPWD/.venv/bin/pybridge' $*" /dev/null) >"$work/typescript"
+    .venv/bin/python - "$columns" "$work/typescript" "$work/terminal.svg" "pybridge $*" <<'END'
+import io
+import re
+import sys
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+columns, typescript, svg, title = sys.argv[1:]
+with open(typescript, encoding="utf-8", newline="") as stream:
+    shown = [line.rpartition("\r")[2] for line in stream.read().rstrip().split("\r\n")]
+console = Console(width=int(columns), record=True, file=io.StringIO())
+console.print(Text.from_ansi("\n".join([*shown, ""])), soft_wrap=False)
+form = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace("Fira Code", "DejaVu Sans Mono")
+console.save_svg(svg, title=title, theme=MONOKAI, code_format=form)
+END
+    read -r terminal_width terminal_height <<END
+$(sed -n 's/.*viewBox="0 0 \([0-9]*\)[.0-9]* \([0-9]*\).*/\1 \2/p;q' "$work/terminal.svg")
+END
+    page_shot "$picture" "$work/terminal.svg" "$terminal_width" "$terminal_height" 16
+}
+
+terminal_shot terminal-summary 100 office.pcapng
+terminal_shot terminal-ladder 100 ladder office.pcapng 5
 
 ls -l docs/images

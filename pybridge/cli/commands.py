@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from pybridge import atomic_file, examples
 from pybridge.cli.completion import completion_command
-from pybridge.cli.options import CAPTURE_PATH
+from pybridge.cli.options import CAPTURE_PATH, check_ending
 from pybridge.cli.process import run, say, stopping
 from pybridge.cli.report_commands import annotate_command, ladder_command, report_command, summary_command
 from pybridge.cli.table_commands import connections_command, segments_command
@@ -40,8 +40,9 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return commands and options; the shell adds the names of files."""
-        return [CompletionItem(incomplete, type="file"), *super().shell_complete(ctx, incomplete)]
+        """Return commands and options; once a name is begun, the shell adds those of files (zsh else shows nothing but files)."""
+        files = [CompletionItem(incomplete, type="file")] if incomplete else []
+        return [*files, *super().shell_complete(ctx, incomplete)]
 
 
 def _is_capture(name: str) -> bool:
@@ -57,7 +58,7 @@ def cli() -> None:
     pybridge FILE prints a summary.
 
     FILE is any capture that Wireshark reads, or - for standard input. A folder or a quoted pattern ('ring/*.pcapng') is one
-    capture made of many files.
+    capture if its files are those of a ring, else a capture for each file.
     """
 
 
@@ -145,6 +146,7 @@ def live_command(
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), default=Path("explore.ipynb"), show_default=True)
 def notebook_command(out: Path) -> None:
     """Copy the example notebook to this folder; open it in Jupyter."""
+    check_ending(out, ("ipynb",))
     if out.exists():
         raise OutputError(f"{out} exists: name another file with -o.")
     with atomic_file.replacing(out) as temporary:
@@ -181,6 +183,7 @@ def plugin_uninstall() -> None:
 @click.option("-o", "--output", default=f"{plugin_files.PROFILE}.zip", show_default=True, type=Path, help="The file to write.")
 def plugin_profile(output: Path) -> None:
     """Write the profile as a zip file for Edit > Configuration Profiles > Import."""
+    check_ending(output, ("zip",))
     plugin_files.pack_profile(output)
     click.echo(output)
 

@@ -6,7 +6,16 @@ from __future__ import annotations
 import os
 
 import click
-from click.shell_completion import get_completion_class, shell_complete
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    ShellComplete,
+    ZshComplete,
+    add_completion_class,
+    get_completion_class,
+    shell_complete,
+)
 
 PROGRAM = "pybridge"
 VARIABLE = "_PYBRIDGE_COMPLETE"
@@ -16,6 +25,28 @@ FISH_SPLIT = ('string split ","', 'string split --max 1 ","')
 """In click's script for fish: it would end a completion, or its description, at the first comma."""
 
 SHELLS = ("bash", "zsh", "fish")
+
+
+class _WithJoinedValues(ShellComplete):
+    """Completes also the value in ``--option=value``, where click repeats what was typed, or finds nothing."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
+        """Return how the word can go on; bash takes the option and the equals sign for words of their own."""
+        before = ""
+        if incomplete.startswith("--") and "=" in incomplete:
+            name, _, incomplete = incomplete.partition("=")
+            args, before = [*args, name], f"{name}="
+        elif args[-1:] == ["="]:
+            args = args[:-1]
+        else:
+            return super().get_completions(args, incomplete)
+        minus = "-" if incomplete.startswith("-") else ""  # of --sort; click would look for an option
+        found = super().get_completions(args, incomplete.removeprefix(minus))
+        return [CompletionItem(before + minus + item.value, item.type, item.help) for item in found]
+
+
+for each in (BashComplete, ZshComplete, FishComplete):
+    add_completion_class(type(each.__name__, (_WithJoinedValues, each), {}))
 
 
 @click.command("completion")

@@ -19,7 +19,7 @@ from pybridge import atomic_file
 from pybridge.cli.options import CAPTURE_PATH, EACH, ENGINE, FILES, LANGUAGE, captures_of, check_ending, ending, out_option
 from pybridge.cli.process import Diagnostics, say
 from pybridge.engine import EngineName, open_run
-from pybridge.errors import CaptureError, CutShortWarning
+from pybridge.errors import CaptureError, CutShortWarning, UnrelatedFilesWarning
 from pybridge.progress import counting
 from pybridge.report.language import Language
 from pybridge.version import __version__
@@ -57,7 +57,9 @@ def summary_command(
     from pybridge.cli.summary_text import print_summary
     from pybridge.report.summary import summary
 
-    print_summary(summary(segments, connections), title, language)
+    with counting("summary"):
+        facts = summary(segments, connections)
+    print_summary(facts, title, language)
     return diagnostics.status if any(map(is_many, sources)) else 0
 
 
@@ -128,8 +130,13 @@ def _read(sources: Sequence[str], engine: EngineName, *, names: bool = False) ->
     from pybridge import capture
 
     if len(sources) == 1:
-        read = capture.read(sources[0], engine)
-        connections = read.connections.assign(server_name=read.names()) if names else read.connections
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnrelatedFilesWarning)  # --merge says so
+            read = capture.read(sources[0], engine)
+        connections = read.connections
+        if names:
+            with counting("names of servers"):
+                connections = connections.assign(server_name=read.names())
         return Path(label_of(sources[0])).name, read.segments, connections
     tables = capture.read_all(sources, engine)
     from pybridge.report.summary import numbered

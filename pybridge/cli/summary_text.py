@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pybridge.cli.console import console_for
+from pybridge.cli.table_text import NO_BREAK, Column, print_columns, wrapped
 from pybridge.report.explanations import BENIGN_MARK, PROBLEM_MARK
 from pybridge.report.language import Language, Translate, translator
 from pybridge.report.summary import Peer, Summary, represented
@@ -27,25 +27,27 @@ LABEL = 10
 ROWS = 10
 """Rows of each list that are printed."""
 
-NUMBERS = (
-    *("connections", "first stream", "slowest handshake", "stream", "waiting", "count", "opened", "handshake (median)"),
-    *("(95 %)", "waited", "server\u2019s answer", "client\u2019s answer"),
-)
-"""Columns that are aligned to the right."""
-
-
 MARKS = {"alarm": PROBLEM_MARK, "note": BENIGN_MARK, "fine": "\u00b7"}
 HARMS = {"alarm": "bold red", "note": "bold", "fine": "dim"}
+
+FAILED_BY_USE = ("failed", "connections", "server", "first stream", "client")
+PEERS_BY_USE = ("server", "client", "connections", "failed", "opened", "resets", "handshake (median)", "waited", "(95 %)")
+SLOWEST_BY_USE = (
+    *("slowest handshake", "stream", "server", "waiting", "client"),
+    *("server\u2019s answer", "client\u2019s answer"),
+)
+ANOMALIES_BY_USE = ("anomaly", "count", "display filter", "frames")
+"""Columns that a narrow terminal gets first."""
 
 
 def print_summary(summary: Summary, source: str, language: Language = "en") -> None:
     """Print the summary of a capture to standard output. Names of outcomes and anomalies are the same in all languages."""
     console, translate = console_for(sys.stdout), translator(language)
     console.print(Text(f"{printable(source)}{translate(': ')}{summary.size_text(translate)}", "bold"))
-    before, failures, after = summary.verdict(translate)
-    console.print(Text.assemble(before, (failures, "bold red"), after))
+    verdict = summary.verdict(translate)
+    console.print(Text.assemble(*((text, "bold red" if counted == "failed" else "") for text, counted in verdict)))
     for finding in summary.findings:
-        console.print(Text.assemble((f"{MARKS[finding.harm]} ", HARMS[finding.harm]), finding.text(translate)))
+        _print_hanging(console, Text(MARKS[finding.harm], HARMS[finding.harm]), finding.text(translate))
         if finding.display_filter:
             console.print(Text(f"  {finding.display_filter}", "dim"), soft_wrap=True)
     _print_counts(console, translate("opened"), {name: summary.establishment.get(name, 0) for name in OPENED})
@@ -55,81 +57,114 @@ def print_summary(summary: Summary, source: str, language: Language = "en") -> N
     _print_counts(console, translate("closed"), summary.open_termination, among)
     _print_counts(console, translate("closed by"), {translate(end): count for end, count in summary.open_closed_by.items()})
     for text in summary.resets_in_words(translate):
-        console.print(_labelled(translate("resets"), text))
+        _print_hanging(console, _label(translate("resets")), text)
     _print_counts(console, translate("why"), summary.diagnoses)
-    if summary.failures:
-        table = _section(translate, "failed", "connections", "server", "client", "first stream")
-        for group in represented(summary.failures, ROWS):
-            clients = group.client or amount(group.clients, "client", translate)
-            _add(table, group.establishment, group.connections, group.server, clients, group.first_stream)
-        console.print(table)
-        _print_more(console, len(summary.failures), "more group", translate)
+    groups = represented(summary.failures, ROWS)
+    _print_section(console, FAILED_BY_USE, len(summary.failures), "more group", translate, (
+        {
+            "failed": group.establishment,
+            "connections": group.connections,
+            "server": _named(group.server, group.server_name),
+            "client": group.client or amount(group.clients, "client", translate),
+            "first stream": group.first_stream,
+        }
+        for group in groups
+    ))  # fmt: skip
     for head, more, peers in (("server", "more server", summary.servers), ("client", "more client", summary.clients)):
         if len(peers) > 1:
-            table = _section(
-                translate, head, "connections", "opened", "failed", "handshake (median)", "(95 %)", "waited", "resets"
-            )
-            for peer in peers[:ROWS]:
-                _add(
-                    table, peer.name, amount(peer.connections), amount(peer.opened), _counts(peer.failures),
-                    duration_text(peer.handshake_median), duration_text(peer.handshake_p95),
-                    duration_text(peer.waited) if peer.waited else "", _resets(peer, translate),
-                )  # fmt: skip
-            console.print(table)
-            _print_more(console, len(peers), more, translate)
-    if summary.slowest:
-        table = _section(
-            translate,
-            "slowest handshake",
-            "stream",
-            "client",
-            "server",
-            "waiting",
-            "server\u2019s answer",
-            "client\u2019s answer",
+            rows = (_peer(head, peer, translate) for peer in peers[:ROWS])
+            _print_section(console, PEERS_BY_USE, len(peers), more, translate, rows)
+    _print_section(console, SLOWEST_BY_USE, 0, "", translate, (
+        {
+            "slowest handshake": _Number(duration_text(slow.handshake_time)),
+            "stream": slow.stream,
+            "client": slow.client,
+            "server": _named(slow.server, slow.server_name),
+            "waiting": _Number(duration_text(slow.retransmission_delay) if slow.retransmission_delay else ""),
+            "server\u2019s answer": _Number(duration_text(slow.server_response_time)),
+            "client\u2019s answer": _Number(duration_text(slow.client_response_time)),
+        }
+        for slow in summary.slowest[:ROWS]
+    ))  # fmt: skip
+    _print_section(console, ANOMALIES_BY_USE, 0, "", translate, (
+        {
+            "anomaly": anomaly.name,
+            "count": anomaly.count,
+            "frames": anomaly.where(translate),
+            "display filter": anomaly.display_filter,
+        }
+        for anomaly in summary.anomalies
+    ))  # fmt: skip
+
+
+class _Number(str):
+    """A text that is aligned to the right."""
+
+
+def _peer(head: str, peer: Peer, translate: Translate) -> dict[str, str | int]:
+    return {
+        head: _named(peer.name, peer.server_name),
+        "connections": _Number(amount(peer.connections)),
+        "opened": _Number(amount(peer.opened)),
+        "failed": _counts(peer.failures),
+        "handshake (median)": _Number(duration_text(peer.handshake_median)),
+        "(95 %)": _Number(duration_text(peer.handshake_p95)),
+        "waited": _Number(duration_text(peer.waited) if peer.waited else ""),
+        "resets": translate(", ").join(filter(None, (_counts(peer.resets), peer.reset_by.text(translate)))),
+    }
+
+
+def _print_section(
+    console: Console,
+    by_use: tuple[str, ...],
+    number: int,
+    noun: str,
+    translate: Translate,
+    rows: Iterable[Mapping[str, str | int]],
+) -> None:
+    """Print rows as a table after an empty line; say how many more there are."""
+    listed = list(rows)
+    if not listed:
+        return
+    columns = [
+        Column(
+            _head(name, translate),
+            [printable(str(row[name])) for row in listed],
+            right=not isinstance(value, str) or isinstance(value, _Number),
         )
-        for slow in summary.slowest[:ROWS]:
-            waited = duration_text(slow.retransmission_delay) if slow.retransmission_delay else ""
-            answers = duration_text(slow.server_response_time), duration_text(slow.client_response_time)
-            _add(table, duration_text(slow.handshake_time), slow.stream, slow.client, slow.server, waited, *answers)
-        console.print(table)
-    if summary.anomalies:
-        table = _section(translate, "anomaly", "count", "frames", "display filter")
-        for anomaly in summary.anomalies:
-            _add(table, anomaly.name, anomaly.count, anomaly.where(translate), anomaly.display_filter)
-        console.print(table)
+        for name, value in listed[0].items()
+    ]
+    console.print()
+    translated = tuple(_head(name, translate) for name in by_use)
+    print_columns([column for column in columns if any(column.cells)], translated, console)
+    if number > len(listed):
+        console.print(Text(translate("and {more}").format(more=amount(number - len(listed), noun, translate))))
 
 
 def _print_counts(console: Console, label: str, counts: dict[str, int], remark: str = "") -> None:
-    text = ", ".join(f"{amount(count)} {name}" for name, count in counts.items() if count)
+    text = _counts({name: count for name, count in counts.items() if count})
     if text:
-        console.print(_labelled(label, f"{text}{remark}"))
+        _print_hanging(console, _label(label), text + remark)
 
 
-def _labelled(label: str, text: str) -> Text:
-    return Text(f"{' ' * (LABEL - cell_len(label))}{label}  {text}")
+def _label(text: str) -> Text:
+    return Text(f"{' ' * (LABEL - cell_len(text))}{text} ")
 
 
-def _print_more(console: Console, number: int, noun: str, translate: Translate) -> None:
-    if number > ROWS:
-        console.print(Text(translate("and {more}").format(more=amount(number - ROWS, noun, translate))))
+def _head(name: str, translate: Translate) -> str:
+    return name if translate is str else translate(HEADS.get(name, name))
+
+
+def _print_hanging(console: Console, label: Text, text: str) -> None:
+    """Print a text after a label; further lines begin below the text."""
+    lines = wrapped(text, console.width - label.cell_len - 1).split("\n")
+    for index, line in enumerate(lines):
+        console.print(Text.assemble(label if index == 0 else " " * label.cell_len, " ", line), soft_wrap=True)
+
+
+def _named(server: str, name: str) -> str:
+    return f"{server} ({name})" if name else server
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{amount(count)} {name}" for name, count in counts.items())
-
-
-def _resets(peer: Peer, translate: Translate) -> str:
-    return translate(", ").join(filter(None, (_counts(peer.resets), peer.reset_by.text(translate))))
-
-
-def _section(translate: Translate, *heads: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for head in heads:
-        name = head if translate is str else translate(HEADS.get(head, head))
-        table.add_column(name, justify="right" if head in NUMBERS else "left", overflow="fold")
-    return table
-
-
-def _add(table: Table, *cells: object) -> None:
-    table.add_row(*(Text(printable(str(cell))) for cell in cells))
+    return ", ".join(f"{amount(count)}{NO_BREAK}{name}" for name, count in counts.items())

@@ -24,7 +24,7 @@ from pybridge import atomic_file
 from pybridge.cli.options import EACH, ENGINE, FILES, captures_of, check_ending, ending, out_option
 from pybridge.cli.process import ERROR, Diagnostics, say
 from pybridge.engine import EngineName, Run, open_run
-from pybridge.errors import CaptureError, OutputError
+from pybridge.errors import CaptureError, OutputError, warning_once
 from pybridge.progress import counting
 from pybridge.wireshark import plugin_files
 from pybridge.wireshark.capture_source import is_many
@@ -77,9 +77,8 @@ class Columns(click.ParamType[tuple[str, ...]]):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the columns that can stand last."""
         before, comma, begun = incomplete.rpartition(",")
-        minus = "-" if param.name == "sort" and begun.startswith("-") else ""
         names = _schema(ctx.info_name or "", several=False).names
-        return [CompletionItem(before + comma + minus + name) for name in names if name.startswith(begun.removeprefix(minus))]
+        return [CompletionItem(before + comma + name) for name in names if name.startswith(begun)]
 
 
 def table_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -181,7 +180,8 @@ def _rows_of_several(captures: Sequence[str], wanted: Wanted, progress: bool | N
     """Yield the rows of several captures with their names; say why some cannot be read, and add them to `failed`."""
     from pybridge.tables import batches
 
-    with counting(f"{len(captures)} captures", "captures", total=len(captures), shown=progress) as count:
+    total = len(captures)
+    with warning_once(total), counting(f"{total} captures", "captures", total=total, shown=progress) as count:
         for source in captures:
             try:
                 yield from batches.named(source, _chosen_rows(source, wanted, progress=False))

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pyarrow as pa
 
@@ -14,10 +15,16 @@ from pybridge.tables.text_writers import as_values
 from pybridge.tcp.vocabulary import FAILED, STILL_WAITING
 from pybridge.text import endpoint, nanoseconds_text, printable
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 GAP = 2
 """Spaces between columns."""
 
-CONNECTIONS_FIRST = ("capture", "stream", "client", "server", "opening", "closing", "by", "handshake", "anomalies")
+NO_BREAK = "\u00a0"
+"""A space at which no line is broken."""
+
+CONNECTIONS_FIRST = ("capture", "stream", "client", "server", "opening", "diagnosis", "closing", "by", "handshake", "anomalies")
 CONNECTIONS_THEN = ("duration", "client bytes", "server bytes", "reset by", "SYNs repeated", "start")
 SEGMENTS_FIRST = ("capture", "frame", "sender", "flags", "role", "step", "client state", "server state", "anomaly", "stream")
 SEGMENTS_THEN = ("bytes", "answers", "after", "time")
@@ -33,7 +40,7 @@ class Column:
     Attributes
     ----------
     narrowest, widest : int
-        Width of the longest word, and of the longest text.
+        Width of the longest text that cannot be broken (a word, a number with its unit), and of the longest text.
     """
 
     name: str
@@ -45,7 +52,8 @@ class Column:
     def __post_init__(self) -> None:
         texts = {self.name, *self.cells}
         self.widest = max(map(width_of, texts))
-        self.narrowest = max(width_of(word) for text in texts for word in text.split(" "))
+        whole = self.cells if self.right else ()
+        self.narrowest = max(map(width_of, (*whole, *(word for text in texts for word in text.split(" ")))))
 
 
 def print_table(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, stream: TextIO, *, all_columns: bool = False) -> None:
@@ -72,14 +80,31 @@ def print_table(blocks: Iterable[pa.RecordBatch], schema: pa.Schema, stream: Tex
         columns, expected, further = _connections(table), CONNECTIONS_FIRST, CONNECTIONS_THEN
     else:
         columns, expected, further = _segments(table), SEGMENTS_FIRST, SEGMENTS_THEN
-    shown = fitting(columns, (*expected, *further), console.width)
-    _print_rich(shown, console)
+    shown = print_columns(columns, (*expected, *further), console)
     left_out = [column.name for column in columns if column.name in expected and column not in shown]
     if left_out:
         say(
             f"{', '.join(left_out)} did not fit into {console.width} characters: "
             "widen the terminal, choose with --columns, or write a file with -o."
         )
+
+
+def print_columns(columns: Sequence[Column], by_use: Sequence[str], console: Console) -> list[Column]:
+    """Print the columns that fit, taken in the order of their use, and return them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = fitting(columns, by_use, console.width)
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for column, width in zip(shown, room := widths(shown, console.width), strict=True):
+        grid.add_column(wrapped(column.name, width), justify="right" if column.right else "left", width=width)
+    for row in zip(*(column.cells for column in shown), strict=True):
+        cells = zip(shown, row, room, strict=True)
+        grid.add_row(
+            *(Text(wrapped(text, width), "bold red" if _is_wrong(column.name, text) else "") for column, text, width in cells)
+        )
+    console.print(grid, soft_wrap=False)
+    return shown
 
 
 def fitting(columns: Sequence[Column], by_use: Sequence[str], width: int) -> list[Column]:
@@ -104,9 +129,16 @@ def widths(columns: Sequence[Column], width: int) -> list[int]:
     return found
 
 
+def wrapped(text: str, width: int) -> str:
+    """Return a text in lines of a width, broken at spaces only, and at none that must not be broken (`NO_BREAK`)."""
+    if len(text) > width:
+        text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    return text.replace(NO_BREAK, " ")
+
+
 def width_of(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
-    if text.isascii():
+    if text.replace(NO_BREAK, " ").isascii():
         return len(text)
     from rich.cells import cell_len
 
@@ -128,19 +160,6 @@ def _print_plain(columns: Sequence[Column], stream: TextIO) -> None:
 def _padded(text: str, column: Column) -> str:
     padding = " " * (column.widest - width_of(text))
     return padding + text if column.right else text + padding
-
-
-def _print_rich(columns: Sequence[Column], console: Any) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
-    for column, width in zip(columns, widths(columns, console.width), strict=True):
-        grid.add_column(column.name, justify="right" if column.right else "left", width=width)
-    for row in zip(*(column.cells for column in columns), strict=True):
-        cells = zip(columns, row, strict=True)
-        grid.add_row(*(Text(text, "bold red" if _is_wrong(column.name, text) else "") for column, text in cells))
-    console.print(grid, soft_wrap=False)
 
 
 def _is_wrong(name: str, text: str) -> bool:
@@ -167,6 +186,7 @@ def _connections(table: pa.Table) -> list[Column]:
         _column("closing", values["termination"]),
         _column("by", values["closed_by"]),
         _column("reset by", values["reset_by"]),
+        _column("diagnosis", values["diagnosis"]),
         _column("anomalies", values.names("anomalies")),
     ]
     return _that_say_anything(columns)

@@ -14,7 +14,7 @@ import click
 
 from pybridge.cli.options import CAPTURE_PATH
 from pybridge.cli.process import ERROR, FINDINGS, say, show
-from pybridge.errors import PybridgeError
+from pybridge.errors import PybridgeError, warning_once
 from pybridge.progress import counting
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def verify_command(sources: tuple[str, ...]) -> int:
 
     found = [path for source in sources for path in verification.captures(source)]
     agreed = differing = unread = 0
-    with counting("verify", "captures", total=len(found)) as count:
+    with warning_once(len(found)), counting("verify", "captures", total=len(found)) as count:
         for source, verified in _verified(found):
             try:
                 disagreements = verified()

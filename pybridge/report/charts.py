@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Charts of a capture's connections, as SVG elements in the colours of the page around them.
 
-They are static pictures that this module writes itself, a few kilobytes each: they print, follow the page's colours, need
-no script, and a page of one connection stays small. A charting library in the page would be larger than the rest of the
-page (Plotly 3.5 MB, ECharts 1 MB). The page's script adds what a library would be for: bars and legends filter the table
-of connections, points lead to their rows.
+They are pictures that this module writes itself, a few kilobytes each: they print, follow the page's colours, need no
+script, and are the same in Jupyter. The page's script adds what a charting library would be for: bars, legends and ranges
+filter the table of connections, points lead to their rows. docs/architecture.md says which libraries were measured.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from pybridge.report.drawing import (
     Chart,
     Drawing,
     Pick,
+    Range,
     linear,
     logarithmic,
 )
@@ -145,7 +145,13 @@ def _stacks(
         [(y(number), label) for number, label in counting_ticks(most)],
         note,
     )
+    drawing.pick_ranges(_range(key, time, translate))
     return drawing.chart(", ".join(texts))
+
+
+def _range(name: str, time: TimeAxis, translate: Translate) -> Range:
+    first = time.begin.timestamp() if time.begin is not None and time.has_dates else None
+    return Range(name, translate("Ends" if name == "end" else "Starts"), 0, time.end, first)
 
 
 def _counted(values: pd.Series, edges: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -205,6 +211,7 @@ def _distribution(rows: pd.DataFrame, translate: Translate) -> Chart:
         [(x(value), label) for value, label in logarithmic_ticks(low, high)],
         [(y(number), label) for number, label in counting_ticks(most)],
     )
+    drawing.pick_ranges(Range("handshake", translate("Handshake"), low, high, logarithmic=True))
     return drawing.chart(", ".join(texts))
 
 
@@ -226,6 +233,7 @@ def _handshakes(rows: pd.DataFrame, time: TimeAxis, note: str, translate: Transl
         [(y(value), label) for value, label in logarithmic_ticks(low, high)],
         note,
     )
+    drawing.pick_ranges(_range("start", time, translate))
     return drawing.chart(amount(len(rows)))
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
@@ -40,6 +40,28 @@ Pick = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True)
+class Range:
+    """The lower axis as a range of values of which the user can draw a part to pick connections.
+
+    Attributes
+    ----------
+    name : str
+        `start`, `end` or `handshake`, as in `Pick`.
+    low, high : float
+        Seconds at the ends of the axis.
+    first : float or None
+        Seconds since 1970 at 0, if the axis shows dates.
+    """
+
+    name: str
+    label: str
+    low: float
+    high: float
+    first: float | None = None
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True)
 class Chart:
     """A chart: its heading, and an element with legend and picture."""
 
@@ -56,6 +78,7 @@ class Drawing:
         self._parts: list[str] = []
         self._patterns: dict[str, str] = {}
         self._legend: list[str] = []
+        self._range = ""
 
     def fill(self, kind: str) -> str:
         """Return what a kind is filled with."""
@@ -115,6 +138,11 @@ class Drawing:
         if below:
             self.text((LEFT + RIGHT) / 2, HEIGHT - 4, below, "middle")
 
+    def pick_ranges(self, of: Range) -> None:
+        """Let the user draw a range on the picture."""
+        self._range = f' data-axis="{_json(asdict(of) | {"left": LEFT, "right": RIGHT})}"'
+        self._parts.append(f'<rect class="range" y="{TOP}" width="0" height="{BOTTOM - TOP}"/>')
+
     def chart(self, description: str, height: int = HEIGHT) -> Chart:
         """Return the chart, with a description for those who do not see it."""
         label = escape(f"{self._title}: {description}")
@@ -122,8 +150,8 @@ class Drawing:
         patterns = f"<defs>{''.join(self._patterns.values())}</defs>" if self._patterns else ""
         return Chart(
             self._title,
-            f'{legend}<svg class="chart" role="group" aria-label="{label}" viewBox="0 0 {WIDTH} {height}" font-size="{TEXT}" '
-            f'fill="currentColor">{patterns}{"".join(self._parts)}</svg>',
+            f'{legend}<svg class="chart"{self._range} role="group" aria-label="{label}" viewBox="0 0 {WIDTH} {height}" '
+            f'font-size="{TEXT}" fill="currentColor">{patterns}{"".join(self._parts)}</svg>',
         )
 
 
@@ -138,5 +166,5 @@ def logarithmic(low: float, high: float, begin: float, end: float) -> Callable[[
     return lambda value: place(math.log(value))
 
 
-def _json(pick: Pick) -> str:
-    return escape(json.dumps(pick, separators=(",", ":")))
+def _json(value: Mapping[str, Any]) -> str:
+    return escape(json.dumps(value, separators=(",", ":")))

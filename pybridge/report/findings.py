@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,17 +38,28 @@ NUMBERS_IN_FILTER = 50
 
 @dataclass(frozen=True)
 class Phrase:
-    """A phrase in English, to be translated, with names in braces; `values` are texts of the capture, or phrases."""
+    """A phrase in English, to be translated, with names in braces.
+
+    Attributes
+    ----------
+    values : mapping of str to str or Phrase
+        Texts of the capture, or phrases, by the names in braces.
+    counts : bool
+        Whether it says how many connections a finding is about.
+    """
 
     template: str
     values: Mapping[str, str | Phrase] = field(default_factory=dict)
+    counts: bool = False
 
-    def text(self, translate: Translate = str) -> str:
-        """Return the phrase, with what comes from the capture made printable."""
+    def text(self, translate: Translate = str, marked: Callable[[str], str] = str) -> str:
+        """Return the phrase, with what comes from the capture made printable, and the phrase that counts as `marked` says."""
         filled = {
-            name: value.text(translate) if isinstance(value, Phrase) else printable(value) for name, value in self.values.items()
+            name: value.text(translate, marked) if isinstance(value, Phrase) else printable(value)
+            for name, value in self.values.items()
         }
-        return translate(self.template).format_map(filled)
+        text = translate(self.template).format_map(filled)
+        return marked(text) if self.counts else text
 
 
 @dataclass(frozen=True)
@@ -63,16 +74,24 @@ class Finding:
         Finds the connections in Wireshark with the plugin; empty if there are none to show.
     stream : int or None
         The first or the worst of them.
+    streams : tuple of int
+        All of them.
     """
 
     harm: Harm
     phrase: Phrase
     display_filter: str = ""
     stream: int | None = None
+    streams: tuple[int, ...] = ()
 
     def text(self, translate: Translate = str) -> str:
         """Return the sentence."""
         return self.phrase.text(translate)
+
+    def parts(self, translate: Translate = str) -> tuple[str, str, str]:
+        """Return the sentence in three parts: the middle one says how many connections, and is empty if none are counted."""
+        before, count, after, *_ = (*self.phrase.text(translate, "\0{}\0".format).split("\0"), "", "")
+        return before, count, after
 
 
 FAILURES = {
@@ -148,11 +167,13 @@ TO_SERVERS = (
 
 CONNECTIONS = ("{number} connection", "{number} connections")
 CLIENTS = ("{number} client", "{number} clients")
+PORTS = ("{number} port", "{number} ports")
+HOSTS = ("{number} host", "{number} hosts")
 TIMES = ("{number} time", "{number} times")
 
 SCANS = (
-    "{client} probes {probed} ports of {server}: {open} open{which}, {closed} closed, {silent} silent.",
-    "{client} probes port {port} of {probed} hosts: {open} open, {closed} closed, {silent} silent.",
+    "{client} probes {probed} of {server}: {open} open{which}, {closed} closed, {silent} silent.",
+    "{client} probes port {port} of {probed}: {open} open, {closed} closed, {silent} silent.",
 )
 WHICH = " ({ports})"
 FLOOD_OF_SYNS = "{server} is flooded with SYNs: {count} from {clients} stayed half-open."
@@ -171,11 +192,11 @@ CAUSES = {
 
 OTHER_CAUSE = "a SYN or its answer was lost or dropped"
 REPEATED = (
-    "{client} has the same exchange with {server} {number} times ({sent} and {received} octets), each time closed first by "
+    "{client} has the same exchange with {server} {times} ({sent} and {received} octets), each time closed first by "
     "{closer}: it tries again and again."
 )
 CLOSERS = {"client": "the client", "server": "the server", "both": "both at once"}
-FAN_OUT = "{client} opens connections to port {port} of {hosts} hosts, as a peer-to-peer program does."
+FAN_OUT = "{client} opens connections to port {port} of {hosts}, as a peer-to-peer program does."
 AFTER_CLOSE = "Ended with a reset after the close, which is harmless: {connections}."
 ONE_SIDED = "Captured in one direction only, so that little can be said, look at the point of capture: {connections}."
 ONE_END = "Heard from one end only, too little to say more: {connections}."
@@ -215,18 +236,23 @@ def _scans(connections: pd.DataFrame) -> tuple[list[Finding], set[Any]]:
     attempts = connections[connections["establishment"].isin(FAILED) | (connections["diagnosis"] == "probe")]
     found: list[Finding] = []
     scanned: set[Any] = set()
-    for template, other, probed in ((SCANS[0], "server", "server_port"), (SCANS[1], "server_port", "server")):
+    for template, other, probed, of_them in (
+        (SCANS[0], "server", "server_port", PORTS),
+        (SCANS[1], "server_port", "server", HOSTS),
+    ):
         for (client, target), group in _groups(attempts[~attempts.index.isin(scanned)], ["client", other]):
-            if group[probed].nunique() < MANY:
+            number = group[probed].nunique()
+            if number < MANY:
                 continue
             values: Values = {
                 "client": str(client),
                 "server": str(target),
                 "port": str(target),
+                "probed": _counted(number, of_them, counts=True),
                 **_answers(group, probed),
             }
             where = _address(target) if other == "server" else f"tcp.port == {target}"
-            found.append(Finding("alarm", Phrase(template, values), f"{_address(client)} && {where}", _first(group)))
+            found.append(_finding("alarm", Phrase(template, values), f"{_address(client)} && {where}", group))
             scanned |= set(group.index)
     half_open = attempts[(attempts["establishment"] == "half-open") & ~attempts.index.isin(scanned)]
     for (server, port), group in _groups(half_open, ["server", "server_port"]):
@@ -236,7 +262,7 @@ def _scans(connections: pd.DataFrame) -> tuple[list[Finding], set[Any]]:
                 "count": _connections(group),
                 "clients": _counted(group["client"].nunique(), CLIENTS),
             }
-            found.append(Finding("alarm", Phrase(FLOOD_OF_SYNS, values), _to(server, port), _first(group)))
+            found.append(_finding("alarm", Phrase(FLOOD_OF_SYNS, values), _to(server, port), group))
             scanned |= set(group.index)
     return found, scanned
 
@@ -244,10 +270,9 @@ def _scans(connections: pd.DataFrame) -> tuple[list[Finding], set[Any]]:
 def _answers(group: pd.DataFrame, probed: str) -> Values:
     """Count ports or hosts by what they answered."""
     is_open = group["diagnosis"].eq("probe") | group["establishment"].isin(("half-open", "aborted"))
-    all_of_them = set(group[probed])
     open_ones = set(group.loc[is_open, probed])
     closed = set(group.loc[group["establishment"] == "refused", probed]) - open_ones
-    counts = {"probed": all_of_them, "open": open_ones, "closed": closed, "silent": all_of_them - open_ones - closed}
+    counts = {"open": open_ones, "closed": closed, "silent": set(group[probed]) - open_ones - closed}
     named = probed == "server_port" and 0 < len(open_ones) <= NAMED_PORTS
     which = Phrase(WHICH, {"ports": ", ".join(map(str, sorted(open_ones)))}) if named else Phrase("")
     return {name: amount(len(values)) for name, values in counts.items()} | {"which": which}
@@ -259,7 +284,7 @@ def _failures(connections: pd.DataFrame) -> Iterator[Finding]:
     for diagnosis in failed["diagnosis"].value_counts().loc[lambda counts: counts > 0].index:
         group = failed[failed["diagnosis"] == diagnosis]
         template = FAILURES.get(str(diagnosis), OTHER_FAILURE)
-        yield Finding("alarm", Phrase(template, _group(group)), _filter(group, str(diagnosis)), _first(group))
+        yield _finding("alarm", Phrase(template, _group(group)), _filter(group, str(diagnosis)), group)
 
 
 def _troubles(connections: pd.DataFrame) -> Iterator[Finding]:
@@ -272,7 +297,7 @@ def _troubles(connections: pd.DataFrame) -> Iterator[Finding]:
             if len(group):
                 values = _group(group) | {"details": of_resets(group)}
                 harm: Harm = "note" if templates is HARMLESS_RESETS or (resets(group) == "while-closing").all() else "alarm"
-                yield Finding(harm, Phrase(template, values), _filter(group, diagnosis), _first(group))
+                yield _finding(harm, Phrase(template, values), _filter(group, diagnosis), group)
 
 
 def _not_finished(segments: pd.DataFrame, connections: pd.DataFrame) -> Iterator[Finding]:
@@ -281,14 +306,14 @@ def _not_finished(segments: pd.DataFrame, connections: pd.DataFrame) -> Iterator
     given_up, group = unfinished[unfinished["reset_by"].notna()], unfinished[unfinished["reset_by"].isna()]
     if len(given_up):
         phrase = Phrase(GIVEN_UP, _group(given_up) | {"details": of_resets(given_up)})
-        yield Finding("note", phrase, _filter(given_up, "close-not-finished"), _first(given_up))
+        yield _finding("note", phrase, _filter(given_up, "close-not-finished"), given_up)
     if group.empty:
         return
     longest = _longest_wait(segments, group)
     template = NOT_FINISHED["" if len(group) > 1 else str(group["suspect"].iloc[0])]
     values = _group(group) | {"longest": duration_text(longest)}
     harm: Harm = "alarm" if longest >= FORGOTTEN else "note"
-    yield Finding(harm, Phrase(template, values), _filter(group, "close-not-finished"), _first(group))
+    yield _finding(harm, Phrase(template, values), _filter(group, "close-not-finished"), group)
 
 
 def _little_lost(connections: pd.DataFrame) -> pd.Series[bool]:
@@ -361,7 +386,7 @@ def _waiting(connections: pd.DataFrame) -> Iterator[Finding]:
         "ends": _ends(worst),
     }
     display_filter = _streams(waited) or "tcp_handshake.retransmission_delay > 0"
-    yield Finding("alarm", Phrase(WAITED[len(waited) > 1], values), display_filter, _first(slowest))
+    yield _finding("alarm", Phrase(WAITED[len(waited) > 1], values), display_filter, waited, slowest)
 
 
 def _repeated(connections: pd.DataFrame) -> Iterator[Finding]:
@@ -372,11 +397,11 @@ def _repeated(connections: pd.DataFrame) -> Iterator[Finding]:
         if len(group) < AGAIN or len(group) * 2 < len(over):
             continue
         values: Values = {
-            "client": str(client), "server": endpoint(server, port), "number": amount(len(group)),
+            "client": str(client), "server": endpoint(server, port), "times": _counted(len(group), TIMES, counts=True),
             "sent": amount(int(sent)), "received": amount(int(received)),
             "closer": Phrase(CLOSERS[str(group["closed_by"].mode().iloc[0])]),
         }  # fmt: skip
-        yield Finding("note", Phrase(REPEATED, values), _to(server, port), _first(group))
+        yield _finding("note", Phrase(REPEATED, values), _to(server, port), group)
 
 
 def _slow(connections: pd.DataFrame) -> Iterator[Finding]:
@@ -385,7 +410,7 @@ def _slow(connections: pd.DataFrame) -> Iterator[Finding]:
         group = connections[connections["diagnosis"] == diagnosis]
         if len(group):
             values: Values = _group(group) | {"longest": duration_text(group["handshake_time"].max())}
-            yield Finding("note", Phrase(template, values), _filter(group, diagnosis), _first(group))
+            yield _finding("note", Phrase(template, values), _filter(group, diagnosis), group)
 
 
 def _fan_out(connections: pd.DataFrame) -> Iterator[Finding]:
@@ -393,15 +418,15 @@ def _fan_out(connections: pd.DataFrame) -> Iterator[Finding]:
     for (client, port), group in _groups(connections, ["client", "server_port"]):
         hosts = group["server"].nunique()
         if hosts >= MANY and len(group) * 2 >= len(connections) and (group["client_from"] != "port").all():
-            values: Values = {"client": str(client), "port": str(port), "hosts": amount(hosts)}
-            yield Finding("fine", Phrase(FAN_OUT, values), f"{_address(client)} && tcp.port == {port}", _first(group))
+            values: Values = {"client": str(client), "port": str(port), "hosts": _counted(hosts, HOSTS, counts=True)}
+            yield _finding("fine", Phrase(FAN_OUT, values), f"{_address(client)} && tcp.port == {port}", group)
 
 
 def _harmless(connections: pd.DataFrame) -> Iterator[Finding]:
     """Yield what looks worse than it is."""
     after = connections[resets(connections) == "after-close"]
     if len(after):
-        yield Finding("fine", Phrase(AFTER_CLOSE, _group(after)), _filter(after, "reset-after-close"), _first(after))
+        yield _finding("fine", Phrase(AFTER_CLOSE, _group(after)), _filter(after, "reset-after-close"), after)
 
 
 def _capture(segments: pd.DataFrame, connections: pd.DataFrame) -> Iterator[Finding]:
@@ -411,11 +436,16 @@ def _capture(segments: pd.DataFrame, connections: pd.DataFrame) -> Iterator[Find
     for template, group in ((ONE_SIDED, one_sided[lacking]), (ONE_END, one_sided[~lacking])):
         if len(group):
             harm: Harm = "fine" if template is ONE_END else "alarm" if len(group) * 2 >= len(connections) else "note"
-            yield Finding(harm, Phrase(template, _group(group)), _filter(group, "one-sided"), _first(group))
+            yield _finding(harm, Phrase(template, _group(group)), _filter(group, "one-sided"), group)
     steps = segments["time"].diff() if "capture" not in segments else pd.Series(dtype="timedelta64[ns]")
     back = -steps[steps < -pd.Timedelta(milliseconds=1)]
     if len(back):
         yield Finding("note", Phrase(CLOCK, {"times": _counted(len(back), TIMES), "longest": duration_text(back.max())}))
+
+
+def _finding(harm: Harm, phrase: Phrase, display_filter: str, group: pd.DataFrame, worst: pd.DataFrame | None = None) -> Finding:
+    """Return a finding about some connections, of which it names the first or the worst."""
+    return Finding(harm, phrase, display_filter, int((group if worst is None else worst).index[0]), tuple(map(int, group.index)))
 
 
 def _group(group: pd.DataFrame) -> Values:
@@ -433,11 +463,11 @@ def _busiest(group: pd.DataFrame) -> tuple[str, int, int]:
 
 
 def _connections(group: pd.DataFrame) -> Phrase:
-    return _counted(len(group), CONNECTIONS)
+    return _counted(len(group), CONNECTIONS, counts=True)
 
 
-def _counted(number: int, phrases: tuple[str, str]) -> Phrase:
-    return Phrase(phrases[number != 1], {"number": amount(number)})
+def _counted(number: int, phrases: tuple[str, str], *, counts: bool = False) -> Phrase:
+    return Phrase(phrases[number != 1], {"number": amount(number)}, counts)
 
 
 def _ends(row: pd.Series[Any]) -> str:
@@ -449,10 +479,6 @@ def _ends(row: pd.Series[Any]) -> str:
 def _groups(frame: pd.DataFrame, keys: list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:
     """Yield the values of some columns with the rows that have them, in the order of the rows."""
     yield from frame.groupby(keys, sort=False, observed=True)
-
-
-def _first(group: pd.DataFrame) -> int:
-    return int(group.index[0])
 
 
 def _streams(group: pd.DataFrame) -> str:

@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from html import escape
 from importlib import resources
@@ -36,6 +37,7 @@ from pybridge.report.summary import (
     summary,
 )
 from pybridge.tables import frames
+from pybridge.tables.peers import resets
 from pybridge.tcp.vocabulary import FAILED, HARMLESS, OPENED
 from pybridge.text import MISSING, amount, duration_text, endpoint, printable
 
@@ -44,9 +46,6 @@ GROUPS_PER_FAILURE = 50
 
 CONNECTION_ROWS = 10_000
 """Connections that the table lists."""
-
-OPENING = 5
-"""Which of a row's cells holds `establishment`."""
 
 END_OF_ADDRESS = re.compile(r":\d+$")
 """Before it an endpoint may wrap."""
@@ -71,6 +70,47 @@ EXCERPT_CHARTS = 4
 
 EXCERPT_FAILURES = 5
 """Groups of failed connections that an excerpt shows."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of connections.
+
+    Attributes
+    ----------
+    name : str
+        Under which the page's script knows it.
+    cell : callable
+        Returns the text of a row's cell, not yet escaped.
+    each_way : bool
+        Whether it has a value for each direction.
+    """
+
+    name: str
+    head: str
+    cell: Callable[[Any], str]
+    is_number: bool = False
+    each_way: bool = False
+
+
+COLUMNS = (
+    Column("number", "No.", lambda row: str(row.Index)),
+    Column("client", "Client", lambda row: printable(endpoint(row.client, row.client_port))),
+    Column("server", "Server", lambda row: printable(endpoint(row.server, row.server_port))),
+    Column("server_name", "Name", lambda row: printable(_as_cell(row.server_name))),
+    Column("start", "Starts after", lambda row: duration_text(row.since), is_number=True),
+    Column("lasts", "Lasts", lambda row: duration_text(row.lasted), is_number=True),
+    Column("establishment", "Opening", lambda row: row.establishment),
+    Column("handshake", "Handshake", lambda row: duration_text(row.handshake_time), is_number=True),
+    Column("termination", "Closing", lambda row: row.termination),
+    Column("closed_by", "First by", lambda row: _as_cell(row.closed_by)),
+    Column("diagnosis", "Diagnosis", lambda row: row.diagnosis),
+    Column("anomalies", "Anomalies", lambda row: printable(_as_cell(row.anomalies)).replace("+", ", ")),
+    Column("segments", "Segments", lambda row: _each_way(row, "segments"), is_number=True, each_way=True),
+    Column("bytes", "Bytes", lambda row: _each_way(row, "bytes"), is_number=True, each_way=True),
+    Column("capture", "Capture", lambda row: printable(f"{os.path.basename(row.capture)}: {row.tcp_stream}")),
+)
+"""Of the table of connections; the names of servers and the capture are there only if the page has them."""
 
 
 def render(
@@ -126,7 +166,6 @@ def render(
         drawn=frozenset(drawn),
         open_ladders=len(drawn) <= OPEN_LADDERS,
         several=are_several(connections),
-        named="server_name" in connections,
         examples_shown=EXAMPLES_SHOWN,
         groups_per_failure=GROUPS_PER_FAILURE,
         numbers_in_filter=NUMBERS_IN_FILTER,
@@ -271,44 +310,33 @@ def _yes_no(value: Any, translate: Translate) -> str:
 
 def _table(connections: pd.DataFrame, drawn: frozenset[int], translate: Translate) -> dict[str, Any]:
     """Return the template's values for the table of connections."""
-    rows = _table_rows(connections.head(CONNECTION_ROWS))
+    absent = {"server_name": "server_name" not in connections, "capture": not are_several(connections)}
+    columns = [column for column in COLUMNS if not absent.get(column.name)]
+    rows = _table_rows(connections.head(CONNECTION_ROWS), columns)
     return {
+        "columns": columns,
+        "column_style": _column_style(columns),
         "rows": rows,
         "listed": frozenset(row["stream"] for row in rows),
-        "plain_row": partial(_plain_row, drawn=drawn),
+        "plain_row": partial(_plain_row, columns=columns, drawn=drawn),
         "data": _json({"failed": FAILED, "mark": PROBLEM_MARK, "words": _words(translate)}),
     }
 
 
-def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
+def _table_rows(connections: pd.DataFrame, columns: Sequence[Column]) -> list[dict[str, Any]]:
     """Return a row for each connection: the texts of its cells, and the numbers for sorting and filtering."""
     if connections.empty:
         return []
-    several, named = are_several(connections), "server_name" in connections
     start = since_first(connections)
     rows: Iterable[Any] = connections.assign(
-        since=start, end=start + connections["duration"], lasted=lasted(connections)
+        since=start, end=start + connections["duration"], lasted=lasted(connections), reset_class=resets(connections)
     ).itertuples()
     return [
         {
             "stream": row.Index,
-            "cells": (
-                str(row.Index),
-                printable(endpoint(row.client, row.client_port)),
-                printable(endpoint(row.server, row.server_port)),
-                duration_text(row.since),
-                duration_text(row.lasted),
-                row.establishment,
-                duration_text(row.handshake_time),
-                row.termination,
-                _as_cell(row.closed_by),
-                row.diagnosis,
-                printable(_as_cell(row.anomalies)).replace("+", ", "),
-                f"{amount(row.client_segments)} / {amount(row.server_segments)}",
-                f"{amount(row.client_bytes)} / {amount(row.server_bytes)}",
-                *([printable(_as_cell(row.server_name))] if named else []),
-                *([printable(f"{os.path.basename(row.capture)}: {row.tcp_stream}")] if several else []),
-            ),
+            "failed": row.establishment in FAILED,
+            "reset": _as_cell(row.reset_class),
+            "cells": [column.cell(row) for column in columns],
             "numbers": (
                 row.since.total_seconds(),
                 row.end.total_seconds(),
@@ -321,19 +349,36 @@ def _table_rows(connections: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def _each_way(row: Any, what: str) -> str:
+    return " / ".join(amount(getattr(row, f"{end}_{what}")) for end in ("client", "server"))
+
+
+def _column_style(columns: Sequence[Column]) -> Markup:
+    """Return the style of the columns by their places: a class in each of ten thousand rows would take too much room."""
+    numbers = ",".join(f":nth-child({place})" for place, column in enumerate(columns, 1) if column.is_number)
+    anomalies = f".rows>tbody>tr>td:nth-child({[column.name for column in columns].index('anomalies') + 1})"
+    return Markup(  # noqa: S704 - of numbers
+        f".rows>*>tr>:is({numbers}){{text-align:right}}"
+        f"{anomalies}{{min-width:9rem;white-space:normal;overflow-wrap:anywhere}}"
+        f"@media screen and (max-width:600px){{{anomalies}{{min-width:7rem}}}}"
+        f"@media print{{{anomalies}{{min-width:0}}}}"
+    )
+
+
 # The template, the script and their filters
 
 
-def _plain_row(row: Mapping[str, Any], drawn: frozenset[int]) -> Markup:
+def _plain_row(row: Mapping[str, Any], columns: Sequence[Column], drawn: frozenset[int]) -> Markup:
     """Return a row of the table. For ten thousand rows the template would take twenty times as long."""
-    number, *cells = escape("\0".join(row["cells"])).split("\0")  # all cells at once: none holds a control character
-    cells[:2] = (END_OF_ADDRESS.sub(r"<wbr>\g<0>", cell) for cell in cells[:2])
-    if row["cells"][OPENING] in FAILED:
-        cells[OPENING - 1] = f'<span class="bad">{PROBLEM_MARK} {cells[OPENING - 1]}</span>'
+    texts = escape("\0".join(row["cells"])).split("\0")  # all cells at once: none holds a control character
+    cells = dict(zip((column.name for column in columns), texts, strict=True))
+    number = cells.pop("number")
+    cells |= {end: END_OF_ADDRESS.sub(r"<wbr>\g<0>", cells[end]) for end in ("client", "server")}
+    if row["failed"]:
+        cells["establishment"] = f'<span class="bad">{PROBLEM_MARK} {cells["establishment"]}</span>'
     head = f'<a href="#ladder-{number}">{number}</a>' if row["stream"] in drawn else number
-    numbers = ",".join(map(str, row["numbers"]))
-    text = f'<tr id="row-{number}" data-n="{numbers}"><th scope="row">{head}</th><td>{"</td><td>".join(cells)}</td></tr>'
-    return Markup(text)  # noqa: S704 - escaped
+    data = f'data-n="{",".join(map(str, row["numbers"]))}"' + (f' data-reset="{row["reset"]}"' if row["reset"] else "")
+    return Markup(f'<tr id="row-{number}" {data}><th scope="row">{head}</th><td>{"</td><td>".join(cells.values())}</td></tr>')  # noqa: S704 - escaped
 
 
 def _words(translate: Translate) -> dict[str, Any]:
@@ -417,9 +462,10 @@ def _printable(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
-def _compact(pick: Mapping[str, Iterable[str]]) -> str:
+def _compact(pick: Mapping[str, Iterable[str | int]]) -> str:
     """Return a pick as JSON, with the values as they are in the table's cells."""
-    return json.dumps({column: [printable(value) for value in values] for column, values in pick.items()})
+    shown = {column: [_printable(value) for value in values] for column, values in pick.items()}
+    return json.dumps(shown, separators=(",", ":"))
 
 
 def _breakable(text: str) -> str:

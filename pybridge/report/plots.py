@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
-from pybridge.report.drawing import COLOURS
+from pybridge.report.drawing import COLOURS, NEUTRAL
 from pybridge.tables import frames
 from pybridge.tcp.vocabulary import FAILED, OPENED, STILL_WAITING
 
 BINS = 40
+
+ALONE = pd.Timedelta("1s")
+"""What is shown before and after the start of a single connection."""
 
 
 class Plots:
@@ -41,15 +46,19 @@ class Plots:
         _time_axis(ax, "x")
         if times.empty:
             return _without_data(ax, "no handshake was captured whole")
-        edges = np.geomspace(float(times.min()) / 1.05, float(times.max()) * 1.05, bins + 1).tolist()
-        ax.hist(times, edges, color=COLOURS["client"])
+        low, high = float(times.min()), float(times.max())
+        ax.hist(times, np.geomspace(low / 1.05, high * 1.05, bins + 1).tolist(), color=NEUTRAL)
         for share, name, style in ((0.5, "median", "-"), (0.95, "95 %", "--")):
             value = float(times.quantile(share))
             label = f"{name}: {EngFormatter('s', places=1)(value)}"
             ax.axvline(value, color="black", linewidth=1, linestyle=style, label=label)
         ax.set_xscale("log")
+        if high < 10 * low:  # then two powers of ten have a label all the same
+            power = math.floor(math.log10(low))
+            ax.set_xlim(10.0**power, 10.0 ** max(math.ceil(math.log10(high)), power + 1))
         _time_axis(ax, "x")
-        ax.legend()
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend(ax)
         return ax
 
     def outcomes(self, ax: Axes | None = None, *, bins: int = BINS) -> Axes:
@@ -61,10 +70,11 @@ class Plots:
         if not kinds:
             return _without_data(ax, "there is no connection")
         starts = [self._connections.loc[self._outcome == kind, "start"].dt.tz_localize(None) for kind in kinds]
-        ax.hist([each.to_numpy() for each in starts], bins, stacked=True, color=[COLOURS[kind] for kind in kinds], label=kinds)
+        edges = pd.date_range(*_span(self._connections["start"]), periods=bins + 1).to_numpy()
+        ax.hist([each.to_numpy() for each in starts], edges, stacked=True, color=[COLOURS[kind] for kind in kinds], label=kinds)  # type: ignore[arg-type]
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_xlabel("start (UTC)")
-        ax.legend()
+        _start_axis(ax, self._connections["start"])
+        _legend(ax)
         return ax
 
     def waiting(self, ax: Axes | None = None) -> Axes:
@@ -74,7 +84,7 @@ class Plots:
         rows = rows[rows["outcome"] != "not-captured"]
         waited = _seconds(rows["handshake_time"].where(rows["outcome"] == "opened", rows["duration"]))
         shown = waited.notna() & (waited > 0)
-        ax.set(title="Waiting for an answer", xlabel="start (UTC)")
+        ax.set(title="Waiting for an answer")
         _time_axis(ax, "y")
         if not shown.any():
             return _without_data(ax, "no opening was captured whole")
@@ -86,7 +96,8 @@ class Plots:
                 ax.plot(start, waited[here].to_numpy(), marker, color=COLOURS[kind], label=kind)
         ax.set_yscale("log")
         _time_axis(ax, "y")
-        ax.legend()
+        _start_axis(ax, rows["start"])
+        _legend(ax)
         return ax
 
 
@@ -102,9 +113,33 @@ def _seconds(durations: pd.Series[Any]) -> pd.Series[Any]:
 def _time_axis(ax: Axes, which: str) -> None:
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_formatter(EngFormatter("s"))
+    axis.set_minor_formatter(NullFormatter())
     axis.set_label_text("seconds")
 
 
+def _span(starts: pd.Series[Any]) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the first and the last start in UTC; a second around it if it is the only one, else matplotlib shows years."""
+    first, last = starts.min().tz_localize(None), starts.max().tz_localize(None)
+    return (first, last) if first < last else (first - ALONE, last + ALONE)
+
+
+def _start_axis(ax: Axes, starts: pd.Series[Any]) -> None:
+    """Label the times at which connections began."""
+    first, last = _span(starts)
+    margin = (last - first) / 40
+    ax.set_xlim(first - margin, last + margin)  # type: ignore[arg-type]
+    locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    ax.set_xlabel("start (UTC)")
+
+
+def _legend(ax: Axes) -> None:
+    """Put the legend beside the plot, where it hides nothing."""
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+
+
 def _without_data(ax: Axes, reason: str) -> Axes:
+    ax.tick_params(bottom=False, left=False, labelbottom=False, labelleft=False)
     ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes)
     return ax

@@ -37,11 +37,12 @@ NUMBERS_IN_FILTER = 50
 
 @dataclass(frozen=True)
 class SlowHandshake:
-    """One of the slowest handshakes."""
+    """One of the slowest handshakes; `server_name` is empty if it is not known."""
 
     stream: int
     client: str
     server: str
+    server_name: str
     handshake_time: pd.Timedelta
     server_response_time: pd.Timedelta
     client_response_time: pd.Timedelta
@@ -50,9 +51,10 @@ class SlowHandshake:
 
 @dataclass(frozen=True)
 class Peer:
-    """One server with its port, or one client: what its connections came to."""
+    """One server with its port, or one client: what its connections came to; `server_name` is empty if there is none."""
 
     name: str
+    server_name: str
     connections: int
     opened: int
     failures: dict[str, int]
@@ -69,6 +71,7 @@ class FailedGroup:
 
     establishment: str
     server: str
+    server_name: str
     client: str | None
     clients: int
     connections: int
@@ -183,37 +186,37 @@ class Summary:
             for name, number in self.resets.items()
         ]
 
-    def verdict(self, translate: Translate = str) -> tuple[str, str, str]:
-        """Return the first sentence in three parts: before the failures, the failures if there are any, after them."""
-        before, failures, after = self._counted(translate)
+    def verdict(self, translate: Translate = str) -> list[tuple[str, str]]:
+        """Return the first sentence in parts, each with the outcome that it counts (a field of `Summary`), or without any."""
+        parts = self._counted(translate)
         if self.all_is_well:
-            before = translate("All is well: {verdict}").format(verdict=before[:1].lower() + before[1:])
-        return before, failures, after
+            (text, outcome), *others = parts
+            parts = [(translate("All is well: {verdict}").format(verdict=text[:1].lower() + text[1:]), outcome), *others]
+        return parts
 
-    def _counted(self, translate: Translate) -> tuple[str, str, str]:
+    def _counted(self, translate: Translate) -> list[tuple[str, str]]:
         if self.connections == 0:
-            return translate("There is no TCP connection in this capture."), "", ""
+            return [(translate("There is no TCP connection in this capture."), "")]
         if self.connections == 1 and self.failed:
-            return "", translate("The only connection failed"), translate(".")
+            return [(translate("The only connection failed"), "failed"), (translate("."), "")]
         if self.connections == 1 and self.opened:
-            return translate("The only connection opened."), "", ""
+            return [(translate("The only connection opened."), "")]
         if self.connections == 1 and self.still_waiting:
-            return translate("The only connection was still waiting for an answer when the capture ended."), "", ""
+            return [(translate("The only connection was still waiting for an answer when the capture ended."), "")]
         if self.connections == 1:
-            return translate("The opening of the only connection is not in the capture."), "", ""
+            return [(translate("The opening of the only connection is not in the capture."), "")]
         counts = {
-            name: amount(getattr(self, name)) for name in ("connections", "opened", "failed", "still_waiting", "not_captured")
+            "opened": translate("{opened} opened"),
+            "failed": translate("{failed} failed") if self.failed else translate("none failed"),
+            "still_waiting": translate("{still_waiting} still waited for an answer when the capture ended"),
+            "not_captured": translate("{not_captured} had no opening in the capture"),
         }
-        before = translate("Of {connections} connections, {opened} opened, ").format_map(counts)
-        after = ""
-        if self.still_waiting:
-            after += translate(", {still_waiting} still waited for an answer when the capture ended")
-        if self.not_captured:
-            after += translate(", {not_captured} had no opening in the capture")
-        after = (after + translate(".")).format_map(counts)
-        if self.failed:
-            return before, translate("{failed} failed").format_map(counts), after
-        return before + translate("none failed"), "", after
+        parts = [(translate("Of {connections} connections, ").format(connections=amount(self.connections)), "")]
+        for outcome, text in counts.items():
+            number: int = getattr(self, outcome)
+            if number or outcome in ("opened", "failed"):
+                parts += [(text.format_map({outcome: amount(number)}), outcome if number else ""), (translate(", "), "")]
+        return [*parts[:-1], (translate("."), "")]
 
     @property
     def all_is_well(self) -> bool:
@@ -345,6 +348,17 @@ def lasted(connections: pd.DataFrame) -> pd.Series[Any]:
     return connections["duration"].where(connections["client_segments"] + connections["server_segments"] > 1)
 
 
+def _names(connections: pd.DataFrame) -> pd.Series[Any]:
+    """Return the names of the servers; missing if there are none."""
+    return connections.get("server_name", pd.Series(None, connections.index, dtype="object"))
+
+
+def _joined(names: pd.Series[Any]) -> str:
+    """Return the first of some names, with dots if there are others, and an empty text if there are none."""
+    first, *others = (*names.dropna().unique(), "")
+    return f"{first}, …" if len(others) > 1 else str(first)
+
+
 def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
     if connections.empty:
         return []
@@ -354,6 +368,7 @@ def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
             stream=int(row.Index),
             client=endpoint(row.client, row.client_port),
             server=endpoint(row.server, row.server_port),
+            server_name=_joined(_names(connections).loc[[row.Index]]),
             handshake_time=row.handshake_time,
             server_response_time=row.server_response_time,
             client_response_time=row.client_response_time,
@@ -367,9 +382,11 @@ def _peers(connections: pd.DataFrame, side: Side) -> list[Peer]:
     if connections.empty:
         return []
     table = by_peer(connections, side)
+    names = _names(connections).groupby([connections["server"], connections["server_port"]], sort=False).agg(_joined)
     return [
         Peer(
             name=endpoint(*row.Index) if side == "server" else str(row.Index),
+            server_name=names[row.Index] if side == "server" else "",
             connections=row.connections,
             opened=row.opened,
             failures={name: count for name in FAILED if (count := int(counts[column_of(name)]))},
@@ -387,11 +404,14 @@ def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
     """Group failed connections by `establishment`, server and port; the most frequent first."""
     if connections.empty:
         return []
-    rows = connections.assign(since=since_first(connections), lasted=lasted(connections), stream=connections.index)
+    rows = connections.assign(
+        since=since_first(connections), lasted=lasted(connections), stream=connections.index, server_name=_names(connections)
+    )
     failed = rows[rows["establishment"].isin(FAILED)]
     failed = failed.assign(establishment=failed["establishment"].astype(object))
     keys = ["establishment", "server", "server_port"]
     groups = failed.groupby(keys, sort=False).agg(
+        server_name=("server_name", _joined),
         client=("client", "first"),
         clients=("client", "nunique"),
         connections=("stream", "size"),
@@ -408,6 +428,7 @@ def _failures(connections: pd.DataFrame) -> list[FailedGroup]:
         FailedGroup(
             establishment=row.establishment,
             server=endpoint(row.server, row.server_port),
+            server_name=row.server_name,
             client=row.client if row.clients == 1 else None,
             clients=int(row.clients),
             connections=int(row.connections),

@@ -19,6 +19,7 @@ ASKED = [
     ("pybridge connections --columns stream,establ", "stream,establishment"),
     ("pybridge connections --format pa", "parquet"),
 ]
+JOINED = [("--sort=-handsh", "-handshake_time"), ("--format=jsonl", "jsonl")]
 
 
 def shell(name: str, script: str, folder: Path) -> str:
@@ -61,6 +62,17 @@ def test_zsh_completes(tmp_path: Path, line: str, expected: str) -> None:
     """
     found = shell("zsh", script, tmp_path).splitlines()
     assert any(row.partition(":")[0] == expected for row in found), found
+
+
+@pytest.mark.parametrize(("word", "expected"), JOINED)
+def test_a_value_after_an_equals_sign_is_completed(run: Run, word: str, expected: str) -> None:
+    option, _, value = word.partition("=")
+    line = f"pybridge connections {word}"
+    split = run(_PYBRIDGE_COMPLETE="bash_complete", COMP_WORDS=f"pybridge connections {option} = {value}", COMP_CWORD="4")
+    assert split.stdout == f"plain,{expected}\n", "bash completes what stands after the equals sign"
+    for shell_name, words, place in (("zsh", line, "2"), ("fish", line, word)):
+        whole = run(_PYBRIDGE_COMPLETE=f"{shell_name}_complete", COMP_WORDS=words, COMP_CWORD=place)
+        assert f"{option}={expected}" in whole.stdout
 
 
 def test_a_shell_that_is_unknown_is_refused(run: Run) -> None:

@@ -90,6 +90,16 @@ def test_of_a_capture_cut_short_all_whole_packets_are_annotated(run: Run, tmp_pa
 
 
 @pytest.mark.tshark
+@pytest.mark.parametrize("command", ["connections", "verify"])
+def test_many_captures_that_are_cut_short_are_one_message(run: Run, tmp_path: Path, command: str) -> None:
+    names = ["a.pcapng", "b.pcapng", "c.pcapng"]
+    for name in names:
+        (tmp_path / name).write_bytes(find("refused.pcapng").read_bytes()[:-20])
+    said = run(command, *names).stderr.splitlines()
+    assert [line.partition(". The first: ")[0] for line in said] == ["pybridge: 3 of 3 captures were annotated only in part"]
+
+
+@pytest.mark.tshark
 def test_a_frame_that_does_not_exist_raises_an_error_with_its_number() -> None:
     with pytest.raises(pybridge.CaptureError, match="has no frame 99"):
         pybridge.read(find("refused.pcapng")).packet(99)

@@ -95,9 +95,11 @@ def test_what_does_not_exist_is_an_error_before_the_work(run: Run, tmp_path: Pat
     assert not (tmp_path / "x.xls").exists()
 
 
-@pytest.mark.parametrize("command", ["report", "ladder"])
-def test_reports_and_ladders_have_endings_too(run: Run, command: str) -> None:
-    done = run(command, REFUSED, *(["0"] if command == "ladder" else []), "-o", "x.docx")
+@pytest.mark.parametrize(
+    "command", [["report", REFUSED], ["ladder", REFUSED, "0"], ["annotate", REFUSED], ["notebook"], ["plugin", "profile"]]
+)
+def test_whatever_is_written_has_an_ending_that_is_known(run: Run, command: list[str]) -> None:
+    done = run(*command, "-o", "x.docx")
     assert done.returncode == 2
     assert "x.docx has an ending that stands for no format of this command" in done.stderr
 

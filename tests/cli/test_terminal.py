@@ -87,6 +87,8 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(run: Run, tmp_path: Pa
     assert run("segments", find("refused.pcapng"), PATH=path).stderr == ""
     _, seen = in_terminal(tmp_path, "segments", str(find("refused.pcapng")), "-o", "x.csv", PATH=path)
     assert "refused.pcapng: 2.00 segments" in seen
+    _, seen = in_terminal(tmp_path, "report", str(find("refused.pcapng")), "--names", PATH=path)
+    assert "names of servers" in seen
 
 
 @pytest.mark.tshark

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from pybridge.cli import summary_text
 from pybridge.report import explanations, summary
@@ -253,6 +254,32 @@ def test_the_terminal_speaks_chinese_but_for_names(
     }
     words = set(re.findall(r"[a-zA-Z][a-zA-Z-]{2,}", re.sub(r"tcp\S+.*", "", out)))
     assert words - names <= {"mid-connection", "while-closing", "after-close", "in"}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_summary_breaks_no_word_on_a_narrow_terminal(
+    mixed: tuple[pd.DataFrame, pd.DataFrame], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    facts = summary.summary(*mixed)
+    summary_text.print_summary(facts, "mixed")
+    whole = capsys.readouterr().out
+    monkeypatch.setattr(summary_text, "console_for", lambda stream: Console(file=stream, width=width))
+    summary_text.print_summary(facts, "mixed")
+    narrow = capsys.readouterr().out
+    assert set(narrow.split()) <= set(whole.split())
+    assert max(len(line.rstrip()) for line in narrow.splitlines()) <= width
+
+
+def test_names_stand_beside_the_servers(mixed: tuple[pd.DataFrame, pd.DataFrame], capsys: pytest.CaptureFixture[str]) -> None:
+    segments, connections = mixed
+    named = connections.assign(server_name=["shop.example", "a.example", *["shop.example"] * 6, "b.example"])
+    facts = summary.summary(segments, named)
+    assert {group.server_name for group in facts.failures} == {"a.example, …", "shop.example"}
+    summary_text.print_summary(facts, "mixed")
+    assert f"{facts.slowest[0].server} (shop.example)" in capsys.readouterr().out
+    page = Page(render(segments, named, title="t", versions={}))
+    assert page.table("Server")[1][0] == f"{facts.failures[0].server} a.example, …"
+    assert page.table("No.")[0][2:4] == [facts.slowest[0].server, "shop.example"]
 
 
 def test_packets_are_counted_too_where_they_hold_several_segments() -> None:

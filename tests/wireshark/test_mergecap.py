@@ -29,6 +29,8 @@ from tests.conftest import Run
 from tools.goldens.listing import REAL, find
 from tools.split_points import cut, differences, in_order, tool
 
+pytestmark = pytest.mark.filterwarnings("ignore::pybridge.UnrelatedFilesWarning")  # files that overlap, clocks that step back
+
 ENGINES = ["python", "plugin"]
 NAMES = [  # encapsulations, options, several segments in a frame, fragments, duplicates, network errors; as clocks ran
     "article-wget", "article-ssh", "6in4", "amsdu", "bsd-loopback", "duplicate", "duplicate-two-taps", "fragments-syn", "refused",

@@ -3,10 +3,9 @@
 // A browser without scripts shows the same table as it is. Here it is text first, and no element but the rows that are shown is laid out.
 const { failed, mark, words } = JSON.parse(document.getElementById("data").textContent);
 
-const OPENING = 5, CLOSING = 7, CLOSER = 8, DIAGNOSIS = 9, ANOMALIES = 10;
-const START = 0, END = 1, HANDSHAKE = 2;
+const START = 0, END = 1, HANDSHAKE = 2, SEGMENTS = 3, BYTES = 4;
 const PINNED = 3;
-const HIDDEN_ON_PHONES = [3, 4, 8, 10, 11, 12, 13, 14];
+const SHOWN_ON_PHONES = ["number", "client", "server", "establishment", "handshake", "termination", "diagnosis"];
 const FEW = 10;
 
 const place = document.getElementById("live");
@@ -14,6 +13,8 @@ const inert = document.createElement("template");
 inert.innerHTML = document.querySelector("#connections noscript").textContent;
 const table = inert.content.getElementById("table"), body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
 const scroller = table.parentElement;
+const names = heads.map((head) => head.dataset.column);
+const at = Object.fromEntries(names.map((name, column) => [name, column]));
 
 class Row {
     #cells;
@@ -26,9 +27,13 @@ class Row {
     get cells() {
         if (!this.#cells) {
             this.#cells = Array.from(this.element.cells, (cell) => cell.textContent);
-            this.#cells[OPENING] = this.#cells[OPENING].replace(`${mark} `, "");
+            this.#cells[at.establishment] = this.#cells[at.establishment].replace(`${mark} `, "");
         }
         return this.#cells;
+    }
+
+    text(name) {
+        return this.cells[at[name]];
     }
 
     get numbers() {
@@ -67,24 +72,26 @@ const pressable = (element, action) => {
 
 const address = (endpoint) => endpoint.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
 const VALUES = {
-    establishment: (row) => [row.cells[OPENING]],
-    termination: (row) => [row.cells[CLOSING]],
-    closed_by: (row) => [row.cells[CLOSER]],
-    diagnosis: (row) => [row.cells[DIAGNOSIS]],
-    anomalies: (row) => row.cells[ANOMALIES].split(", "),
-    client: (row) => [address(row.cells[1])],
-    server: (row) => [row.cells[2]],
+    stream: (row) => [Number(row.text("number"))],
+    anomalies: (row) => row.text("anomalies").split(", "),
+    client: (row) => [address(row.text("client"))],
+    reset: (row) => [row.element.dataset.reset],
 };
+const valuesOf = (name, row) => VALUES[name]?.(row) ?? [row.text(name)];
 const RANGES = { start: START, end: END, handshake: HANDSHAKE };
 
-const matches = (row, [column, wanted]) => {
-    if (column in VALUES) return VALUES[column](row).some((value) => wanted.includes(value));
-    const number = row.numbers[RANGES[column]];
-    return number !== null && number >= wanted[0] && number < wanted[1];
+// Return the function that says whether a row has one of the wanted values, or a number between the two.
+const condition = ([name, wanted]) => {
+    if (name in RANGES) {
+        const [low, high] = wanted;
+        return ({ numbers: { [RANGES[name]]: number } }) => number !== null && number >= low && number < high;
+    }
+    const any = new Set(wanted);
+    return (row) => valuesOf(name, row).some((value) => any.has(value));
 };
 
 const searched = (row) => {
-    const opening = row.cells[OPENING];
+    const opening = row.text("establishment");
     const more = failed.includes(opening) ? [...words.failed, words.kinds[opening]] : [];
     return (row.searched ??= [...row.cells, ...more].join(" ").toLowerCase());
 };
@@ -95,17 +102,17 @@ let filters = [], order = null, first = 0, length = 25, found = rows;
 
 const compare = new Intl.Collator(undefined, { numeric: true }).compare;
 const SORTED_BY = {
-    0: (row) => row.index,
-    3: (row) => row.numbers[START],
-    4: (row) => row.numbers[END] - row.numbers[START],
-    6: (row) => row.numbers[HANDSHAKE],
-    11: (row) => row.numbers[3],
-    12: (row) => row.numbers[4],
+    number: (row) => row.index,
+    start: (row) => row.numbers[START],
+    lasts: (row) => row.numbers[END] - row.numbers[START],
+    handshake: (row) => row.numbers[HANDSHAKE],
+    segments: (row) => row.numbers[SEGMENTS],
+    bytes: (row) => row.numbers[BYTES],
 };
 
 const sort = () => {
     if (!order) return;
-    const value = SORTED_BY[order.column] ?? ((row) => row.cells[order.column] || null);
+    const value = SORTED_BY[names[order.column]] ?? ((row) => row.cells[order.column] || null);
     const sign = order.down ? -1 : 1;
     const keyed = found.map((row) => [value(row), row]);
     keyed.sort(([a, one], [b, other]) => {
@@ -116,10 +123,10 @@ const sort = () => {
 };
 
 const update = () => {
-    const conditions = filters.flatMap(({ pick }) => Object.entries(pick));
+    const conditions = filters.flatMap(({ pick }) => Object.entries(pick)).map(condition);
     const wanted = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     found = rows.filter(
-        (row) => conditions.every((condition) => matches(row, condition)) && wanted.every((word) => searched(row).includes(word)),
+        (row) => conditions.every((holds) => holds(row)) && wanted.every((word) => searched(row).includes(word)),
     );
     sort();
     first = 0;
@@ -127,6 +134,8 @@ const update = () => {
 };
 
 // What is drawn
+
+const PICKED = ["client", "server", "server_name", "establishment", "termination", "closed_by", "diagnosis", "anomalies"];
 
 const ready = (row) => {
     if (row.ready) return;
@@ -136,19 +145,21 @@ const ready = (row) => {
     element.setAttribute("aria-label", `${words.open} ${cells[0]}`);
     element.setAttribute("aria-expanded", "false");
     element.cells[0].textContent = cells[0];
-    const picks = { 1: { client: [address(cells[1])] }, 2: { server: [cells[2]] } };
-    for (const [column, name] of [[OPENING, "establishment"], [CLOSING, "termination"], [CLOSER, "closed_by"], [DIAGNOSIS, "diagnosis"]])
-        picks[column] = { [name]: [cells[column]] };
-    for (const [column, pick] of Object.entries(picks)) {
-        const cell = element.cells[column];
-        if (!cells[column]) continue;
-        const button = made("span", { className: "pick" });
-        button.dataset.pick = JSON.stringify(pick);
-        button.dataset.label = `${heads[column].textContent}: ${Object.values(pick)[0]}`;
-        button.append(...cell.childNodes);
-        cell.append(button);
-        pickable(button);
+    for (const name of PICKED) {
+        const cell = element.cells[at[name]];
+        if (!cell?.textContent) continue;
+        const [value, ...others] = valuesOf(name, row);
+        const contents = others.length ? [value] : cell.childNodes;
+        cell.replaceChildren(filterButton(name, value, ...contents), ...others.flatMap((other) => [", ", filterButton(name, other, other)]));
     }
+};
+
+const filterButton = (name, value, ...nodes) => {
+    const element = made("span", { className: "pick" }, ...nodes);
+    element.dataset.pick = JSON.stringify({ [name]: [value] });
+    element.dataset.label = `${heads[at[name]].textContent}: ${value}`;
+    pickable(element);
+    return element;
 };
 
 const draw = () => {
@@ -172,6 +183,7 @@ const draw = () => {
     chips.replaceChildren(`${words.filtered} `, ...filters.map(chip), button(words.all, () => set([])));
     for (const element of document.querySelectorAll(".pick[role]"))
         element.setAttribute("aria-pressed", filters.some(({ key }) => key === element.dataset.pick));
+    for (const range of ranges) range.shade(filters.find((filter) => filter.range === range)?.places);
     pin();
 };
 
@@ -218,7 +230,7 @@ const hidden = made("style");
 document.head.append(hidden);
 const boxes = heads.map((head, column) => {
     const box = made("input", { type: "checkbox" });
-    box.checked = !(HIDDEN_ON_PHONES.includes(column) && innerWidth < 600);
+    box.checked = SHOWN_ON_PHONES.includes(names[column]) || innerWidth >= 600;
     box.addEventListener("change", choose);
     return box;
 });
@@ -307,7 +319,8 @@ addEventListener("click", (event) => {
     if (link && link.hash === location.hash) follow();
 });
 
-// Bars, legends and counts filter the table. A choice on the page replaces the one before; one in the table narrows it.
+// Bars, legends and counts filter the table. A choice on the page replaces the one before; one in the table narrows it, and so
+// does a range that was drawn on a chart.
 
 const set = (chosen) => {
     filters = chosen;
@@ -319,11 +332,12 @@ const chip = (filter) =>
 
 const choosePick = (element) => {
     const key = element.dataset.pick;
-    const label = element.dataset.label ?? element.querySelector("title")?.textContent ?? element.textContent.trim();
+    const label = element.dataset.label ?? element.textContent.trim();
     const others = filters.filter((filter) => filter.key !== key);
     if (others.length < filters.length) return set(others);
-    const inTable = table.contains(element);
-    set([...(inTable ? others : []), { key, label, pick: JSON.parse(key) }]);
+    const inTable = table.contains(element), pick = JSON.parse(key);
+    const kept = inTable ? others : others.filter(({ range }) => range && !(range.name in pick));
+    set([...kept, { key, label, pick }]);
     if (!inTable) document.getElementById("connections").scrollIntoView();
 };
 
@@ -331,6 +345,93 @@ function pickable(element) {
     pressable(element, () => choosePick(element));
 }
 document.querySelectorAll(".pick").forEach(pickable);
+
+// What a bar or point of a chart stands for is shown at once, and not after the second that browsers take for a <title>.
+
+const tip = made("div", { className: "tip", hidden: true });
+document.body.append(tip);
+const showTip = ({ type, target, clientX, clientY }) => {
+    const mark = target.closest?.("svg.chart [aria-label]");
+    tip.hidden = !mark || type === "focusout";
+    if (tip.hidden) return;
+    tip.textContent = mark.getAttribute("aria-label");
+    const box = mark.getBoundingClientRect();
+    const [x, y] = type === "focusin" ? [box.right, box.top] : [clientX, clientY];
+    tip.style.left = `${Math.max(0, Math.min(x + 12, document.documentElement.clientWidth - tip.offsetWidth - 4))}px`;
+    tip.style.top = `${Math.max(0, y - tip.offsetHeight - 8)}px`;
+};
+for (const title of document.querySelectorAll("svg.chart title")) {
+    title.parentElement.setAttribute("aria-label", title.textContent);
+    if (title.parentElement.dataset.pick) title.parentElement.dataset.label = title.textContent;
+    title.remove();
+}
+for (const type of ["pointermove", "focusin", "focusout"]) addEventListener(type, showTip);
+addEventListener("scroll", () => (tip.hidden = true), { passive: true });
+
+document.querySelector(".hint")?.removeAttribute("hidden");
+
+// A range that is drawn on a chart with the pointer filters, and stays shaded.
+
+const DRAWN = 5; // units from which on it is no click
+const UNITS = [[3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]];
+const DAYS = 60 * 86400;
+const ranges = [];
+
+const moment = (seconds, { first, low, high }) => {
+    if (first !== null) {
+        const text = new Date((first + seconds) * 1000).toISOString();
+        return high - low < DAYS ? text.slice(5, 16).replace("T", " ") : text.slice(0, 10);
+    }
+    const [factor, unit] = UNITS.find(([factor]) => seconds >= factor) ?? [1, "s"];
+    return `${Number((seconds / factor).toPrecision(3))} ${unit}`;
+};
+
+for (const chart of document.querySelectorAll("svg.chart[data-axis]")) {
+    const axis = JSON.parse(chart.dataset.axis), { name, label, low, high, left, right, logarithmic } = axis;
+    const shade = chart.querySelector(".range");
+    const range = { name, begun: null, drawn: false };
+    ranges.push(range);
+    range.shade = ([from, to] = [0, 0]) => {
+        shade.setAttribute("x", from);
+        shade.setAttribute("width", to - from);
+    };
+    const place = ({ clientX }) => {
+        const { a: scale, e: shift } = chart.getScreenCTM().inverse();
+        return Math.min(right, Math.max(left, clientX * scale + shift));
+    };
+    const value = (place) => {
+        const share = (place - left) / (right - left);
+        return logarithmic ? low * (high / low) ** share : low + (high - low) * share;
+    };
+    const ends = (event) => [range.begun, place(event)].sort((one, other) => one - other);
+    chart.addEventListener("pointerdown", (event) => {
+        range.begun = event.button === 0 ? place(event) : null;
+        range.drawn = false;
+    });
+    chart.addEventListener("pointermove", (event) => {
+        if (range.begun === null) return;
+        range.drawn ||= Math.abs(place(event) - range.begun) > DRAWN;
+        if (!range.drawn) return;
+        document.activeElement.blur();
+        chart.setPointerCapture(event.pointerId);
+        range.shade(ends(event));
+    });
+    chart.addEventListener("pointerup", (event) => {
+        if (range.begun !== null && range.drawn) {
+            const places = ends(event), [from, to] = places.map(value);
+            const text = `${label}: ${moment(from, axis)} – ${moment(to, axis)}`;
+            const pick = { [name]: [from, places[1] < right ? to : Infinity] };
+            set([...filters.filter((filter) => filter.range?.name !== name), { label: text, pick, range, places }]);
+            document.getElementById("connections").scrollIntoView();
+        }
+        range.begun = null;
+    });
+    chart.addEventListener("pointercancel", () => {
+        range.begun = null;
+        draw();
+    });
+    chart.addEventListener("click", (event) => range.drawn && event.stopPropagation(), true);
+}
 
 // Of a chart's bars and points one is reached by the tabulator key, the others by arrow keys.
 

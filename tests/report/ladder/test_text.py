@@ -83,7 +83,7 @@ def test_on_a_wide_terminal_notes_stand_beside_the_arrows() -> None:
 
 def hostile() -> tuple[pd.DataFrame, pd.DataFrame]:
     segments, connections = tables(REFUSED)
-    evil = '\x1b[31m\n%getenv("HOME") <script> ; #'
+    evil = '\x1b[31m\n%getenv("HOME") <script> ; # --a-- //b// [[http://c d]] **e**'
     return segments.replace({"source": {"10.0.0.1": evil}}), connections.assign(client=evil)
 
 
@@ -99,7 +99,7 @@ def test_control_characters_of_a_capture_are_escaped_in_every_form() -> None:
     for form in ("txt", "mmd", "puml", "svg"):
         assert "\x1b" not in ladder.written(form)
     assert not any("\x1b" in piece.text or "\n" in piece.text for line in ladder.lines() for piece in line)
-    assert "%getenv" not in ladder.written("puml")
+    assert not any(markup in ladder.written("puml") for markup in ("%getenv", "--a--", "//b//", "[[", "**e**"))
     assert "<script>" not in ladder.written("puml") + ladder.written("mmd")
     assert all(line.startswith("    ") for line in ladder.written("mmd").splitlines()[1:])
 
@@ -109,7 +109,9 @@ def test_mermaid_has_a_message_for_each_segment() -> None:
     lines = Ladder(segments, connections.iloc[0]).written("mmd").splitlines()
     assert lines[0] == "sequenceDiagram"
     sent = [line.strip() for line in lines if "SYN]" in line]
-    assert sent == ["C->>S: [SYN] Seq=0 Len=0", *["C-->>S: [SYN] Seq=0 Len=0"] * 3]
+    assert sent[0] == "C-xS: 0.000000 · [SYN] Seq=0 Len=0", "nobody answered it"
+    assert [line.partition(":")[0] for line in sent[1:]] == ["C--xS"] * 3
+    assert "    Note over C,S: waited 1.00 s" in lines
     assert "    S--xC: no answer to the SYN" in lines
     assert "    Note left of C: SYN-SENT" in lines
 
@@ -118,7 +120,15 @@ def test_plantuml_begins_and_ends_as_it_must() -> None:
     segments, connections = tables(REFUSED)
     lines = Ladder(segments, connections.iloc[0]).written("puml").splitlines()
     assert (lines[0], lines[-1]) == ("@startuml", "@enduml")
-    assert "C -> S : [SYN] Seq=0 Len=0" in lines
+    assert "C -> S : 0.000000 · [SYN] Seq=0 Len=0" in lines
+    assert lines[lines.index("note left of C : SYN-SENT") + 1] == "/ note right of S : LISTEN", "on the same height"
+
+
+def test_a_plain_segment_has_no_note() -> None:
+    segments, connections = tables(NORMAL)
+    notes = [line for line in Ladder(segments, connections.iloc[0]).written("mmd").splitlines() if "Note" in line]
+    assert not [note for note in notes if note.endswith(": ")]
+    assert any("<br/>" in note for note in notes), "one remark a line, else Mermaid draws them beyond their box"
 
 
 def test_a_ladder_is_saved_by_its_ending(tmp_path: Path) -> None:
