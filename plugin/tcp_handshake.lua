@@ -538,6 +538,7 @@ modules["notes"] = function()
 --   frame, time, sender, peer      where it stands; sender and peer are indexes of the connection's ends
 --   kind, flags, seq, ack, length  what it is (G7)
 --   in_flight                      true if it was in flight when an RST was captured (R6)
+--   skips                          true for an RST before which the capture lacks segments of both ends (F6)
 --   judged                         false for what is not judged (X): invalid (G7), a duplicate (G8), in flight (R6),
 --                                  of an old connection (X7), after the close (X4)
 --   role, teardown_step            what the rules say of it; several are joined with "+" (T9)
@@ -941,7 +942,7 @@ modules["diagnosis"] = function()
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local establishment_of = require("connection_row").establishment_of
 
-local format, abs, max = string.format, math.abs, math.max
+local format, find, abs, max = string.format, string.find, math.abs, math.max
 local MODULUS = vocabulary.MODULUS
 local SYN_SENT = vocabulary.SYN_SENT
 local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
@@ -957,12 +958,12 @@ local function new_trace()
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
-        delay_count = 0, first_talker = nil, third_step_time = nil, -- four names: a fifth would double the room
-        -- Of an end: repeat_seq, repeat_frame, wild_rst, doubtful_rst with doubtful_time and doubtful_seq. Of the
-        -- attempt: silence_frame, injected_rst, injected_end
-        -- (whose it would be), reset_kind, reset_frame, reset_suspect (D5: an index or "path"), closing_rst,
-        -- delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind,
-        -- error_frame, error_suspect; marked: the latest frame that can be evidence
+        first_talker = nil, third_step_time = nil, -- at most four names: a fifth would double the room
+        -- Of an end: repeat_seq, repeat_frame, wild_rst with wild_seq and guesses, doubtful_rst with doubtful_time,
+        -- doubtful_seq and doubtful_is_clean. Of the attempt: silence_frame, injected_rst, injected_end (whose it would
+        -- be), is_injected (that is certain), reset_kind, reset_frame, reset_suspect (D5: an index or "path"),
+        -- closing_rst, delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame,
+        -- error_kind, error_frame, error_suspect; marked: the latest frame that can be evidence
     }
 end
 
@@ -994,7 +995,8 @@ local function note_arrival(connection, segment)
     other.repeats = 0
     if segment.ends_silence and not connection.fresh then
         trace.silence_frame = segment.frame
-        other.silent, own.silent = true, true
+        other.silent = not connection[segment.peer].gone
+        own.silent = not connection[segment.sender].gone
     end
     if kind ~= RST then
         own.silent = false
@@ -1022,13 +1024,19 @@ local function note_transfer(connection, segment, stop)
     end
 end
 
+--- Notes that the capture lacks what both ends have said before a segment (F6): 0 stands for whoever that was (D5).
+local function note_missing(connection)
+    connection.trace.first_talker, connection.talker = connection.trace.first_talker or 0, 0
+end
+
 --- Returns whether more time than a number of nanoseconds lies between two times.
 local function is_more(segment, later, earlier, least)
     local elapsed = segment.subtract(later, earlier)
     return elapsed ~= nil and segment.nanoseconds(elapsed) > least
 end
 
---- Notes a plain or FIN segment that R6 and F5 have let through: it can show that its sender did not send an RST (D4).
+--- Notes a plain or FIN segment that R6 and F5 have let through, or a new one that was in flight (R6): it can show that
+-- its sender did not send an RST (D4).
 local function note_life(connection, segment)
     local trace, sender = connection.trace, connection[segment.sender]
     if trace.is_calm then
@@ -1037,27 +1045,46 @@ local function note_life(connection, segment)
     local own = trace[segment.sender]
     if own.doubtful_rst then
         local stop = (segment.seq + segment.length + (segment.kind == FIN and 1 or 0)) % MODULUS
-        local is_later = not is_beyond(own.doubtful_seq, segment.seq)
-            or is_more(segment, segment.time, own.doubtful_time, MOMENT)
-        if is_later and (is_new(sender, segment.seq, stop)
-            or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)) then
+        local new = is_new(sender, segment.seq, stop)
+        local shows_life = new or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)
+        local goes_on = is_beyond(stop, own.doubtful_seq) and not is_beyond(own.doubtful_seq, segment.seq)
+        if segment.in_flight then
+            shows_life = new and goes_on
+        elseif shows_life and not goes_on then
+            shows_life = is_more(segment, segment.time, own.doubtful_time, MOMENT)
+        end
+        if shows_life then
             trace.injected_rst, trace.injected_end, own.doubtful_rst = own.doubtful_rst, segment.sender, nil
+            trace.is_injected = trace.is_injected or own.doubtful_is_clean
             trace.is_calm = is_calm(trace[1]) and is_calm(trace[2])
         end
     end
 end
 
---- Notes an RST with a number that its sender was not seen to send (D4).
+--- Notes an RST with a number that its sender cannot have sent (D4): one more guess, unless the same was tried before.
 local function note_wild_rst(connection, segment)
-    connection.trace[segment.sender].wild_rst = segment.frame
+    local own = connection.trace[segment.sender]
+    if own.wild_seq ~= segment.seq then
+        own.guesses = (own.guesses or 0) + 1
+    end
+    own.wild_rst, own.wild_seq = segment.frame, segment.seq
 end
 
 --- Notes a challenge-ack by R7: its sender's peer cannot have sent the RST that it answers (D4).
 local function note_challenge(connection, segment)
     local trace = connection.trace
-    local wild_rst = trace[segment.peer].wild_rst
-    if wild_rst then
-        trace.injected_rst, trace.injected_end = wild_rst, segment.peer
+    local of_peer = trace[segment.peer]
+    if of_peer.wild_rst then
+        trace.injected_rst, trace.injected_end = of_peer.wild_rst, segment.peer
+        trace.is_injected = trace.is_injected or of_peer.guesses > 1
+    end
+end
+
+--- Notes a SYN-ACK that answers the SYN when the connection is over (X4): its sender did not refuse that (D4).
+local function note_late_syn_ack(connection, segment)
+    if connection.attempt.refused then
+        local trace = connection.trace
+        trace.injected_rst, trace.injected_end, trace.is_injected = trace.reset_frame, segment.sender, true
     end
 end
 
@@ -1068,9 +1095,22 @@ local function note_old_answer(connection, segment)
     end
 end
 
---- Returns whether an RST is another device's by its hop limit (D1).
-local function is_foreign(own, hop_limit)
-    return hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) > 1
+--- Returns by how much the hop limit of an RST differs from its sender's, or nil if nothing shows that (D1).
+local function hops_off(own, hop_limit)
+    return hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) or nil
+end
+
+--- Returns whether an end cannot have closed before the capture began (D8).
+local function was_open(connection, index)
+    local attempt = connection.attempt
+    return attempt.syn_seen or attempt.syn_ack_matched
+        or find(connection.history_letters, index == 1 and "D" or "d", 1, true) ~= nil
+end
+
+--- Returns whether the numbers of an RST show that the capture lacks something before it (D5).
+local function shows_gap(segment, sender, peer)
+    return segment.skips or sender.next_sent and is_beyond(segment.seq, sender.next_sent)
+        or segment.flags % 32 >= 16 and peer.next_sent and is_beyond(segment.ack, peer.next_sent)
 end
 
 --- Returns the class of an RST: the first row of D5 that fits.
@@ -1082,36 +1122,38 @@ local function class_of(connection, segment, was_fresh)
     local sender, peer, own = connection[index], connection[peer_index], trace[index]
     local sender_closed, peer_closed = fin_counts(sender, peer), fin_counts(peer, sender)
     local attempt, has_ack = connection.attempt, segment.flags % 32 >= 16
-    local never_answered = trace.first_talker == peer_index and connection.talker == peer_index
-    if own.wild_rst
-        or is_foreign(own, segment.hop_limit) and (attempt.opened or index ~= connection.client) then
+    local guesses, off = own.guesses or 0, hops_off(own, segment.hop_limit)
+    local gap = shows_gap(segment, sender, peer)
+    local suspect = guesses == 0 and off and off < 2 and not gap and index or nil
+    local unanswered = not gap and trace.first_talker == peer_index and connection.talker == peer_index
+    if guesses > 1 or off and off > 1 and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
     elseif own.repeats >= 2 then
         return "peer-vanished", nil
     elseif sender_closed and peer_closed then
         return "reset-after-close", nil
     elseif sender_closed and peer.next_sent and is_beyond(peer.next_sent, sender.fin_ack) then
-        return "reset-with-unread-data", index
+        return "reset-with-unread-data", suspect
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1) then
-        return "close-not-finished", peer_index
+        return "close-not-finished", was_open(connection, peer_index) and peer_index or nil
     elseif sender_closed and has_ack then
         return "reset-after-close", nil
-    elseif has_ack and peer_closed and not never_answered
+    elseif has_ack and peer_closed and not unanswered
         and not (peer.acknowledged and is_beyond(peer.acknowledged, peer.fin_ack)) then
         return "reset-after-close", nil
     elseif own.silent then
         return "idle-timeout", nil
     elseif index == connection.client and attempt.syn_seen
         and not (sender_closed or peer_closed or trace.first_talker) then
-        return "probe", index
+        return "probe", suspect
     elseif was_fresh or not has_ack then
         return "no-such-connection", nil
     end
     local reach = peer_closed and peer.fin_seq or peer.next_sent
-    if reach and is_beyond(reach, segment.ack) or never_answered then
-        return "reset-with-unread-data", index
+    if reach and is_beyond(reach, segment.ack) or unanswered then
+        return "reset-with-unread-data", suspect
     end
-    return "application-abort", index
+    return "application-abort", suspect
 end
 
 --- Notes an RST after its own rule (D4, D5).
@@ -1121,6 +1163,7 @@ local function note_rst(connection, segment, reset_before, was_fresh)
     local trace, one, two = connection.trace, connection[1], connection[2]
     local own = trace[segment.sender]
     own.doubtful_rst, own.doubtful_time, own.doubtful_seq = segment.frame, segment.time, segment.seq
+    own.doubtful_is_clean = segment.flags % 4 == 0 -- neither SYN nor FIN, which a damaged segment can have
     trace.is_calm = false
     if fin_counts(one, two) and fin_counts(two, one) then
         trace.closing_rst, trace.marked = segment.frame, segment.frame
@@ -1128,6 +1171,9 @@ local function note_rst(connection, segment, reset_before, was_fresh)
     if connection.attempt.reset_by and not reset_before then
         trace.reset_kind, trace.reset_suspect = class_of(connection, segment, was_fresh)
         trace.reset_frame, trace.marked = segment.frame, segment.frame
+        if trace.injected_rst == own.wild_rst and not trace.is_injected then -- D4
+            trace.injected_rst = nil
+        end
     end
 end
 
@@ -1139,7 +1185,6 @@ end
 
 --- Notes what the opening waited for (D6).
 local function note_delay(trace, kind, frame)
-    trace.delay_count = trace.delay_kind == kind and trace.delay_count + 1 or 1
     trace.delay_kind, trace.delay_frame, trace.is_inferred, trace.marked = kind, frame, false, frame
 end
 
@@ -1163,7 +1208,7 @@ end
 local function note_answer(connection, segment)
     local trace, peer = connection.trace, connection[segment.peer]
     if trace.delay_kind == "syn-lost" and segment.responds_to and segment.responds_to ~= peer.syn_frame then
-        trace.delay_kind, trace.delay_count, trace.is_inferred = "syn-ack-lost", 1, true
+        trace.delay_kind, trace.is_inferred = "syn-ack-lost", true
     end
 end
 
@@ -1271,6 +1316,8 @@ local function unfinished_end(connection)
         if fin_counts(this_end, peer) and not fin_counts(peer, this_end) and this_end.fin_acked
             and not (peer.next_sent and this_end.fin_peer_sent
                 and is_beyond(peer.next_sent, this_end.fin_peer_sent))
+            and not this_end.early_ack
+            and was_open(connection, 3 - index)
             and is_long_ago(connection, this_end.fin_first_time) then
             return 3 - index
         end
@@ -1300,10 +1347,10 @@ local function failure_of(connection)
     elseif establishment == "unreachable" then
         return trace.error_kind, trace.error_suspect, trace.error_frame
     elseif establishment == "refused" then
-        if trace.reset_kind == "injected-reset" then
+        if trace.reset_kind == "injected-reset" or trace.injected_rst then
             return "filtered", "path-to-server", trace.reset_frame
         end
-        return "port-closed", "server", trace.reset_frame
+        return "port-closed", nil, trace.reset_frame
     elseif establishment == "invalid-answer" then
         return "invalid-answer", nil, trace.invalid_frame
     end
@@ -1311,12 +1358,18 @@ local function failure_of(connection)
 end
 
 --- Returns the suspect of a delay (D8), or nil.
-local function suspect_of_delay(trace)
-    local kind = trace.delay_kind
-    if kind == "syn-ack-lost" and not trace.is_inferred then
-        return "path-to-client"
-    end
-    return kind == "third-step-ignored" and trace.delay_count >= 2 and "server" or nil
+local function suspect_of_delay(connection)
+    local trace = connection.trace
+    local is_lost_answer = trace.delay_kind == "syn-ack-lost" and not trace.is_inferred
+    return is_lost_answer and connection.attempt.opened and "path-to-client" or nil
+end
+
+--- Returns the suspect if the capture has the segments of one end only (D8): the capture, if the other evidently spoke.
+local function suspect_of_one_side(connection)
+    local captured_end = connection.captured == 1 and 1 or 2
+    local absent = connection[3 - captured_end]
+    local has_moved = absent.next_sent and absent.first_seq and is_beyond(absent.next_sent, absent.first_seq)
+    return (has_moved or establishment_of(connection) == "partial") and "capture" or nil
 end
 
 --- Returns the diagnosis of a connection that was ended by an RST, or whose peer vanished (D8), or nil.
@@ -1325,7 +1378,7 @@ local function breakdown_of(connection)
     local trace, attempt = connection.trace, connection.attempt
     local server = connection[3 - connection.client]
     if trace.injected_rst then
-        return "injected-reset", "path", trace.injected_rst
+        return "injected-reset", trace.is_injected and "path" or nil, trace.injected_rst
     elseif trace.reset_kind and trace.reset_kind ~= "reset-after-close" and not attempt.close_complete then
         local suspect, before = trace.reset_suspect, nil
         if trace.reset_kind == "idle-timeout" and trace.silence_frame ~= trace.reset_frame then
@@ -1337,7 +1390,7 @@ local function breakdown_of(connection)
         return trace.reset_kind, suspect, trace.reset_frame, before
     elseif establishment_of(connection) == "half-open" then
         if trace.delay_kind == "syn-ack-lost" then
-            return "syn-ack-lost", suspect_of_delay(trace), trace.delay_frame
+            return "syn-ack-lost", suspect_of_delay(connection), trace.delay_frame
         elseif server.syn_ack_again then
             return "peer-vanished", nil, server.syn_ack_frame
         end
@@ -1369,7 +1422,7 @@ local function diagnosis_of(connection)
     if vanishing then
         return "peer-vanished", nil, vanishing
     elseif connection.captured ~= 3 then -- C18
-        return "one-sided", "capture", nil
+        return "one-sided", suspect_of_one_side(connection), nil
     end
     local before
     diagnosis, suspect, frame, before = breakdown_of(connection)
@@ -1382,7 +1435,7 @@ local function diagnosis_of(connection)
     elseif trace.old_answer then
         return "old-connection-held", nil, trace.old_answer
     elseif trace.delay_kind then
-        return trace.delay_kind, suspect_of_delay(trace), trace.delay_frame
+        return trace.delay_kind, suspect_of_delay(connection), trace.delay_frame
     end
     local slowness = slowness_of(connection)
     if slowness then
@@ -1417,7 +1470,9 @@ end
 return {
     new_trace = new_trace, note_hop_limit = note_hop_limit,
     note_arrival = note_arrival, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
-    note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_old_answer = note_old_answer,
+    note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_late_syn_ack = note_late_syn_ack,
+    note_missing = note_missing,
+    note_old_answer = note_old_answer,
     forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
     note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,
     latest_of = latest_of, verdict_of = verdict_of, evidence_text = evidence_text,
@@ -2123,8 +2178,9 @@ local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, num
 local skip_missing = numbers.skip_missing
 local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly, notes.answer, notes.explain
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
-local note_rst, forget_reset = diagnosis.note_rst, diagnosis.forget_reset
+local note_rst, forget_reset, note_missing = diagnosis.note_rst, diagnosis.forget_reset, diagnosis.note_missing
 local note_invalid_answer, note_wild_rst = diagnosis.note_invalid_answer, diagnosis.note_wild_rst
+local note_life = diagnosis.note_life
 
 --- Notes that the attempt was aborted unless it was opened before (R2, R5).
 local function note_abort(connection, segment)
@@ -2202,12 +2258,16 @@ local function judge_by_number(connection, segment)
     else
         add_anomaly(segment, "rst-ignored")
         if is_beyond(segment.seq, sender.next_sent) then
-            note_wild_rst(connection, segment)
+            if not peer.early_ack or is_beyond(segment.seq, peer.early_ack) then
+                note_wild_rst(connection, segment)
+            end
             if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW then
                 peer.challenged = true
             end
         elseif sender.first_seq and is_beyond(sender.first_seq, segment.seq) then
-            note_wild_rst(connection, segment)
+            if sender.isn then
+                note_wild_rst(connection, segment)
+            end
         else
             sender.gone = true
             if is_beyond(segment.seq, expected) then
@@ -2232,6 +2292,8 @@ local function judge_rst(connection, segment)
     add_role(segment, RST)
     if not connection.fresh and not was_over and segment.flags % 32 >= 16
         and skip_missing(sender, peer, segment.seq, segment.ack, false) then -- F6
+        segment.skips = true
+        note_missing(connection)
         explain(segment, "comes after segments of both ends that were not captured")
         derive_states(connection)
     end
@@ -2321,6 +2383,7 @@ local function judge_life(connection, segment)
     else
         segment.judged, segment.in_flight = false, true
         if new then
+            note_life(connection, segment)
             follow_sent(sender, peer, segment.seq, stop)
         end
         return false
@@ -2363,6 +2426,7 @@ local judge_closing, judge_rst, judge_life = closing.judge_closing, aborting.jud
 local take_back_reset = aborting.take_back_reset
 local note_arrival, note_life, note_hop_limit = diagnosis.note_arrival, diagnosis.note_life, diagnosis.note_hop_limit
 local note_old_answer, note_challenge = diagnosis.note_old_answer, diagnosis.note_challenge
+local note_late_syn_ack, note_missing = diagnosis.note_late_syn_ack, diagnosis.note_missing
 
 --- Settles who is the client at the first SYN or SYN-ACK (E1).
 local function settle_client(connection, segment)
@@ -2452,6 +2516,7 @@ local function judge_any_syn_ack(connection, segment)
     elseif is_new_syn_ack(connection, segment) then
         judge_syn_ack_of_new_attempt(connection, segment)
     elseif is_answer_after_end(connection, segment) then
+        note_late_syn_ack(connection, segment)
         judge_syn_ack(connection, segment)
         if not connection.attempt.refused then
             take_back_reset(connection)
@@ -2486,6 +2551,7 @@ local function judge_plain_or_fin(connection, segment)
             end_name(connection, segment.sender), sender.next_sent)
     else
         if skip_missing(sender, peer, segment.seq, segment.ack, segment.kind == FIN) then -- F6
+            note_missing(connection)
             explain(segment, "comes after segments of both ends that were not captured")
         end
         note_life(connection, segment)
@@ -3192,6 +3258,7 @@ local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.mar
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
 local new_trace, note_error, note_hop_limit = diagnosis.new_trace, diagnosis.note_error, diagnosis.note_hop_limit
+local note_missing = diagnosis.note_missing
 local begins, new_numbers, step, follow_usual = usual.begins, usual.new_numbers, usual.step, usual.follow
 local moved_numbers, note_time, latest_time_of = usual.moved_numbers, usual.note_time, usual.latest_time
 local is_too_late, note_usual_hop_limit = usual.is_too_late, usual.note_hop_limit
@@ -3804,7 +3871,9 @@ local function follow(connection, source_port, destination_port, seq, ack, lengt
         if is_wild(sender, seq) then
             return nil
         end
-        skip_missing(sender, peer, seq, ack, false)
+        if skip_missing(sender, peer, seq, ack, false) then
+            note_missing(connection)
+        end
         follow_ack(sender, peer, ack, follow_sent(sender, peer, seq, (seq + length) % MODULUS))
     end
     if is_first then
@@ -4145,7 +4214,7 @@ local WARN, NOTE, CHAT = expert.severity.WARN, expert.severity.NOTE, expert.seve
 -- first. $A stands for the sender of the RST, $S for the suspect, $T for the handshake time.
 local DIAGNOSES = {
     { "injected-reset", WARN,
-        "A reset came that the $A did not send: look for a firewall or a filter between the ends." },
+        "A reset came that does not look like one of the $A: look for a firewall or a filter between the ends." },
     { "no-such-connection", WARN,
         "The $A answered that it has no such connection: it restarted or forgot it; look at its logs, and at "
             .. "devices between that change addresses." },
@@ -4153,7 +4222,7 @@ local DIAGNOSES = {
         "The $A closed before it had read all data, so that its system reset the connection: look why its "
             .. "application stopped reading." },
     { "application-abort", WARN,
-        "The application of the $A aborted the connection: look at its log at this time." },
+        "The connection was ended by a reset of the $A instead of a FIN: look at the log of its application." },
     { "idle-timeout", WARN,
         "After a long silence the $A reset the connection: let the application send something in between, or "
             .. "raise the idle time-out of the $A or of a device on the path." },
@@ -4168,22 +4237,24 @@ local DIAGNOSES = {
     { "host-unreachable", NOTE,
         "The network reports that it cannot deliver the SYN: check the route, and whether the server is up." },
     { "port-closed", NOTE,
-        "The server refused the connection: nothing listens on this port; start the service, or correct the port." },
+        "A reset refused the connection: nothing listens on this port, or a firewall answers for the server; start the "
+            .. "service, or correct the port." },
     { "invalid-answer", NOTE,
         "The SYN got only answers that the client must not accept: look what answers in the server's place." },
     { "old-connection-held", NOTE,
         "The server still held an older connection between these addresses and ports, and answered from that: "
             .. "look why the older one was not closed." },
     { "close-not-finished", NOTE,
-        "One end closed and the other never did: look at the application of the $S, which keeps the connection "
-            .. "open." },
+        "One end closed and the other had not at least 10 s later: look at the application of the $S, which keeps the "
+            .. "connection open." },
     { "third-step-ignored", NOTE,
-        "The server answered again although the third step had come: its accept queue may be full; look at the "
-            .. "load of its application." },
+        "The server answered again although the third step was on its way: its accept queue is full, it waits for "
+            .. "data, or the step was lost behind the point of capture." },
     { "syn-ack-lost", NOTE,
-        "The server answered the SYN, but the client sent it again: the answer was lost on its way to the client." },
+        "The server answered the SYN, but the client sent it again: the answer did not reach it in time, or the "
+            .. "client dropped it." },
     { "third-step-lost", NOTE,
-        "The server answered again: its answer was lost on its way to the client." },
+        "The server answered again before a third step came: that or the answer was late or lost." },
     { "syn-lost", NOTE,
         "The SYN had to be sent again: it was lost, or the server dropped it." },
     { "slow-server", NOTE,
@@ -4193,7 +4264,7 @@ local DIAGNOSES = {
     { "slow-path", NOTE,
         "The handshake took $T, on both sides of the point of capture: look at the distance between the ends." },
     { "one-sided", nil,
-        "The capture holds one direction only: capture where both directions pass." },
+        "The capture holds segments of one end only: if the other sent any, capture where both directions pass." },
     { "probe", CHAT,
         "The client opened the connection and reset it without sending data: a port scan or a health check." },
     { "reset-after-close", CHAT,

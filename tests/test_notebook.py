@@ -70,7 +70,7 @@ def test_the_verdict_the_tables_and_the_figure_count_the_same(cells: list[Output
     assert f"{failed} failed" in shown(cells[0], "html")
     late = re.search(r"(\d+) opened late, by up to (\d\.\d)", outputs[0]["text"])
     assert late
-    assert f"lost: {late[1]} connections, all to" in shown(cells[0], "html"), "the first look says so, too"
+    assert f"lost or dropped: {late[1]} connections, all to" in shown(cells[0], "html"), "the first look says so, too"
 
 
 @pytest.mark.tshark

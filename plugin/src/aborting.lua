@@ -17,8 +17,9 @@ local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, num
 local skip_missing = numbers.skip_missing
 local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly, notes.answer, notes.explain
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
-local note_rst, forget_reset = diagnosis.note_rst, diagnosis.forget_reset
+local note_rst, forget_reset, note_missing = diagnosis.note_rst, diagnosis.forget_reset, diagnosis.note_missing
 local note_invalid_answer, note_wild_rst = diagnosis.note_invalid_answer, diagnosis.note_wild_rst
+local note_life = diagnosis.note_life
 
 --- Notes that the attempt was aborted unless it was opened before (R2, R5).
 local function note_abort(connection, segment)
@@ -96,12 +97,16 @@ local function judge_by_number(connection, segment)
     else
         add_anomaly(segment, "rst-ignored")
         if is_beyond(segment.seq, sender.next_sent) then
-            note_wild_rst(connection, segment)
+            if not peer.early_ack or is_beyond(segment.seq, peer.early_ack) then
+                note_wild_rst(connection, segment)
+            end
             if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW then
                 peer.challenged = true
             end
         elseif sender.first_seq and is_beyond(sender.first_seq, segment.seq) then
-            note_wild_rst(connection, segment)
+            if sender.isn then
+                note_wild_rst(connection, segment)
+            end
         else
             sender.gone = true
             if is_beyond(segment.seq, expected) then
@@ -126,6 +131,8 @@ local function judge_rst(connection, segment)
     add_role(segment, RST)
     if not connection.fresh and not was_over and segment.flags % 32 >= 16
         and skip_missing(sender, peer, segment.seq, segment.ack, false) then -- F6
+        segment.skips = true
+        note_missing(connection)
         explain(segment, "comes after segments of both ends that were not captured")
         derive_states(connection)
     end
@@ -215,6 +222,7 @@ local function judge_life(connection, segment)
     else
         segment.judged, segment.in_flight = false, true
         if new then
+            note_life(connection, segment)
             follow_sent(sender, peer, segment.seq, stop)
         end
         return false

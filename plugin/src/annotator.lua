@@ -32,6 +32,7 @@ local expected_anomaly, marks_of = annotations.expected_anomaly, annotations.mar
 local numbers_of, restore_numbers = annotations.numbers_of, annotations.restore_numbers
 local last_up_to = annotations.last_up_to
 local new_trace, note_error, note_hop_limit = diagnosis.new_trace, diagnosis.note_error, diagnosis.note_hop_limit
+local note_missing = diagnosis.note_missing
 local begins, new_numbers, step, follow_usual = usual.begins, usual.new_numbers, usual.step, usual.follow
 local moved_numbers, note_time, latest_time_of = usual.moved_numbers, usual.note_time, usual.latest_time
 local is_too_late, note_usual_hop_limit = usual.is_too_late, usual.note_hop_limit
@@ -644,7 +645,9 @@ local function follow(connection, source_port, destination_port, seq, ack, lengt
         if is_wild(sender, seq) then
             return nil
         end
-        skip_missing(sender, peer, seq, ack, false)
+        if skip_missing(sender, peer, seq, ack, false) then
+            note_missing(connection)
+        end
         follow_ack(sender, peer, ack, follow_sent(sender, peer, seq, (seq + length) % MODULUS))
     end
     if is_first then

@@ -9,7 +9,7 @@
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local establishment_of = require("connection_row").establishment_of
 
-local format, abs, max = string.format, math.abs, math.max
+local format, find, abs, max = string.format, string.find, math.abs, math.max
 local MODULUS = vocabulary.MODULUS
 local SYN_SENT = vocabulary.SYN_SENT
 local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
@@ -25,12 +25,12 @@ local function new_trace()
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
-        delay_count = 0, first_talker = nil, third_step_time = nil, -- four names: a fifth would double the room
-        -- Of an end: repeat_seq, repeat_frame, wild_rst, doubtful_rst with doubtful_time and doubtful_seq. Of the
-        -- attempt: silence_frame, injected_rst, injected_end
-        -- (whose it would be), reset_kind, reset_frame, reset_suspect (D5: an index or "path"), closing_rst,
-        -- delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind,
-        -- error_frame, error_suspect; marked: the latest frame that can be evidence
+        first_talker = nil, third_step_time = nil, -- at most four names: a fifth would double the room
+        -- Of an end: repeat_seq, repeat_frame, wild_rst with wild_seq and guesses, doubtful_rst with doubtful_time,
+        -- doubtful_seq and doubtful_is_clean. Of the attempt: silence_frame, injected_rst, injected_end (whose it would
+        -- be), is_injected (that is certain), reset_kind, reset_frame, reset_suspect (D5: an index or "path"),
+        -- closing_rst, delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame,
+        -- error_kind, error_frame, error_suspect; marked: the latest frame that can be evidence
     }
 end
 
@@ -62,7 +62,8 @@ local function note_arrival(connection, segment)
     other.repeats = 0
     if segment.ends_silence and not connection.fresh then
         trace.silence_frame = segment.frame
-        other.silent, own.silent = true, true
+        other.silent = not connection[segment.peer].gone
+        own.silent = not connection[segment.sender].gone
     end
     if kind ~= RST then
         own.silent = false
@@ -90,13 +91,19 @@ local function note_transfer(connection, segment, stop)
     end
 end
 
+--- Notes that the capture lacks what both ends have said before a segment (F6): 0 stands for whoever that was (D5).
+local function note_missing(connection)
+    connection.trace.first_talker, connection.talker = connection.trace.first_talker or 0, 0
+end
+
 --- Returns whether more time than a number of nanoseconds lies between two times.
 local function is_more(segment, later, earlier, least)
     local elapsed = segment.subtract(later, earlier)
     return elapsed ~= nil and segment.nanoseconds(elapsed) > least
 end
 
---- Notes a plain or FIN segment that R6 and F5 have let through: it can show that its sender did not send an RST (D4).
+--- Notes a plain or FIN segment that R6 and F5 have let through, or a new one that was in flight (R6): it can show that
+-- its sender did not send an RST (D4).
 local function note_life(connection, segment)
     local trace, sender = connection.trace, connection[segment.sender]
     if trace.is_calm then
@@ -105,27 +112,46 @@ local function note_life(connection, segment)
     local own = trace[segment.sender]
     if own.doubtful_rst then
         local stop = (segment.seq + segment.length + (segment.kind == FIN and 1 or 0)) % MODULUS
-        local is_later = not is_beyond(own.doubtful_seq, segment.seq)
-            or is_more(segment, segment.time, own.doubtful_time, MOMENT)
-        if is_later and (is_new(sender, segment.seq, stop)
-            or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)) then
+        local new = is_new(sender, segment.seq, stop)
+        local shows_life = new or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)
+        local goes_on = is_beyond(stop, own.doubtful_seq) and not is_beyond(own.doubtful_seq, segment.seq)
+        if segment.in_flight then
+            shows_life = new and goes_on
+        elseif shows_life and not goes_on then
+            shows_life = is_more(segment, segment.time, own.doubtful_time, MOMENT)
+        end
+        if shows_life then
             trace.injected_rst, trace.injected_end, own.doubtful_rst = own.doubtful_rst, segment.sender, nil
+            trace.is_injected = trace.is_injected or own.doubtful_is_clean
             trace.is_calm = is_calm(trace[1]) and is_calm(trace[2])
         end
     end
 end
 
---- Notes an RST with a number that its sender was not seen to send (D4).
+--- Notes an RST with a number that its sender cannot have sent (D4): one more guess, unless the same was tried before.
 local function note_wild_rst(connection, segment)
-    connection.trace[segment.sender].wild_rst = segment.frame
+    local own = connection.trace[segment.sender]
+    if own.wild_seq ~= segment.seq then
+        own.guesses = (own.guesses or 0) + 1
+    end
+    own.wild_rst, own.wild_seq = segment.frame, segment.seq
 end
 
 --- Notes a challenge-ack by R7: its sender's peer cannot have sent the RST that it answers (D4).
 local function note_challenge(connection, segment)
     local trace = connection.trace
-    local wild_rst = trace[segment.peer].wild_rst
-    if wild_rst then
-        trace.injected_rst, trace.injected_end = wild_rst, segment.peer
+    local of_peer = trace[segment.peer]
+    if of_peer.wild_rst then
+        trace.injected_rst, trace.injected_end = of_peer.wild_rst, segment.peer
+        trace.is_injected = trace.is_injected or of_peer.guesses > 1
+    end
+end
+
+--- Notes a SYN-ACK that answers the SYN when the connection is over (X4): its sender did not refuse that (D4).
+local function note_late_syn_ack(connection, segment)
+    if connection.attempt.refused then
+        local trace = connection.trace
+        trace.injected_rst, trace.injected_end, trace.is_injected = trace.reset_frame, segment.sender, true
     end
 end
 
@@ -136,9 +162,22 @@ local function note_old_answer(connection, segment)
     end
 end
 
---- Returns whether an RST is another device's by its hop limit (D1).
-local function is_foreign(own, hop_limit)
-    return hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) > 1
+--- Returns by how much the hop limit of an RST differs from its sender's, or nil if nothing shows that (D1).
+local function hops_off(own, hop_limit)
+    return hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) or nil
+end
+
+--- Returns whether an end cannot have closed before the capture began (D8).
+local function was_open(connection, index)
+    local attempt = connection.attempt
+    return attempt.syn_seen or attempt.syn_ack_matched
+        or find(connection.history_letters, index == 1 and "D" or "d", 1, true) ~= nil
+end
+
+--- Returns whether the numbers of an RST show that the capture lacks something before it (D5).
+local function shows_gap(segment, sender, peer)
+    return segment.skips or sender.next_sent and is_beyond(segment.seq, sender.next_sent)
+        or segment.flags % 32 >= 16 and peer.next_sent and is_beyond(segment.ack, peer.next_sent)
 end
 
 --- Returns the class of an RST: the first row of D5 that fits.
@@ -150,36 +189,38 @@ local function class_of(connection, segment, was_fresh)
     local sender, peer, own = connection[index], connection[peer_index], trace[index]
     local sender_closed, peer_closed = fin_counts(sender, peer), fin_counts(peer, sender)
     local attempt, has_ack = connection.attempt, segment.flags % 32 >= 16
-    local never_answered = trace.first_talker == peer_index and connection.talker == peer_index
-    if own.wild_rst
-        or is_foreign(own, segment.hop_limit) and (attempt.opened or index ~= connection.client) then
+    local guesses, off = own.guesses or 0, hops_off(own, segment.hop_limit)
+    local gap = shows_gap(segment, sender, peer)
+    local suspect = guesses == 0 and off and off < 2 and not gap and index or nil
+    local unanswered = not gap and trace.first_talker == peer_index and connection.talker == peer_index
+    if guesses > 1 or off and off > 1 and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
     elseif own.repeats >= 2 then
         return "peer-vanished", nil
     elseif sender_closed and peer_closed then
         return "reset-after-close", nil
     elseif sender_closed and peer.next_sent and is_beyond(peer.next_sent, sender.fin_ack) then
-        return "reset-with-unread-data", index
+        return "reset-with-unread-data", suspect
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1) then
-        return "close-not-finished", peer_index
+        return "close-not-finished", was_open(connection, peer_index) and peer_index or nil
     elseif sender_closed and has_ack then
         return "reset-after-close", nil
-    elseif has_ack and peer_closed and not never_answered
+    elseif has_ack and peer_closed and not unanswered
         and not (peer.acknowledged and is_beyond(peer.acknowledged, peer.fin_ack)) then
         return "reset-after-close", nil
     elseif own.silent then
         return "idle-timeout", nil
     elseif index == connection.client and attempt.syn_seen
         and not (sender_closed or peer_closed or trace.first_talker) then
-        return "probe", index
+        return "probe", suspect
     elseif was_fresh or not has_ack then
         return "no-such-connection", nil
     end
     local reach = peer_closed and peer.fin_seq or peer.next_sent
-    if reach and is_beyond(reach, segment.ack) or never_answered then
-        return "reset-with-unread-data", index
+    if reach and is_beyond(reach, segment.ack) or unanswered then
+        return "reset-with-unread-data", suspect
     end
-    return "application-abort", index
+    return "application-abort", suspect
 end
 
 --- Notes an RST after its own rule (D4, D5).
@@ -189,6 +230,7 @@ local function note_rst(connection, segment, reset_before, was_fresh)
     local trace, one, two = connection.trace, connection[1], connection[2]
     local own = trace[segment.sender]
     own.doubtful_rst, own.doubtful_time, own.doubtful_seq = segment.frame, segment.time, segment.seq
+    own.doubtful_is_clean = segment.flags % 4 == 0 -- neither SYN nor FIN, which a damaged segment can have
     trace.is_calm = false
     if fin_counts(one, two) and fin_counts(two, one) then
         trace.closing_rst, trace.marked = segment.frame, segment.frame
@@ -196,6 +238,9 @@ local function note_rst(connection, segment, reset_before, was_fresh)
     if connection.attempt.reset_by and not reset_before then
         trace.reset_kind, trace.reset_suspect = class_of(connection, segment, was_fresh)
         trace.reset_frame, trace.marked = segment.frame, segment.frame
+        if trace.injected_rst == own.wild_rst and not trace.is_injected then -- D4
+            trace.injected_rst = nil
+        end
     end
 end
 
@@ -207,7 +252,6 @@ end
 
 --- Notes what the opening waited for (D6).
 local function note_delay(trace, kind, frame)
-    trace.delay_count = trace.delay_kind == kind and trace.delay_count + 1 or 1
     trace.delay_kind, trace.delay_frame, trace.is_inferred, trace.marked = kind, frame, false, frame
 end
 
@@ -231,7 +275,7 @@ end
 local function note_answer(connection, segment)
     local trace, peer = connection.trace, connection[segment.peer]
     if trace.delay_kind == "syn-lost" and segment.responds_to and segment.responds_to ~= peer.syn_frame then
-        trace.delay_kind, trace.delay_count, trace.is_inferred = "syn-ack-lost", 1, true
+        trace.delay_kind, trace.is_inferred = "syn-ack-lost", true
     end
 end
 
@@ -339,6 +383,8 @@ local function unfinished_end(connection)
         if fin_counts(this_end, peer) and not fin_counts(peer, this_end) and this_end.fin_acked
             and not (peer.next_sent and this_end.fin_peer_sent
                 and is_beyond(peer.next_sent, this_end.fin_peer_sent))
+            and not this_end.early_ack
+            and was_open(connection, 3 - index)
             and is_long_ago(connection, this_end.fin_first_time) then
             return 3 - index
         end
@@ -368,10 +414,10 @@ local function failure_of(connection)
     elseif establishment == "unreachable" then
         return trace.error_kind, trace.error_suspect, trace.error_frame
     elseif establishment == "refused" then
-        if trace.reset_kind == "injected-reset" then
+        if trace.reset_kind == "injected-reset" or trace.injected_rst then
             return "filtered", "path-to-server", trace.reset_frame
         end
-        return "port-closed", "server", trace.reset_frame
+        return "port-closed", nil, trace.reset_frame
     elseif establishment == "invalid-answer" then
         return "invalid-answer", nil, trace.invalid_frame
     end
@@ -379,12 +425,18 @@ local function failure_of(connection)
 end
 
 --- Returns the suspect of a delay (D8), or nil.
-local function suspect_of_delay(trace)
-    local kind = trace.delay_kind
-    if kind == "syn-ack-lost" and not trace.is_inferred then
-        return "path-to-client"
-    end
-    return kind == "third-step-ignored" and trace.delay_count >= 2 and "server" or nil
+local function suspect_of_delay(connection)
+    local trace = connection.trace
+    local is_lost_answer = trace.delay_kind == "syn-ack-lost" and not trace.is_inferred
+    return is_lost_answer and connection.attempt.opened and "path-to-client" or nil
+end
+
+--- Returns the suspect if the capture has the segments of one end only (D8): the capture, if the other evidently spoke.
+local function suspect_of_one_side(connection)
+    local captured_end = connection.captured == 1 and 1 or 2
+    local absent = connection[3 - captured_end]
+    local has_moved = absent.next_sent and absent.first_seq and is_beyond(absent.next_sent, absent.first_seq)
+    return (has_moved or establishment_of(connection) == "partial") and "capture" or nil
 end
 
 --- Returns the diagnosis of a connection that was ended by an RST, or whose peer vanished (D8), or nil.
@@ -393,7 +445,7 @@ local function breakdown_of(connection)
     local trace, attempt = connection.trace, connection.attempt
     local server = connection[3 - connection.client]
     if trace.injected_rst then
-        return "injected-reset", "path", trace.injected_rst
+        return "injected-reset", trace.is_injected and "path" or nil, trace.injected_rst
     elseif trace.reset_kind and trace.reset_kind ~= "reset-after-close" and not attempt.close_complete then
         local suspect, before = trace.reset_suspect, nil
         if trace.reset_kind == "idle-timeout" and trace.silence_frame ~= trace.reset_frame then
@@ -405,7 +457,7 @@ local function breakdown_of(connection)
         return trace.reset_kind, suspect, trace.reset_frame, before
     elseif establishment_of(connection) == "half-open" then
         if trace.delay_kind == "syn-ack-lost" then
-            return "syn-ack-lost", suspect_of_delay(trace), trace.delay_frame
+            return "syn-ack-lost", suspect_of_delay(connection), trace.delay_frame
         elseif server.syn_ack_again then
             return "peer-vanished", nil, server.syn_ack_frame
         end
@@ -437,7 +489,7 @@ local function diagnosis_of(connection)
     if vanishing then
         return "peer-vanished", nil, vanishing
     elseif connection.captured ~= 3 then -- C18
-        return "one-sided", "capture", nil
+        return "one-sided", suspect_of_one_side(connection), nil
     end
     local before
     diagnosis, suspect, frame, before = breakdown_of(connection)
@@ -450,7 +502,7 @@ local function diagnosis_of(connection)
     elseif trace.old_answer then
         return "old-connection-held", nil, trace.old_answer
     elseif trace.delay_kind then
-        return trace.delay_kind, suspect_of_delay(trace), trace.delay_frame
+        return trace.delay_kind, suspect_of_delay(connection), trace.delay_frame
     end
     local slowness = slowness_of(connection)
     if slowness then
@@ -485,7 +537,9 @@ end
 return {
     new_trace = new_trace, note_hop_limit = note_hop_limit,
     note_arrival = note_arrival, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
-    note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_old_answer = note_old_answer,
+    note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_late_syn_ack = note_late_syn_ack,
+    note_missing = note_missing,
+    note_old_answer = note_old_answer,
     forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
     note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,
     latest_of = latest_of, verdict_of = verdict_of, evidence_text = evidence_text,

@@ -25,6 +25,7 @@ local judge_closing, judge_rst, judge_life = closing.judge_closing, aborting.jud
 local take_back_reset = aborting.take_back_reset
 local note_arrival, note_life, note_hop_limit = diagnosis.note_arrival, diagnosis.note_life, diagnosis.note_hop_limit
 local note_old_answer, note_challenge = diagnosis.note_old_answer, diagnosis.note_challenge
+local note_late_syn_ack, note_missing = diagnosis.note_late_syn_ack, diagnosis.note_missing
 
 --- Settles who is the client at the first SYN or SYN-ACK (E1).
 local function settle_client(connection, segment)
@@ -114,6 +115,7 @@ local function judge_any_syn_ack(connection, segment)
     elseif is_new_syn_ack(connection, segment) then
         judge_syn_ack_of_new_attempt(connection, segment)
     elseif is_answer_after_end(connection, segment) then
+        note_late_syn_ack(connection, segment)
         judge_syn_ack(connection, segment)
         if not connection.attempt.refused then
             take_back_reset(connection)
@@ -148,6 +150,7 @@ local function judge_plain_or_fin(connection, segment)
             end_name(connection, segment.sender), sender.next_sent)
     else
         if skip_missing(sender, peer, segment.seq, segment.ack, segment.kind == FIN) then -- F6
+            note_missing(connection)
             explain(segment, "comes after segments of both ends that were not captured")
         end
         note_life(connection, segment)

@@ -3,6 +3,7 @@
 --   frame, time, sender, peer      where it stands; sender and peer are indexes of the connection's ends
 --   kind, flags, seq, ack, length  what it is (G7)
 --   in_flight                      true if it was in flight when an RST was captured (R6)
+--   skips                          true for an RST before which the capture lacks segments of both ends (F6)
 --   judged                         false for what is not judged (X): invalid (G7), a duplicate (G8), in flight (R6),
 --                                  of an old connection (X7), after the close (X4)
 --   role, teardown_step            what the rules say of it; several are joined with "+" (T9)

@@ -18,6 +18,7 @@ from pybridge.cli.table_text import PEERS_BY_USE, PeerRow, counted, fitting, gri
 from pybridge.live import Live
 from pybridge.live.monitor import OTHERS, SECOND, Event, Limits, Monitor
 from pybridge.live.peers import Peer
+from pybridge.report.explanations import RESETS
 from pybridge.tables import batches
 from pybridge.tcp.model import ConnectionRow
 from pybridge.tcp.vocabulary import HARMLESS
@@ -86,6 +87,12 @@ def _reason(event: Event) -> str:
         reason = f"reset by {event.reset_by}"
     else:
         reason = f"closed first by {event.closed_by}, reset by {event.reset_by}"
+    if event.reset_class == "mid-connection":
+        reason += f" {RESETS[event.reset_class]}"
+    if event.unacknowledged:
+        reason += f", {amount(event.unacknowledged, 'octet')} unacknowledged"
+    if event.silence:
+        reason += f", after {nanoseconds_text(event.silence)} of silence"
     return reason if event.diagnosis in HARMLESS else f"{reason}: {event.diagnosis}"
 
 
@@ -115,8 +122,18 @@ def _row(name: str, peer: Peer) -> PeerRow:
         median=median,
         p95=p95,
         waited=nanoseconds_text(peer.waited) if peer.waited else "",
-        resets=counted(dict(peer.resets.most_common())),
+        resets=_resets(peer),
     )
+
+
+def _resets(peer: Peer) -> str:
+    """Return how many resets there were by class; of the harmful ones by whom, how much was lost, how long it was silent."""
+    parts = [counted(dict(peer.resets.most_common())), *(f"by {end}" for end in peer.resetters)]
+    if peer.unacknowledged:
+        parts.append(f"{amount(peer.unacknowledged, 'octet')} unacknowledged")
+    if peer.silence >= SECOND:
+        parts.append(f"silent for up to {nanoseconds_text(peer.silence)}")
+    return ", ".join(parts)
 
 
 def _conclude(live: Live) -> None:

@@ -44,8 +44,11 @@ LADDER_STYLES = {"": "", "bold": "bold", "role": "bold blue", "problem": "bold r
 @FILES
 @EACH
 @ENGINE
+@LANGUAGE
 @click.pass_obj
-def summary_command(diagnostics: Diagnostics, sources: tuple[str, ...], each: bool | None, engine: EngineName) -> int:
+def summary_command(
+    diagnostics: Diagnostics, sources: tuple[str, ...], each: bool | None, engine: EngineName, language: Language
+) -> int:
     """Print a summary: what opened and failed, the slowest handshakes, anomalies. pybridge FILE is short for it."""
     captures = captures_of(sources, each)
     with ThreadPoolExecutor(1) as pool:
@@ -56,7 +59,7 @@ def summary_command(diagnostics: Diagnostics, sources: tuple[str, ...], each: bo
 
     with counting("summary"):
         facts = summary(segments, connections)
-    print_summary(facts, title)
+    print_summary(facts, title, language)
     return diagnostics.status if any(map(is_many, sources)) else 0
 
 
@@ -115,7 +118,7 @@ def report_command(
                 language=language,
             )
             temporary.write_text(text, encoding="utf-8")
-    print_summary(facts, title)
+    print_summary(facts, title, language)
     say(f"report written to {out}")
     if opening and not webbrowser.open(out.absolute().as_uri()):
         say(f"no browser could be started: open {out} in one yourself.")

@@ -22,6 +22,7 @@ from pybridge.tcp.connection_row import (
     reset_by_of,
     row_of,
     termination_of,
+    unacknowledged_of,
 )
 from pybridge.tcp.diagnosis import diagnosis_of
 from pybridge.tcp.model import ConnectionRow, NetworkError, Segment
@@ -70,6 +71,10 @@ class Event(NamedTuple):
         When the RST came that ended a connection which had been open.
     waited : int
         Nanoseconds that the opening lost by repeated SYNs and SYN-ACKs (rule C24).
+    unacknowledged : int
+        Octets of both ends that were not acknowledged when an RST ended the connection (rule C22).
+    silence : int
+        Nanoseconds for which nobody had sent anything when an RST ended the connection in its middle (rule C21).
     """
 
     time: int
@@ -86,6 +91,8 @@ class Event(NamedTuple):
     diagnosis: str
     reset_class: str | None
     waited: int
+    unacknowledged: int
+    silence: int
 
 
 @dataclass(frozen=True)
@@ -295,6 +302,8 @@ def _event(connection: Connection, what: str, reason: str, time: int) -> Event:
         still_waiting=False,
         end=time,
     ).diagnosis
+    reset_class = _reset_class(connection, diagnosis) if what == "reset" else None
+    unacknowledged = (unacknowledged_of(client, server) or 0) + (unacknowledged_of(server, client) or 0)
     return Event(
         time,
         connection.stream,
@@ -308,8 +317,10 @@ def _event(connection: Connection, what: str, reason: str, time: int) -> Event:
         closed_by_of(connection) if ended else None,
         reset_by_of(connection) if ended else None,
         diagnosis,
-        _reset_class(connection, diagnosis) if what == "reset" else None,
+        reset_class,
         (connection.retransmission_delay or 0) if what == "opened" else 0,
+        unacknowledged if reset_class else 0,
+        (connection.idle_before_end or 0) if reset_class == "mid-connection" else 0,
     )
 
 

@@ -28,6 +28,12 @@ class Peer:
         By `establishment` (rule C4).
     resets : Counter
         By class: `mid-connection`, `while-closing`, `after-close`.
+    resetters : Counter
+        By the end that sent the RST, of those that were not harmless.
+    unacknowledged : int
+        Octets that were not acknowledged at these.
+    silence : int
+        Nanoseconds: the longest silence before a reset in mid-connection.
     waited : int
         Nanoseconds that openings lost by repeated SYNs and SYN-ACKs (rule C24).
     """
@@ -35,6 +41,9 @@ class Peer:
     opened: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     resets: Counter[str] = field(default_factory=Counter)
+    resetters: Counter[str] = field(default_factory=Counter)
+    unacknowledged: int = 0
+    silence: int = 0
     waited: int = 0
     _times: Counter[int] = field(default_factory=Counter)
 
@@ -54,6 +63,10 @@ class Peer:
             self.failures[event.reason] += 1
         if event.reset_class:
             self.resets[event.reset_class] += 1
+            if event.reset_class != "after-close" and event.reset_by:
+                self.resetters[event.reset_by] += 1
+                self.unacknowledged += event.unacknowledged
+                self.silence = max(self.silence, event.silence)
 
     def handshake_time(self, share: float) -> int | None:
         """Return a quantile of the handshake times in nanoseconds, to 5 %; None without any."""

@@ -74,27 +74,30 @@ ANOMALIES = {
 DIAGNOSIS = {
     "server-silent": "No answer to any SYN was captured: a firewall drops it, the server is down or its accept queue is full, "
     "or no way leads back.",
-    "port-closed": "The server refused the SYN by a reset: nothing listens on that port.",
+    "port-closed": "A reset refused the SYN: nothing listens on that port, or a firewall answers in the server's name.",
     "filtered": "A filter rejected the SYN: an ICMP error says so, or the reset came from another device than the server.",
     "host-unreachable": "The network reports that it cannot deliver the SYN: there is no route, or the host is down.",
     "invalid-answer": "Every answer to the SYN was one that no stack should send: a device on the path interferes.",
     "old-connection-held": "The server answered the SYN from an older connection that it still held: the client restarted, or "
     "used the port again too early.",
-    "one-sided": "The capture holds the segments of one end only, so that no more can be said: look at the point of capture.",
+    "one-sided": "The capture holds the segments of one end only, so that no more can be said; if the other evidently spoke, "
+    "look at the point of capture.",
     "injected-reset": "A reset was not its end's own: it was survived, or came over another number of hops. A device on the path "
     "injects resets.",
     "no-such-connection": "An end answered by a reset because it did not know the connection any more: it restarted, or a device "
     "on the path forgot the connection.",
-    "application-abort": "An application aborted the connection while it could have gone on.",
+    "application-abort": "An application ended the connection by a reset instead of a FIN, while it could have gone on.",
     "reset-with-unread-data": "An application closed before it had read everything that its peer sent; the rest is lost.",
     "idle-timeout": "After a long silence an end, or a device on the path, had given the connection up, and reset it.",
     "peer-vanished": "One end repeated its segments in vain: the other is gone, or the path is cut.",
-    "close-not-finished": "One end closed long ago, and the other never did: its application leaks connections.",
+    "close-not-finished": "One end closed, and the other had not when the capture ended, at least 10 s later: if it never does, "
+    "its application leaks connections.",
     "syn-lost": "The SYN was lost, or the server dropped it, so that the opening waited for its repetition.",
-    "syn-ack-lost": "The server's answer did not reach the client, so that the opening waited for a repetition.",
+    "syn-ack-lost": "The server's answer did not reach the client in time, or it dropped it, so that the opening waited for a "
+    "repetition.",
     "third-step-lost": "The client's third step came late or was lost on its way, so that the server repeated its answer.",
-    "third-step-ignored": "The server repeated its answer although the third step was on its way: its accept queue is full, or "
-    "it waits for data (deferred accept).",
+    "third-step-ignored": "The server repeated its answer although the third step was on its way: its accept queue is full, it "
+    "waits for data (deferred accept), or the step was lost behind the point of capture.",
     "slow-server": "The handshake was slow on the server's side of the point of capture.",
     "slow-client": "The handshake was slow on the client's side of the point of capture.",
     "slow-path": "The handshake was slow on both sides of the point of capture.",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from pybridge.report.language import Translate
-from pybridge.tables.peers import resets
+from pybridge.tables.peers import resets, unacknowledged
 from pybridge.tcp.vocabulary import FAILED
 from pybridge.text import amount, duration_text, endpoint, one_of, printable
 
@@ -22,6 +22,9 @@ FEW = 5
 
 MANY = 20
 """Ports or servers from which on one client's attempts are a scan."""
+
+NAMED_PORTS = 8
+"""Open ports that a scan has found and that are named."""
 
 FLOOD = 50
 """Half-open connections from which on they are a flood."""
@@ -94,12 +97,12 @@ class Finding:
 FAILURES = {
     "server-silent": "No answer, because a firewall drops the SYNs, the server is down or overloaded, or no way leads back: "
     "{connections}.",
-    "port-closed": "Refused, because nothing listens on that port: {connections}.",
+    "port-closed": "Refused, because nothing listens on that port, or a firewall answers for it: {connections}.",
     "filtered": "Rejected by a filter on the way: {connections}.",
     "host-unreachable": "Not delivered, as the network reports: {connections}.",
     "invalid-answer": "Answered only in ways that no client may accept: {connections}.",
     "old-connection-held": "Answered from an older connection, which the server still holds: {connections}.",
-    "syn-ack-lost": "Answered, but the answers did not reach the client: {connections}.",
+    "syn-ack-lost": "Answered, but the answers did not reach the client, or it dropped them: {connections}.",
     "peer-vanished": "Answered again and again, but the client had fallen silent: {connections}.",
     "still-open": "Answered, but never completed by the client: {connections}.",
     "probe": "Aborted by the client as soon as the server had answered, as a probe is: {connections}.",
@@ -109,15 +112,45 @@ FAILURES = {
 OTHER_FAILURE = "Not opened: {connections}."
 
 TROUBLES = {
-    "injected-reset": "Hit by a reset that its end did not send, but something on the path: {connections}.",
-    "no-such-connection": "Reset by an end that did not know the connection any more: {connections}.",
-    "application-abort": "Aborted by an application with a reset: {connections}.",
-    "reset-with-unread-data": "Reset by an end that closed before it had read everything: {connections}.",
-    "idle-timeout": "Reset after a long silence, by an idle timeout: {connections}.",
-    "peer-vanished": "Ended with one end repeating in vain, the other having vanished: {connections}.",
-    "close-not-finished": "Closed by one end and never by the other, whose application leaks connections: {connections}.",
+    "injected-reset": "Hit by a reset that does not look like its end\u2019s, but like the path\u2019s: {connections}{details}.",
+    "no-such-connection": "Reset by an end that did not know the connection any more: {connections}{details}.",
+    "application-abort": "Aborted by an application with a reset: {connections}{details}.",
+    "reset-with-unread-data": "Reset by an end that closed before it had read everything: {connections}{details}.",
+    "idle-timeout": "Reset after a long silence, as by an idle timeout: {connections}{details}.",
+    "peer-vanished": "Ended with one end repeating in vain, as if the other had vanished: {connections}.",
 }
 """Of connections that were open, by `diagnosis`."""
+
+NOT_FINISHED = {
+    "": "Closed by one end, but not by the other until the capture ended, at most {longest} later: {connections}.",
+    "client": "Closed by the server, but not by the client in the {longest} until the capture ended: {connections}.",
+    "server": "Closed by the client, but not by the server in the {longest} until the capture ended: {connections}.",
+}
+"""Of several connections with `close-not-finished`, and of one by the suspect."""
+
+HARMLESS_RESETS = {
+    "application-abort": "Closed with a reset instead of a FIN, when everything had been acknowledged: {connections}{details}.",
+    "reset-with-unread-data": "Closed by an end that reset what still came: {connections}{details}.",
+    "idle-timeout": "Closed with a reset after a long silence, when nobody had sent anything: {connections}{details}.",
+}
+"""The same where the packets show that little was lost: all was acknowledged, or the closing end, or nobody, went on."""
+
+GIVEN_UP = "Reset by an end that had closed and waited in vain for the other to close: {connections}{details}."
+"""Of connections with `close-not-finished` that were reset."""
+
+FORGOTTEN = pd.Timedelta("60s")
+"""Time after which Linux forgets a connection that it has closed and its peer has not (`tcp_fin_timeout`)."""
+
+DETAILS = ("; {who}", "; {who}, {octets} unacknowledged", "; {who}, {octets} unacknowledged, after {silence} of silence")
+"""Of resets: by whom, what was unacknowledged, how long nobody had sent anything."""
+
+AT_MOST = "at most {value}"
+"""Of a value that differs between several connections."""
+
+BY = {"client": ("by the client", "all by the client"), "server": ("by the server", "all by the server")}
+BY_BOTH = "{client} by the client, {server} by the server"
+NOTHING = "nothing"
+OCTETS = ("{number} octet", "{number} octets")
 
 SLOW = {
     "slow-server": "Slow to open, at most {longest}, on the server\u2019s side of the point of capture: {connections}.",
@@ -140,24 +173,25 @@ HOSTS = ("{number} host", "{number} hosts")
 TIMES = ("{number} time", "{number} times")
 
 SCANS = (
-    "{client} probes {probed} of {server}: {open} open, {closed} closed, {silent} silent.",
+    "{client} probes {probed} of {server}: {open} open{which}, {closed} closed, {silent} silent.",
     "{client} probes port {port} of {probed}: {open} open, {closed} closed, {silent} silent.",
 )
+WHICH = " ({ports})"
 FLOOD_OF_SYNS = "{server} is flooded with SYNs: {count} from {clients} stayed half-open."
 WAITED = (
-    "Opened {longest} late because {cause}: {connections}.",
+    "Opened {longest} late, after {total}, because {cause}: {connections}.",
     "Opened late because {cause}: {connections}; they waited {total} in all, at most {longest} ({ends}).",
 )
 CAUSES = {
-    "syn-lost": "a SYN was lost",
-    "syn-ack-lost": "the answers did not reach the client",
+    "syn-lost": "a SYN was lost or dropped",
+    "syn-ack-lost": "the answers did not reach the client in time",
     "third-step-lost": "the third step was lost or late",
-    "third-step-ignored": "the server ignored the third step",
+    "third-step-ignored": "the server answered again in spite of the third step",
     "old-connection-held": "the server still held an older connection",
 }
 """What openings waited for, by `diagnosis`, if they all have the same."""
 
-OTHER_CAUSE = "a SYN or its answer was lost"
+OTHER_CAUSE = "a SYN or its answer was lost or dropped"
 REPEATED = (
     "{client} has the same exchange with {server} {times} ({sent} and {received} octets), each time closed first by "
     "{closer}: it tries again and again."
@@ -166,6 +200,7 @@ CLOSERS = {"client": "the client", "server": "the server", "both": "both at once
 FAN_OUT = "{client} opens connections to port {port} of {hosts}, as a peer-to-peer program does."
 AFTER_CLOSE = "Ended with a reset after the close, which is harmless: {connections}."
 ONE_SIDED = "Captured in one direction only, so that little can be said, look at the point of capture: {connections}."
+ONE_END = "Heard from one end only, too little to say more: {connections}."
 CLOCK = "The clock of the capture steps back {times}, by up to {longest}: times are wrong there."
 
 
@@ -185,6 +220,7 @@ def findings(segments: pd.DataFrame, connections: pd.DataFrame) -> list[Finding]
         *scans,
         *_failures(others),
         *_troubles(others),
+        *_not_finished(segments, others),
         *_waiting(others),
         *_repeated(others),
         *_slow(others),
@@ -232,13 +268,15 @@ def _scans(connections: pd.DataFrame) -> tuple[list[Finding], set[Any]]:
     return found, scanned
 
 
-def _answers(group: pd.DataFrame, probed: str) -> dict[str, str]:
+def _answers(group: pd.DataFrame, probed: str) -> Values:
     """Count ports or hosts by what they answered."""
     is_open = group["diagnosis"].eq("probe") | group["establishment"].isin(("half-open", "aborted"))
     open_ones = set(group.loc[is_open, probed])
     closed = set(group.loc[group["establishment"] == "refused", probed]) - open_ones
     counts = {"open": open_ones, "closed": closed, "silent": set(group[probed]) - open_ones - closed}
-    return {name: amount(len(values)) for name, values in counts.items()}
+    named = probed == "server_port" and 0 < len(open_ones) <= NAMED_PORTS
+    which = Phrase(WHICH, {"ports": ", ".join(map(str, sorted(open_ones)))}) if named else Phrase("")
+    return {name: amount(len(values)) for name, values in counts.items()} | {"which": which}
 
 
 def _failures(connections: pd.DataFrame) -> Iterator[Finding]:
@@ -253,11 +291,83 @@ def _failures(connections: pd.DataFrame) -> Iterator[Finding]:
 def _troubles(connections: pd.DataFrame) -> Iterator[Finding]:
     """Yield what happened to connections that were open, by diagnosis in the order of harm."""
     were_open = connections[~connections["establishment"].isin(FAILED)]
-    for diagnosis, template in TROUBLES.items():
-        group = were_open[were_open["diagnosis"] == diagnosis]
-        if len(group):
-            closing = (resets(group) == "while-closing").all()
-            yield _finding("note" if closing else "alarm", Phrase(template, _group(group)), _filter(group, diagnosis), group)
+    little_lost = _little_lost(were_open)
+    for templates, among in ((TROUBLES, were_open[~little_lost]), (HARMLESS_RESETS, were_open[little_lost])):
+        for diagnosis, template in templates.items():
+            group = among[among["diagnosis"] == diagnosis]
+            if len(group):
+                values = _group(group) | {"details": of_resets(group)}
+                harm: Harm = "note" if templates is HARMLESS_RESETS or (resets(group) == "while-closing").all() else "alarm"
+                yield _finding(harm, Phrase(template, values), _filter(group, diagnosis), group)
+
+
+def _not_finished(segments: pd.DataFrame, connections: pd.DataFrame) -> Iterator[Finding]:
+    """Yield connections that one end has closed and the other has not; an alarm from the time on when the first forgets them."""
+    unfinished = connections[connections["diagnosis"] == "close-not-finished"]
+    given_up, group = unfinished[unfinished["reset_by"].notna()], unfinished[unfinished["reset_by"].isna()]
+    if len(given_up):
+        phrase = Phrase(GIVEN_UP, _group(given_up) | {"details": of_resets(given_up)})
+        yield _finding("note", phrase, _filter(given_up, "close-not-finished"), given_up)
+    if group.empty:
+        return
+    longest = _longest_wait(segments, group)
+    template = NOT_FINISHED["" if len(group) > 1 else str(group["suspect"].iloc[0])]
+    values = _group(group) | {"longest": duration_text(longest)}
+    harm: Harm = "alarm" if longest >= FORGOTTEN else "note"
+    yield _finding(harm, Phrase(template, values), _filter(group, "close-not-finished"), group)
+
+
+def _little_lost(connections: pd.DataFrame) -> pd.Series[bool]:
+    """Whether a reset ended connections when their exchange was over, by what the packets show."""
+    diagnosis, by_closer = connections["diagnosis"], connections["reset_by"].astype("string") == connections["closed_by"]
+    closing = resets(connections) == "while-closing"
+    went_on = connections["evidence"].astype("string").str.contains("+", regex=False, na=False)
+    return (
+        ((diagnosis == "application-abort") & (unacknowledged(connections) == 0))
+        | ((diagnosis == "reset-with-unread-data") & closing & by_closer.fillna(False))
+        | ((diagnosis == "idle-timeout") & ~went_on)
+    )
+
+
+def _longest_wait(segments: pd.DataFrame, connections: pd.DataFrame) -> pd.Timedelta:
+    """Return how long the capture went on after the last segment of a connection, at most."""
+    last = connections[["client_last_seen", "server_last_seen"]].max(axis=1)
+    if "capture" in connections:
+        return pd.Timedelta((connections["capture"].map(segments.groupby("capture")["time"].max()) - last).max())
+    return pd.Timedelta(segments["time"].max() - last.min())
+
+
+def of_resets(connections: pd.DataFrame) -> Phrase:
+    """Say by whom connections were reset, and unless it was harmless, what was unacknowledged and how long it had been silent.
+
+    The phrase is empty if none was reset. The silence is told of resets in mid-connection.
+    """
+    ended = connections[connections["reset_by"].notna()]
+    if ended.empty:
+        return Phrase("")
+    by = {str(end): int(number) for end, number in ended["reset_by"].value_counts().items()}
+    octets, silence = int(unacknowledged(ended).max()), ended["idle_before_end"].max()
+    classes = set(resets(ended))
+    known = 0 if "after-close" in classes else 2 if classes == {"mid-connection"} and silence > pd.Timedelta(0) else 1
+    several = len(ended) > 1
+    values: Values = {
+        "who": by_whom(by),
+        "octets": _at_most(_counted(octets, OCTETS), several) if octets else Phrase(NOTHING),
+        "silence": _at_most(duration_text(silence), several),
+    }
+    return Phrase(DETAILS[known], values)
+
+
+def by_whom(by: Mapping[str, int]) -> Phrase:
+    """Say which end has sent how many resets; empty if none has."""
+    ends = {end: number for end, number in by.items() if number}
+    if len(ends) > 1:
+        return Phrase(BY_BOTH, {end: amount(number) for end, number in ends.items()})
+    return next((Phrase(BY[end][number > 1]) for end, number in ends.items()), Phrase(""))
+
+
+def _at_most(value: str | Phrase, several: bool) -> str | Phrase:
+    return Phrase(AT_MOST, {"value": value}) if several else value
 
 
 def _waiting(connections: pd.DataFrame) -> Iterator[Finding]:
@@ -273,6 +383,7 @@ def _waiting(connections: pd.DataFrame) -> Iterator[Finding]:
         "cause": Phrase(cause),
         "total": duration_text(pd.Timedelta(waited["retransmission_delay"].sum())),
         "longest": duration_text(worst["retransmission_delay"]),
+        **({"total": duration_text(worst["handshake_time"])} if len(waited) == 1 else {}),
         "ends": _ends(worst),
     }
     display_filter = _streams(waited) or "tcp_handshake.retransmission_delay > 0"
@@ -322,9 +433,11 @@ def _harmless(connections: pd.DataFrame) -> Iterator[Finding]:
 def _capture(segments: pd.DataFrame, connections: pd.DataFrame) -> Iterator[Finding]:
     """Yield what the capture itself lacks."""
     one_sided = connections[connections["diagnosis"] == "one-sided"]
-    if len(one_sided):
-        harm: Harm = "alarm" if len(one_sided) * 2 >= len(connections) else "note"
-        yield _finding(harm, Phrase(ONE_SIDED, _group(one_sided)), _filter(one_sided, "one-sided"), one_sided)
+    lacking = one_sided["suspect"].notna()
+    for template, group in ((ONE_SIDED, one_sided[lacking]), (ONE_END, one_sided[~lacking])):
+        if len(group):
+            harm: Harm = "fine" if template is ONE_END else "alarm" if len(group) * 2 >= len(connections) else "note"
+            yield _finding(harm, Phrase(template, _group(group)), _filter(group, "one-sided"), group)
     steps = segments["time"].diff() if "capture" not in segments else pd.Series(dtype="timedelta64[ns]")
     back = -steps[steps < -pd.Timedelta(milliseconds=1)]
     if len(back):

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from pybridge.report.explanations import ANOMALIES, ESTABLISHMENT, TERMINATION
-from pybridge.report.findings import Finding, findings
+from pybridge.report.explanations import RESETS as RESET_WORDS
+from pybridge.report.findings import Finding, Phrase, by_whom, findings, of_resets
 from pybridge.report.language import Translate
 from pybridge.tables import frames
 from pybridge.tables.peers import RESETS, Side, by_peer, column_of, resets
@@ -20,6 +21,9 @@ from pybridge.text import amount, endpoint, one_of
 
 WERE_OPEN = (*OPENED, "not-captured")
 """Values of `establishment` of connections that were open at some time."""
+
+REPEATED_AFTER = pd.Timedelta("1s")
+"""Time after which a SYN without an answer is sent again (RFC 6298, 2.1)."""
 
 SLOWEST_SHOWN = 10
 """Slowest handshakes that are listed."""
@@ -58,6 +62,7 @@ class Peer:
     handshake_p95: pd.Timedelta
     waited: pd.Timedelta
     resets: dict[str, int]
+    reset_by: Phrase
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,8 @@ class Summary:
         Number of connections by `diagnosis`, the most harmful first.
     resets : dict of str to int
         Number of connections by the class of their reset (`peers.RESETS`).
+    reset_details : dict of str to Phrase
+        By whom they were reset, what was unacknowledged, and after what silence, by the same class.
     handshake_median, handshake_p95 : pandas.Timedelta or None
         Median and 95th percentile of the handshakes that were captured from SYN to third step.
     waited : pandas.Timedelta
@@ -147,6 +154,8 @@ class Summary:
     open_closed_by: dict[str, int]
     diagnoses: dict[str, int]
     resets: dict[str, int]
+    reset_details: dict[str, Phrase]
+    overdue: bool
     handshake_median: pd.Timedelta | None
     handshake_p95: pd.Timedelta | None
     waited: pd.Timedelta
@@ -160,8 +169,22 @@ class Summary:
     @property
     def size(self) -> str:
         """How much was captured: connections, segments, and packets where these hold several segments."""
-        size = f"{amount(self.connections, 'TCP connection')}, {amount(self.segments, 'TCP segment')}"
-        return size if self.frames == self.segments else f"{size} in {amount(self.frames, 'packet')}"
+        return self.size_text()
+
+    def size_text(self, translate: Translate = str) -> str:
+        """Return `size` in a language."""
+        counts = [(self.connections, "TCP connection"), (self.segments, "TCP segment")]
+        size = translate(", ").join(amount(number, noun, translate) for number, noun in counts)
+        if self.frames == self.segments:
+            return size
+        return translate("{size} in {packets}").format(size=size, packets=amount(self.frames, "packet", translate))
+
+    def resets_in_words(self, translate: Translate = str) -> list[str]:
+        """Return how many connections ended by a reset of each class, by whom, with what unacknowledged, after what silence."""
+        return [
+            f"{amount(number)} {translate(RESET_WORDS[name])}{self.reset_details[name].text(translate)}"
+            for name, number in self.resets.items()
+        ]
 
     def verdict(self, translate: Translate = str) -> list[tuple[str, str]]:
         """Return the first sentence in parts, each with the outcome that it counts (a field of `Summary`), or without any."""
@@ -197,8 +220,8 @@ class Summary:
 
     @property
     def all_is_well(self) -> bool:
-        """Whether there is nothing to worry about, and nothing left open that could become a worry."""
-        return bool(self.were_open) and not self.still_waiting and all(finding.harm == "fine" for finding in self.findings)
+        """Whether there is nothing to worry about, and no SYN that could have been answered by the end of the capture."""
+        return bool(self.were_open) and not self.overdue and all(finding.harm == "fine" for finding in self.findings)
 
     @property
     def were_open(self) -> int:
@@ -230,6 +253,7 @@ def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
     establishment = _counts(connections, "establishment", ESTABLISHMENT)
     was_open = _was_open(connections)
     handshakes = _column(connections, "handshake_time").dropna()
+    reset_classes = resets(connections)
     return Summary(
         connections=len(connections),
         segments=len(segments),
@@ -247,7 +271,9 @@ def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
         handshake_median=_quantile(handshakes, 0.5),
         handshake_p95=_quantile(handshakes, 0.95),
         diagnoses=_counts(connections, "diagnosis", DIAGNOSES),
-        resets={} if connections.empty else _counts(pd.DataFrame({"class": resets(connections)}), "class", RESETS),
+        resets=_counts(pd.DataFrame({"class": reset_classes}), "class", RESETS),
+        reset_details={name: of_resets(connections[reset_classes == name]) for name in RESETS if (reset_classes == name).any()},
+        overdue=_is_overdue(segments, connections),
         waited=pd.Timedelta(_column(connections, "retransmission_delay").sum()),
         findings=findings(segments, connections),
         servers=_peers(connections, "server"),
@@ -256,6 +282,17 @@ def summary(segments: pd.DataFrame, connections: pd.DataFrame) -> Summary:
         failures=_failures(connections),
         anomalies=_anomalies(segments, connections),
     )
+
+
+def _is_overdue(segments: pd.DataFrame, connections: pd.DataFrame) -> bool:
+    """Whether a SYN that still waits was repeated, or is older than the time after which it would be."""
+    waiting = connections[_column(connections, "establishment") == STILL_WAITING]
+    if waiting.empty:
+        return False
+    end = segments["time"].max()
+    if are_several(connections):
+        end = waiting["capture"].map(segments.groupby("capture")["time"].max())
+    return bool(((waiting["syn_retransmissions"] > 0) | (end - waiting["start"] >= REPEATED_AFTER)).any())
 
 
 def numbered(segments: pd.DataFrame, connections: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -357,6 +394,7 @@ def _peers(connections: pd.DataFrame, side: Side) -> list[Peer]:
             handshake_p95=row.handshake_p95,
             waited=row.waited,
             resets={name: count for name in RESETS if (count := int(counts[column_of(name)]))},
+            reset_by=by_whom({"client": row.reset_by_client, "server": row.reset_by_server}),
         )
         for row, (_, counts) in zip(_tuples(table), table.iterrows(), strict=True)
     ]

@@ -38,6 +38,11 @@ def resets(connections: pd.DataFrame) -> pd.Series:
     return found
 
 
+def unacknowledged(connections: pd.DataFrame) -> pd.Series[int]:
+    """Return the octets of both ends of each connection that were not acknowledged."""
+    return connections["client_unacknowledged"].fillna(0) + connections["server_unacknowledged"].fillna(0)
+
+
 def column_of(value: str) -> str:
     """Return the name of the column that counts an outcome, or a class of resets."""
     return ("reset_" if value in RESETS else "") + value.replace("-", "_")
@@ -51,10 +56,14 @@ def by_peer(connections: pd.DataFrame, side: Side) -> pd.DataFrame:
     pandas.DataFrame
         Indexed by `server` and `server_port`, or by `client`: `connections`, `opened`, `failed`, a column for each of
         `OUTCOMES`, `handshake_median`, `handshake_p95` (timedelta), `waited` (timedelta: the sum of `retransmission_delay`),
-        and a column for each of `RESETS`.
+        and a column for each of `RESETS`. Of the resets that were not harmless: `reset_by_client` and `reset_by_server`, how
+        many each end sent; `reset_unacknowledged`, the octets that were not acknowledged; `reset_silence` (timedelta), the
+        longest silence before a reset in mid-connection.
     """
     keys = [connections[name] for name in _KEYS[side]]
     outcome, reset = frames.outcomes(connections), resets(connections)
+    harmful = reset.isin(("mid-connection", "while-closing"))
+    octets = unacknowledged(connections)
     counted = pd.DataFrame(
         {
             "connections": 1,
@@ -63,6 +72,8 @@ def by_peer(connections: pd.DataFrame, side: Side) -> pd.DataFrame:
             **{column_of(name): (outcome == name).astype(int) for name in OUTCOMES},
             "waited": connections["retransmission_delay"].fillna(pd.Timedelta(0)),
             **{column_of(name): (reset == name).fillna(False).astype(int) for name in RESETS},
+            **{f"reset_by_{end}": (harmful & (connections["reset_by"] == end)).astype(int) for end in ("client", "server")},
+            "reset_unacknowledged": octets.where(harmful, 0).astype(int),
         },
         index=connections.index,
     )
@@ -71,5 +82,7 @@ def by_peer(connections: pd.DataFrame, side: Side) -> pd.DataFrame:
     place = table.columns.get_loc("waited")
     for share, name in ((0.95, "handshake_p95"), (0.5, "handshake_median")):
         table.insert(int(place), name, times.quantile(share).reindex(table.index))  # type: ignore[arg-type]
+    silence = connections["idle_before_end"].where(reset == "mid-connection")
+    table["reset_silence"] = silence.groupby(keys, sort=False).max().reindex(table.index)
     order = ["failed", column_of("mid-connection"), "waited", "connections"]
     return table.sort_values(order, ascending=False, kind="stable")

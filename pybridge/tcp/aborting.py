@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pybridge.tcp.evidence import class_of_reset, note_invalid_answer, note_rst
+from pybridge.tcp.evidence import note_invalid_answer, note_life_after_rst, note_reset, note_rst, note_wild_rst
 from pybridge.tcp.numbers import LARGEST_WINDOW, follow_acknowledged, follow_sent, is_new, settle_early_ack
 from pybridge.tcp.state import MOMENT, SECOND, Judgement, distance, is_beyond
 from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, ESTABLISHED, FIN, LISTEN, SYN, SYN_RECEIVED, SYN_SENT
@@ -56,8 +56,7 @@ def _note_reset(segment: Judgement) -> None:
     connection = segment.connection
     if connection.reset_by is None:
         connection.reset_by = segment.sender
-        connection.reset_frame = segment.frame
-        connection.reset_kind, connection.reset_suspect = class_of_reset(segment)
+        note_reset(segment)
         if connection.idle_before_end is None:
             connection.idle_before_end = segment.silence
 
@@ -111,11 +110,11 @@ def _judge_number(segment: Judgement) -> None:
         return
     segment.anomalies.add("rst-ignored")
     if sender.next_sent is not None and is_beyond(segment.seq, sender.next_sent):
-        sender.wild_rst = segment.frame
+        note_wild_rst(segment)
         if distance(segment.seq, sender.next_sent) < LARGEST_WINDOW:
             peer.challenged = True
     elif sender.first_seq is not None and is_beyond(sender.first_seq, segment.seq):
-        sender.wild_rst = segment.frame  # it never sent such a number
+        note_wild_rst(segment)
     else:
         sender.gone = True
         if is_beyond(segment.seq, expected):
@@ -154,6 +153,7 @@ def judge_life(segment: Judgement) -> bool:
     else:
         segment.in_flight = True
         if new:
+            note_life_after_rst(segment)
             follow_sent(sender, segment.seq, occupied)
             settle_early_ack(peer, sender)
         return False

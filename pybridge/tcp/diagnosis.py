@@ -33,7 +33,7 @@ def diagnosis_of(connection: Connection, *, establishment: str, captured: str, s
     return (
         _of_failure(connection, establishment, still_waiting=still_waiting)
         or _of_silence(connection)
-        or (Diagnosis("one-sided", "capture") if captured != "both" else None)
+        or (_of_one_side(connection, establishment, captured) if captured != "both" else None)
         or _of_reset(connection)
         or (_of_half_open(connection) if establishment == "half-open" else None)
         or _of_half_close(connection, end)
@@ -51,18 +51,25 @@ def _of_failure(connection: Connection, establishment: str, *, still_waiting: bo
     if establishment == "unreachable" and connection.error_kind is not None:
         return Diagnosis(connection.error_kind, connection.error_suspect, _frames(connection.error_frame))
     if establishment == "refused":
-        if connection.reset_kind == "injected-reset":
+        if connection.reset_kind == "injected-reset" or connection.injected_rst is not None:
             return Diagnosis("filtered", "path-to-server", _frames(connection.reset_frame))
-        return Diagnosis("port-closed", "server", _frames(connection.reset_frame))
+        return Diagnosis("port-closed", None, _frames(connection.reset_frame))
     if establishment == "invalid-answer":
         return Diagnosis("invalid-answer", None, _frames(connection.invalid_frame))
     return None
 
 
+def _of_one_side(connection: Connection, establishment: str, captured: str) -> Diagnosis:
+    """Return the diagnosis of a connection with segments of one end only: what the capture lacks, if that end shows it."""
+    absent = connection.server if captured == "client" else connection.client
+    moved = absent.next_sent is not None and absent.first_seq is not None and is_beyond(absent.next_sent, absent.first_seq)
+    return Diagnosis("one-sided", "capture" if establishment == "partial" or moved else None)
+
+
 def _of_reset(connection: Connection) -> Diagnosis | None:
     """Return the diagnosis of an attempt that an RST has ended, or should have."""
     if connection.injected_rst is not None:
-        return Diagnosis("injected-reset", "path", _frames(connection.injected_rst))
+        return Diagnosis("injected-reset", connection.injected_suspect, _frames(connection.injected_rst))
     kind = connection.reset_kind
     if kind is None or kind == "reset-after-close" or connection.close_complete:
         return None
@@ -73,7 +80,7 @@ def _of_reset(connection: Connection) -> Diagnosis | None:
 def _of_half_open(connection: Connection) -> Diagnosis | None:
     """Return the diagnosis of an opening whose client has not answered the SYN-ACK."""
     if connection.delay_kind == "syn-ack-lost":
-        return Diagnosis("syn-ack-lost", connection.delay_suspect, _frames(connection.delay_frame))
+        return Diagnosis("syn-ack-lost", None, _frames(connection.delay_frame))
     if connection.server.syn_ack_sent > 1:
         return Diagnosis("peer-vanished", None, _frames(connection.server.syn_ack_frame))
     return None
@@ -100,6 +107,8 @@ def _of_half_close(connection: Connection, end: int) -> Diagnosis | None:
             continue
         if other.next_sent is not None and fin.peer_sent is not None and is_beyond(other.next_sent, fin.peer_sent):
             continue
+        if each.early_ack is not None or not connection.was_open(other):
+            continue
         if end - fin.first_time >= LONG:
             return Diagnosis("close-not-finished", connection.name(other), _frames(fin.frame))
     return None
@@ -110,7 +119,8 @@ def _of_slow_opening(connection: Connection) -> Diagnosis | None:
     if connection.old_answer is not None:
         return Diagnosis("old-connection-held", None, _frames(connection.old_answer))
     if connection.delay_kind is not None:
-        return Diagnosis(connection.delay_kind, connection.delay_suspect, _frames(connection.delay_frame))
+        suspect = connection.delay_suspect if connection.opened else None
+        return Diagnosis(connection.delay_kind, suspect, _frames(connection.delay_frame))
     total, server, client = connection.handshake_time, connection.server_response_time, connection.client_response_time
     if total is None or server is None or client is None or total < SLOW or not connection.handshake_frame:
         return None

@@ -30,10 +30,12 @@ def note_hop_limit(segment: Judgement, *, is_first: bool) -> None:
         sender.hop_limit_varies = True
 
 
-def _is_foreign(segment: Judgement) -> bool:
-    """Whether another device than its sender has sent an RST (rule D1)."""
-    known, own = segment.sender.hop_limit, segment.hop_limit
-    return own is not None and known is not None and not segment.sender.hop_limit_varies and abs(own - known) > 1
+def _is_own(segment: Judgement) -> bool | None:
+    """Whether its sender has sent an RST, or another device; None if nothing shows it (rule D1)."""
+    known, this = segment.sender.hop_limit, segment.hop_limit
+    if this is None or known is None or segment.sender.hop_limit_varies:
+        return None
+    return abs(this - known) <= 1
 
 
 def note_repetition(segment: Judgement) -> None:
@@ -41,7 +43,8 @@ def note_repetition(segment: Judgement) -> None:
     connection, sender = segment.connection, segment.sender
     if segment.length:
         connection.talker = sender
-        connection.first_talker = connection.first_talker or sender
+        if not connection.first_talk_missed:
+            connection.first_talker = connection.first_talker or sender
     occupied = segment.length + bool(segment.kind & FIN)
     is_probe = not occupied and sender.next_sent is not None and segment.seq == (sender.next_sent - 1) % MODULO
     repeats = is_probe or (occupied and not is_new(sender, segment.seq, occupied))
@@ -50,13 +53,21 @@ def note_repetition(segment: Judgement) -> None:
         sender.repeat_seq, sender.repeat_frame = segment.seq, segment.frame
 
 
+def note_missing(segment: Judgement) -> None:
+    """Note that the capture lacks what both ends have said before a segment (rules F6, D5)."""
+    connection = segment.connection
+    segment.skips = True
+    connection.talker = None
+    connection.first_talk_missed = connection.first_talker is None
+
+
 def note_silence(segment: Judgement) -> None:
     """Note a long silence that a segment ends, and who has been heard since (rules D2 to D4)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
     is_rst = bool(segment.kind & RST)
     if segment.silence >= LONG and not connection.fresh:
         connection.silence_frame = segment.frame
-        sender.silent = peer.silent = True
+        sender.silent, peer.silent = not sender.gone, not peer.gone
     if not is_rst:
         sender.silent = False
         if segment.kind & SYN:
@@ -69,27 +80,61 @@ def note_life_after_rst(segment: Judgement) -> None:
     sender = segment.sender
     if sender.doubtful_rst is None:
         return
-    frame, time, seq = sender.doubtful_rst
+    frame, time, seq, kind = sender.doubtful_rst
     new = is_new(sender, segment.seq, segment.length + bool(segment.kind & FIN))
     acknowledges = sender.acknowledged is not None and is_beyond(segment.ack, sender.acknowledged)
-    later = segment.time - time > MOMENT or not is_beyond(seq, segment.seq)
-    if later and (new or acknowledges):
+    stop = (segment.seq + segment.length + bool(segment.kind & FIN)) % MODULO
+    goes_on = is_beyond(stop, seq) and not is_beyond(seq, segment.seq)
+    later = goes_on or segment.time - time > MOMENT
+    if (new and goes_on) if segment.in_flight else (later and (new or acknowledges)):
         segment.connection.injected_rst = frame
+        if not kind & (SYN | FIN):  # else a damaged segment can look like an RST
+            segment.connection.injected_suspect = "path"
         sender.doubtful_rst = None
 
 
 def note_rst(segment: Judgement) -> None:
     """Note an RST before its own rule applies (rule D4, and `closing_rst`)."""
     connection = segment.connection
-    segment.sender.doubtful_rst = (segment.frame, segment.time, segment.seq)
+    segment.sender.doubtful_rst = (segment.frame, segment.time, segment.seq, segment.kind)
     if connection.fin_of(connection.a) and connection.fin_of(connection.b):
         connection.closing_rst = segment.frame
 
 
+def note_wild_rst(segment: Judgement) -> None:
+    """Note an RST with a number that its sender was not seen to send (rules R5, D4)."""
+    sender, expected = segment.sender, segment.peer.early_ack
+    if sender.next_sent is not None and is_beyond(segment.seq, sender.next_sent):
+        impossible = expected is None or is_beyond(segment.seq, expected)
+    else:
+        impossible = sender.isn is not None
+    if impossible:
+        sender.guesses += segment.seq != sender.wild_seq
+        sender.wild_rst, sender.wild_seq = segment.frame, segment.seq
+
+
 def note_challenge(segment: Judgement) -> None:
     """Note that an end challenges an RST which its peer cannot have sent (rule D4)."""
-    if segment.peer.wild_rst is not None:
-        segment.connection.injected_rst = segment.peer.wild_rst
+    connection, peer = segment.connection, segment.peer
+    if peer.wild_rst is not None:
+        connection.injected_rst = peer.wild_rst
+        if peer.guesses >= 2:
+            connection.injected_suspect = "path"
+
+
+def note_reset(segment: Judgement) -> None:
+    """Note the RST that ended an attempt, and its class (rules D4, D5)."""
+    connection = segment.connection
+    connection.reset_frame = segment.frame
+    connection.reset_kind, connection.reset_suspect = _class_of_reset(segment)
+    if connection.injected_rst == segment.sender.wild_rst and connection.injected_suspect is None:
+        connection.injected_rst = None
+
+
+def note_syn_ack_after_refusal(connection: Connection) -> None:
+    """Note that an end answers the SYN which it is said to have refused (rule D4)."""
+    if connection.refused:
+        connection.injected_rst, connection.injected_suspect = connection.reset_frame, "path"
 
 
 def note_old_answer(segment: Judgement) -> None:
@@ -98,13 +143,22 @@ def note_old_answer(segment: Judgement) -> None:
         segment.connection.old_answer = segment.frame
 
 
-def class_of_reset(segment: Judgement) -> tuple[str, str | None]:
+def _shows_a_gap(segment: Judgement) -> bool:
+    """Whether the numbers of an RST show that the capture lacks something that came before it (rule D5)."""
+    sent, received = segment.sender.next_sent, segment.peer.next_sent
+    beyond = sent is not None and is_beyond(segment.seq, sent)
+    return segment.skips or beyond or (bool(segment.kind & ACK) and received is not None and is_beyond(segment.ack, received))
+
+
+def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
     """Return the class of the RST that ended an attempt, and the suspect (rule D5)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
-    name, other = connection.name(sender), connection.name(peer)
+    is_own = _is_own(segment)
+    gap = _shows_a_gap(segment)
+    name = connection.name(sender) if is_own and not sender.guesses and not gap else None
     own, fin = connection.fin_of(sender), connection.fin_of(peer)
-    foreign = _is_foreign(segment) and (connection.opened or sender is not connection.client)
-    if foreign or sender.wild_rst is not None:
+    foreign = is_own is False and (connection.opened or sender is not connection.client)
+    if foreign or sender.guesses >= 2:
         return "injected-reset", "path"
     if sender.repeats >= 2:
         return "peer-vanished", None
@@ -115,22 +169,23 @@ def class_of_reset(segment: Judgement) -> tuple[str, str | None]:
         if went_on:
             return "reset-with-unread-data", name
         if own.acked and segment.time - own.first_time >= LONG:
-            return "close-not-finished", other
+            return "close-not-finished", connection.name(peer) if connection.was_open(peer) else None
         if segment.kind & ACK:
             return "reset-after-close", None
-    never_answered = connection.first_talker is peer and connection.talker is peer
+    unanswered = not gap and connection.first_talker is peer and connection.talker is peer
     still_read = fin and peer.acknowledged is not None and is_beyond(peer.acknowledged, fin.ack)
-    if fin and segment.kind & ACK and not (still_read or never_answered):
+    if fin and segment.kind & ACK and not (still_read or unanswered):
         return "reset-after-close", None
     if sender.silent:
         return "idle-timeout", None
-    if sender is connection.client and connection.syn_seen and not (own or fin) and connection.first_talker is None:
+    is_silent = connection.first_talker is None and not connection.first_talk_missed
+    if sender is connection.client and connection.syn_seen and not (own or fin) and is_silent:
         return "probe", name
     if not segment.kind & ACK or connection.fresh:
         return "no-such-connection", None
     reach = fin.seq if fin else peer.next_sent
     in_flight = reach is not None and is_beyond(reach, segment.ack)
-    if in_flight or never_answered:
+    if in_flight or unanswered:
         return "reset-with-unread-data", name
     return "application-abort", name
 
@@ -148,9 +203,9 @@ def note_repeated_syn(segment: Judgement) -> None:
         return
     taken_back = sender.phase == ESTABLISHED and not sender.syn_ack_seen and not peer.syn_ack_seen
     if segment.connection.invalid_answer or taken_back:
-        _note_delay(segment, "invalid-answer", None)
+        _note_delay(segment, "invalid-answer")
     elif not peer.syn_ack_seen:
-        _note_delay(segment, "syn-lost", None)
+        _note_delay(segment, "syn-lost")
     elif segment.time - peer.syn_ack_frame_time > CROSSING:
         _note_delay(segment, "syn-ack-lost", OUR_SIDE)
 
@@ -169,17 +224,14 @@ def note_repeated_syn_ack(segment: Judgement) -> None:
         return
     if connection.third_step_time is None:
         if peer.syn_frame < sender.syn_ack_frame and connection.delay_kind != "syn-ack-lost":
-            _note_delay(segment, "third-step-lost", None)
+            _note_delay(segment, "third-step-lost")
     elif segment.time - connection.third_step_time > max(CROSSING, connection.server_response_time or 0):
-        _note_delay(segment, "third-step-ignored", None)
+        _note_delay(segment, "third-step-ignored")
 
 
-def _note_delay(segment: Judgement, kind: str, suspect: str | None) -> None:
+def _note_delay(segment: Judgement, kind: str, suspect: str | None = None) -> None:
     connection = segment.connection
-    connection.delay_count = connection.delay_count + 1 if connection.delay_kind == kind else 1
     connection.delay_kind, connection.delay_suspect, connection.delay_frame = kind, suspect, segment.frame
-    if kind == "third-step-ignored" and connection.delay_count >= 2:
-        connection.delay_suspect = "server"
 
 
 def note_network_error(connection: Connection, frame: int, message: tuple[int, int, int], reporter: str) -> None:

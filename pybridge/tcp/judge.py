@@ -6,7 +6,14 @@ from __future__ import annotations
 from pybridge.tcp.aborting import judge_life, judge_rst, take_back_reset
 from pybridge.tcp.closing import judge_closing
 from pybridge.tcp.connection_row import note_zeek_end
-from pybridge.tcp.evidence import note_challenge, note_life_after_rst, note_old_answer, note_silence
+from pybridge.tcp.evidence import (
+    note_challenge,
+    note_life_after_rst,
+    note_missing,
+    note_old_answer,
+    note_silence,
+    note_syn_ack_after_refusal,
+)
 from pybridge.tcp.numbers import LARGEST_WINDOW, is_new
 from pybridge.tcp.opening import (
     FIRST_WINDOW,
@@ -106,6 +113,8 @@ def _judge_syn_ack(segment: Judgement) -> None:
         _leave_out(segment)
     else:
         was_over, sender.gone = connection.over, False
+        if was_over:
+            note_syn_ack_after_refusal(connection)
         judge_syn_ack(segment)
         if was_over and not connection.refused:
             connection.update_states()
@@ -148,6 +157,7 @@ def _follow_missing(segment: Judgement) -> None:
     for end in (sender, peer):
         end.gap = end.early_ack = None
         end.phase, end.awaiting = ESTABLISHED, False
+    note_missing(segment)
     connection.update_states()
 
 

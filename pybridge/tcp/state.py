@@ -149,6 +149,7 @@ class End:
         "former",
         "gap",
         "gone",
+        "guesses",
         "heard",
         "hop_limit",
         "hop_limit_varies",
@@ -187,6 +188,7 @@ class End:
         "syns",
         "was_reset",
         "wild_rst",
+        "wild_seq",
         "zeek_end",
     )  # fmt: skip
 
@@ -237,7 +239,9 @@ class End:
         self.repeat_seq: int | None = None
         self.repeat_frame = 0
         self.wild_rst: int | None = None
-        self.doubtful_rst: tuple[int, int, int] | None = None  # frame, time and sequence number
+        self.wild_seq: int | None = None
+        self.guesses = 0
+        self.doubtful_rst: tuple[int, int, int, int] | None = None  # frame, time, sequence number and flags
 
     def accepts(self, ack: int, limit: int) -> bool:
         """Whether `ack` is an acceptable acknowledgement of this end's SYN (rule X2)."""
@@ -268,13 +272,13 @@ class Connection:
 
     __slots__ = (
         "a", "aborted", "anomalies", "b", "client", "client_from", "client_response_time", "close_complete",
-        "closed_by_error", "closing_rst", "completeness", "delay_count", "delay_frame", "delay_kind", "delay_suspect",
-        "error_frame", "error_kind", "error_suspect", "first_talker", "first_time", "fresh", "handshake_frame",
-        "handshake_time", "history_letters", "idle_before_end", "injected_rst", "invalid_answer", "invalid_frame",
-        "last_time", "old_answer", "opened", "quiet", "refused", "reset_by", "reset_frame", "reset_kind",
-        "reset_suspect", "retransmission_delay", "retransmissions", "rst_time", "server_response_time", "silence_frame",
-        "simultaneous_open", "state_a", "state_b", "stream", "syn_ack_matched", "syn_seen", "talker", "teardown_time",
-        "third_step_seen", "third_step_time", "unreachable",
+        "closed_by_error", "closing_rst", "completeness", "delay_frame", "delay_kind", "delay_suspect", "error_frame",
+        "error_kind", "error_suspect", "first_talk_missed", "first_talker", "first_time", "fresh", "handshake_frame",
+        "handshake_time", "history_letters", "idle_before_end", "injected_rst", "injected_suspect", "invalid_answer",
+        "invalid_frame", "last_time", "old_answer", "opened", "quiet", "refused", "reset_by", "reset_frame",
+        "reset_kind", "reset_suspect", "retransmission_delay", "retransmissions", "rst_time", "server_response_time",
+        "silence_frame", "simultaneous_open", "state_a", "state_b", "stream", "syn_ack_matched", "syn_seen", "talker",
+        "teardown_time", "third_step_seen", "third_step_time", "unreachable",
     )  # fmt: skip
 
     def __init__(self, stream: int, a: End, b: End, time: int) -> None:
@@ -317,17 +321,19 @@ class Connection:
 
     def _forget_evidence(self) -> None:
         """Forget what the diagnosis reads (rules D3 to D7)."""
+        self.first_talk_missed = False
         self.first_talker: End | None = None
         self.talker: End | None = None
         self.delay_kind: str | None = None
         self.delay_suspect: str | None = None
-        self.delay_frame = self.delay_count = 0
+        self.delay_frame = 0
         self.third_step_time: int | None = None
         self.forget_reset()
         self.error_kind: str | None = None
         self.error_suspect: str | None = None
         self.silence_frame: int | None = None
         self.injected_rst: int | None = None
+        self.injected_suspect: str | None = None
         self.closing_rst: int | None = None
         self.old_answer: int | None = None
         self.invalid_frame: int | None = None
@@ -366,6 +372,11 @@ class Connection:
         if not self.opened and self.state_a in SYNCHRONISED and self.state_b in SYNCHRONISED:
             self.opened = True
             a.former = b.former = None  # X7
+
+    def was_open(self, end: End) -> bool:
+        """Whether an end cannot have closed before the capture began (rule D8)."""
+        talked = ("D" if end is self.a else "d") in self.history_letters
+        return self.syn_seen or self.syn_ack_matched or talked
 
     def other(self, end: End) -> End:
         """Return the end that is not this one."""
@@ -487,6 +498,8 @@ class Judgement:
         False if the segment is invalid (G7) or came on a connection that is over (X4).
     in_flight : bool
         It was under way when an RST ended its sender (R6).
+    skips : bool
+        The capture lacks what both ends have said before it (F6).
     silence : int
         Nanoseconds since the latest segment of the connection before.
     offer : Offer or None
@@ -496,7 +509,7 @@ class Judgement:
     __slots__ = (
         "ack", "ack_step", "anomalies", "answers", "connection", "fin_step", "frame", "handshake_step", "handshake_time",
         "hop_limit", "in_flight", "judged", "kind", "length", "offer", "peer", "retransmission", "roles", "sender", "seq",
-        "silence", "time",
+        "silence", "skips", "time",
     )  # fmt: skip
 
     def __init__(
@@ -521,6 +534,7 @@ class Judgement:
         self.anomalies: set[str] = set()
         self.judged = True
         self.in_flight = False
+        self.skips = False
         self.silence = 0
         self.offer: Offer | None = None
         self.hop_limit: int | None = None

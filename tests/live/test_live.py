@@ -166,7 +166,7 @@ def test_handshakes_failures_and_closes_are_printed_as_they_happen_and_nothing_i
         lines += [command.line(), command.line()]
         assert [line.split()[1] for line in lines] == ["opened", "closed", "opened", "reset"]
         assert lines[1].rstrip().endswith("by client")
-        assert lines[3].rstrip().endswith("reset by server: reset-with-unread-data")
+        assert lines[3].rstrip().endswith(": reset-with-unread-data")
         assert all(f"\u2192 127.0.0.1:{peers.port}" in line for line in lines)
         children = command.children()
         assert len(children) == 2
@@ -178,7 +178,7 @@ def test_handshakes_failures_and_closes_are_printed_as_they_happen_and_nothing_i
     assert status == 0
     server = next(line for line in said.splitlines() if line.startswith(f"127.0.0.1:{peers.port} "))
     assert server.split()[1] == "2", "opened"
-    assert server.endswith("1 mid-connection")
+    assert server.endswith("1 mid-connection, by server")
     assert " captured, 0 dropped." in said
 
 

@@ -170,6 +170,7 @@ def test_resets_are_counted_by_when_they_came_and_waiting_is_added_up() -> None:
     ]
     server = monitor.servers["192.0.2.2", 80]
     assert (server.resets, server.waited) == ({"mid-connection": 1}, SECOND)
+    assert (server.resetters, server.silence) == ({"server": 1}, reset.time - later[2].time)
 
 
 def test_servers_beyond_the_limit_are_counted_together() -> None:

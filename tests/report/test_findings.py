@@ -15,6 +15,9 @@ from pybridge.tables.peers import by_peer, resets
 from tests.support.scenarios import NORMAL, REFUSED, UNANSWERED, tables
 
 WELL = NORMAL
+YOUNG = """
+    0     C SYN 100
+"""
 LOST = """
     0     C SYN 100
     1     C SYN 100
@@ -28,6 +31,13 @@ ABORTED = """
     0.03  C PSH 101 301 +10
     0.04  S RST 301
 """
+WELL_UNTIL_FIN = """
+    0     C SYN 100
+    0.01  S SYN-ACK 300 101
+    0.02  C ACK 101 301
+    0.03  C PSH 101 301 +10
+    0.04  S ACK 301 111
+    60.03 C FIN 111 301"""
 AFTER_CLOSE = """
     0     C SYN 100
     0.01  S SYN-ACK 300 101
@@ -56,20 +66,26 @@ def test_all_is_well_in_one_sentence() -> None:
     ]  # fmt: skip
     assert summary(*capture(WELL, REFUSED)).verdict()[0] == ("Of 2 connections, ", ""), "one was refused"
     assert not summary(*capture(UNANSWERED, later=1)).all_is_well, "it waits for an answer"
+    assert summary(*capture(WELL, YOUNG)).all_is_well, "it could not have been answered yet"
 
 
 def test_the_most_harmful_comes_first_and_each_says_how_many_and_where() -> None:
     sentences = [(finding.harm, finding.text(), finding.display_filter) for finding in said(AFTER_CLOSE, LOST, ABORTED, REFUSED)]
     assert sentences == [
-        ("alarm", "Refused, because nothing listens on that port: 1 connection to 192.0.2.80:80.", "tcp.stream in {3}"),
         (
             "alarm",
-            "Reset by an end that did not know the connection any more: 1 connection to 192.0.2.80:80.",
+            "Refused, because nothing listens on that port, or a firewall answers for it: 1 connection to 192.0.2.80:80.",
+            "tcp.stream in {3}",
+        ),
+        (
+            "alarm",
+            "Reset by an end that did not know the connection any more: 1 connection to 192.0.2.80:80; by the server, "
+            "10 octets unacknowledged, after 10.0 ms of silence.",
             "tcp.stream in {2}",
         ),
         (
             "alarm",
-            "Opened 1.00 s late because a SYN was lost: 1 connection to 192.0.2.80:80.",
+            "Opened 1.00 s late, after 1.02 s, because a SYN was lost or dropped: 1 connection to 192.0.2.80:80.",
             "tcp.stream in {1}",
         ),
         ("fine", "Ended with a reset after the close, which is harmless: 1 connection to 192.0.2.80:80.", "tcp.stream in {0}"),
@@ -79,7 +95,7 @@ def test_the_most_harmful_comes_first_and_each_says_how_many_and_where() -> None
 def test_the_time_that_several_openings_lost_is_added_up() -> None:
     (finding,) = said(LOST, LOST)
     assert finding.text() == (
-        "Opened late because a SYN was lost: 2 connections, all to 192.0.2.80:80; they waited 2.00 s in all, "
+        "Opened late because a SYN was lost or dropped: 2 connections, all to 192.0.2.80:80; they waited 2.00 s in all, "
         "at most 1.00 s (10.0.0.1:50000 → 192.0.2.80:80)."
     )
 
@@ -87,13 +103,55 @@ def test_the_time_that_several_openings_lost_is_added_up() -> None:
 def test_openings_that_waited_for_different_reasons_have_the_reason_in_common() -> None:
     answer_lost = LOST.replace("1     C", "0.01  S SYN-ACK 300 101\n    1     C")
     (finding,) = said(LOST, answer_lost)
-    assert finding.text().startswith("Opened late because a SYN or its answer was lost: 2 connections")
+    assert finding.text().startswith("Opened late because a SYN or its answer was lost or dropped: 2 connections")
 
 
 def test_harmless_resets_are_no_alarm() -> None:
     (finding,) = said(AFTER_CLOSE)
     assert finding.harm == "fine"
     assert summary(*capture(AFTER_CLOSE)).verdict() == [("All is well: the only connection opened.", "")]
+
+
+def test_a_reset_when_everything_was_acknowledged_is_told_as_a_close() -> None:
+    (finding,) = said(ABORTED.replace("S RST 301", "S ACK 301 111\n    0.05  C RST,ACK 111 301"))
+    assert finding.harm == "note"
+    assert finding.text() == (
+        "Closed with a reset instead of a FIN, when everything had been acknowledged: 1 connection to 192.0.2.80:80; "
+        "by the client, nothing unacknowledged, after 10.0 ms of silence."
+    )
+
+
+def test_the_resets_of_several_ends_are_told_with_the_most_that_was_lost() -> None:
+    by_client = ABORTED.replace("S RST 301", "S ACK 301 111\n    2     C RST 111")
+    facts = summary(*capture(ABORTED, by_client, by_client, AFTER_CLOSE))
+    assert facts.resets_in_words() == [
+        "3 in mid-connection; 2 by the client, 1 by the server, at most 10 octets unacknowledged, "
+        "after at most 1.96 s of silence",
+        "1 after the close (harmless); by the client",
+    ]
+
+
+def test_an_end_that_has_not_closed_is_told_with_the_time_that_it_had() -> None:
+    closing = WELL_UNTIL_FIN + "\n    60.04 S ACK 301 112"
+    segments, connections = capture(closing, "80 C SYN 100", later=20)
+    (finding,) = findings.findings(segments, by_outcome(connections[:1]))
+    assert finding.harm == "note"
+    assert finding.text().startswith("Closed by the client, but not by the server in the 20.0 s until the capture ended")
+
+
+def test_an_end_that_gives_up_waiting_for_the_other_to_close_is_told() -> None:
+    (finding,) = said(WELL_UNTIL_FIN + "\n    60.04 S ACK 301 112\n    120.04 C RST,ACK 112 301")
+    assert finding.text().startswith("Reset by an end that had closed and waited in vain for the other to close: 1 connection")
+
+
+def test_one_end_alone_is_no_fault_of_the_capture() -> None:
+    (finding,) = said("0     S RST 301")
+    assert (finding.harm, finding.text()) == (
+        "fine",
+        "Heard from one end only, too little to say more: 1 connection to 192.0.2.80:80.",
+    )
+    (finding,) = said("0     C SYN 100\n    0.01  C ACK 101 301")
+    assert (finding.harm, finding.text()[:32]) == ("alarm", "Captured in one direction only, ")
 
 
 def test_resets_are_told_by_when_they_came() -> None:
@@ -115,6 +173,9 @@ def test_a_scan_of_ports_is_one_sentence() -> None:
     many = table(["10.0.0.9"] * 30, ["10.0.0.2"] * 30, ports, "refused", "port-closed")
     (scan,) = findings.findings(segments, many)
     assert scan.text() == "10.0.0.9 probes 30 ports of 10.0.0.2: 0 open, 30 closed, 0 silent."
+    many.loc[:1, "establishment"] = "half-open"
+    (scan,) = findings.findings(segments, many)
+    assert scan.text() == "10.0.0.9 probes 30 ports of 10.0.0.2: 2 open (1, 2), 28 closed, 0 silent."
     assert scan.display_filter == "ip.addr == 10.0.0.9 && ip.addr == 10.0.0.2"
 
 
@@ -153,6 +214,8 @@ def test_what_comes_from_the_capture_is_made_printable() -> None:
 
 TEMPLATES = [
     *findings.FAILURES.values(), findings.OTHER_FAILURE, *findings.TROUBLES.values(), *findings.SLOW.values(),
+    *findings.HARMLESS_RESETS.values(), *findings.NOT_FINISHED.values(), *findings.DETAILS, findings.AT_MOST, findings.BY_BOTH,
+    *findings.BY["client"], *findings.BY["server"], findings.NOTHING, *findings.OCTETS, findings.ONE_END, findings.GIVEN_UP,
     *findings.TO_SERVERS, *findings.SCANS, findings.FLOOD_OF_SYNS, *findings.WAITED, *findings.CAUSES.values(),
     findings.OTHER_CAUSE, findings.REPEATED, findings.FAN_OUT,
     findings.AFTER_CLOSE, findings.ONE_SIDED, findings.CLOCK, *findings.CONNECTIONS, *findings.CLIENTS, *findings.TIMES,
@@ -166,7 +229,7 @@ def test_every_sentence_is_in_chinese_too(template: str) -> None:
 
 def test_a_finding_in_chinese() -> None:
     (finding,) = said(REFUSED)
-    assert finding.text(translator("zh")) == "被拒绝，该端口没有程序监听：到 192.0.2.80:80 的 1 个连接。"
+    assert finding.text(translator("zh")) == "被拒绝（该端口没有程序监听，或防火墙代为应答）：到 192.0.2.80:80 的 1 个连接。"
 
 
 def test_servers_and_clients_are_counted_and_the_worst_comes_first() -> None:
@@ -177,6 +240,8 @@ def test_servers_and_clients_are_counted_and_the_worst_comes_first() -> None:
     assert (server["opened"], server["failed"], server["refused"]) == (3, 2, 2)
     assert server["waited"] == pd.Timedelta("1s")
     assert server["reset_mid_connection"] == 1
+    assert (server["reset_by_client"], server["reset_by_server"], server["reset_unacknowledged"]) == (0, 1, 10)
+    assert server["reset_silence"] == pd.Timedelta("10ms")
 
 
 def test_every_kind_of_failure_is_shown_before_any_is_shown_again() -> None:

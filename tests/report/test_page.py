@@ -218,7 +218,10 @@ def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame],
         r"office\x1b.pcapng: 9 TCP connections, 335 TCP segments",
         "Of 9 connections, 3 opened, 5 failed, 1 had no opening in the capture.",
     ]
-    assert lines[2] == "▲ Refused, because nothing listens on that port: 2 connections, all to 192.0.2.80:80."
+    assert (
+        lines[2]
+        == "▲ Refused, because nothing listens on that port, or a firewall answers for it: 2 connections, all to 192.0.2.80:80."
+    )
     assert lines[3] == "tcp.stream in {1, 8}"
     after = lines.index("opened  3 complete")
     assert lines[after : after + 4] == [
@@ -231,6 +234,26 @@ def test_terminal_agrees_with_the_page(mixed: tuple[pd.DataFrame, pd.DataFrame],
     assert "9 TCP connections, 335 TCP segments, " in page.text
     assert any(line.startswith("12.1 ms ") for line in lines)
     assert any("stream 3" in line for line in lines)
+
+
+def test_the_terminal_speaks_chinese_but_for_names(
+    mixed: tuple[pd.DataFrame, pd.DataFrame], capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary_text.print_summary(summary.summary(*mixed), "office.pcapng", "zh")
+    out = capsys.readouterr().out
+    assert out.startswith("office.pcapng：9 个 TCP 连接，335 个 TCP 报文段\n共 9 个连接")
+    names = {name for values in CATEGORIES.values() for name in values} | {
+        *ANOMALIES,
+        "office",
+        "pcapng",
+        "TCP",
+        "SYN",
+        "RST",
+        "ACK",
+        "ms",
+    }
+    words = set(re.findall(r"[a-zA-Z][a-zA-Z-]{2,}", re.sub(r"tcp\S+.*", "", out)))
+    assert words - names <= {"mid-connection", "while-closing", "after-close", "in"}
 
 
 @pytest.mark.parametrize("width", [80, 120])

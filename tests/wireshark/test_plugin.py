@@ -120,9 +120,17 @@ def test_every_button_and_colour_of_the_profile_finds_something(tshark: Tshark, 
         "client-aborts-in-syn-sent",
         "syn-ack-retransmission-after-third-step",
         "syn-ack-retransmission",
-        "data-in-flight-at-fin",
+        "rst-by-client",
     )
     assert any(tshark("-2", "-Y", display_filter, "-r", find(f"{name}.pcapng")) for name in names)
+
+
+def test_the_button_for_resets_in_mid_connection_leaves_out_those_of_a_close(tshark: Tshark) -> None:
+    (button,) = [text for text in filters() if "termination" in text]
+    streams = tshark(
+        "-2", "-R", "frame", "-Y", button, "-T", "fields", "-e", "tcp.stream", "-r", find("reset-with-unread-data.pcapng")
+    )
+    assert set(streams.split()) == {"0", "2"}
 
 
 def test_a_packet_that_is_looked_at_again_names_its_answer(tshark: Tshark) -> None:
@@ -184,7 +192,7 @@ def test_notes_and_explanations_can_be_turned_off(tshark: Tshark) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("refused", ["1", "port-closed", "server", '"port-closed" && tcp_handshake.suspect == "server"']),
+        ("rst-by-client", ["1", "application-abort", "client", '"application-abort" && tcp_handshake.suspect == "client"']),
         ("article-wget", ["1", "orderly", '"orderly" && !tcp_handshake.suspect']),
         ("icmp-host-unreachable", ["1", "host-unreachable", '"host-unreachable" && !tcp_handshake.suspect']),
     ],
@@ -215,7 +223,7 @@ HARM = ["server-silent", "filtered", "port-closed", "probe", "still-open"]
     ("name", "severity", "frame", "words"),
     [
         ("data-in-flight-at-fin", "Warning", "6", "The client closed before it had read all data"),
-        ("rst-by-client", "Warning", "5", "The application of the client aborted the connection"),
+        ("rst-by-client", "Warning", "5", "The connection was ended by a reset of the client instead of a FIN"),
         ("syn-again-after-syn-ack", "Note", "3", "The server answered the SYN, but the client sent it again"),
         ("rst-after-both-fins", "Chat", "6", "A reset came after both ends had closed: harmless."),
     ],
@@ -234,8 +242,8 @@ def test_the_usual_segment_has_no_expert_information(tshark: Tshark) -> None:
 def test_the_tree_says_in_a_sentence_why_a_connection_failed(tshark: Tshark) -> None:
     tree = tshark("-2", "-V", "-R", "frame", "-Y", "frame.number == 1", "-r", find("refused.pcapng"))
     assert "Diagnosis: port-closed" in tree
-    assert "Diagnosis in words: The server refused the connection: nothing listens on this port" in tree
-    assert "Suspect: server" in tree
+    assert "Diagnosis in words: A reset refused the connection: nothing listens on this port, or a firewall" in tree
+    assert "Suspect:" not in tree
     assert "Evidence in: 2" in tree
 
 

@@ -10,7 +10,7 @@ local WARN, NOTE, CHAT = expert.severity.WARN, expert.severity.NOTE, expert.seve
 -- first. $A stands for the sender of the RST, $S for the suspect, $T for the handshake time.
 local DIAGNOSES = {
     { "injected-reset", WARN,
-        "A reset came that the $A did not send: look for a firewall or a filter between the ends." },
+        "A reset came that does not look like one of the $A: look for a firewall or a filter between the ends." },
     { "no-such-connection", WARN,
         "The $A answered that it has no such connection: it restarted or forgot it; look at its logs, and at "
             .. "devices between that change addresses." },
@@ -18,7 +18,7 @@ local DIAGNOSES = {
         "The $A closed before it had read all data, so that its system reset the connection: look why its "
             .. "application stopped reading." },
     { "application-abort", WARN,
-        "The application of the $A aborted the connection: look at its log at this time." },
+        "The connection was ended by a reset of the $A instead of a FIN: look at the log of its application." },
     { "idle-timeout", WARN,
         "After a long silence the $A reset the connection: let the application send something in between, or "
             .. "raise the idle time-out of the $A or of a device on the path." },
@@ -33,22 +33,24 @@ local DIAGNOSES = {
     { "host-unreachable", NOTE,
         "The network reports that it cannot deliver the SYN: check the route, and whether the server is up." },
     { "port-closed", NOTE,
-        "The server refused the connection: nothing listens on this port; start the service, or correct the port." },
+        "A reset refused the connection: nothing listens on this port, or a firewall answers for the server; start the "
+            .. "service, or correct the port." },
     { "invalid-answer", NOTE,
         "The SYN got only answers that the client must not accept: look what answers in the server's place." },
     { "old-connection-held", NOTE,
         "The server still held an older connection between these addresses and ports, and answered from that: "
             .. "look why the older one was not closed." },
     { "close-not-finished", NOTE,
-        "One end closed and the other never did: look at the application of the $S, which keeps the connection "
-            .. "open." },
+        "One end closed and the other had not at least 10 s later: look at the application of the $S, which keeps the "
+            .. "connection open." },
     { "third-step-ignored", NOTE,
-        "The server answered again although the third step had come: its accept queue may be full; look at the "
-            .. "load of its application." },
+        "The server answered again although the third step was on its way: its accept queue is full, it waits for "
+            .. "data, or the step was lost behind the point of capture." },
     { "syn-ack-lost", NOTE,
-        "The server answered the SYN, but the client sent it again: the answer was lost on its way to the client." },
+        "The server answered the SYN, but the client sent it again: the answer did not reach it in time, or the "
+            .. "client dropped it." },
     { "third-step-lost", NOTE,
-        "The server answered again: its answer was lost on its way to the client." },
+        "The server answered again before a third step came: that or the answer was late or lost." },
     { "syn-lost", NOTE,
         "The SYN had to be sent again: it was lost, or the server dropped it." },
     { "slow-server", NOTE,
@@ -58,7 +60,7 @@ local DIAGNOSES = {
     { "slow-path", NOTE,
         "The handshake took $T, on both sides of the point of capture: look at the distance between the ends." },
     { "one-sided", nil,
-        "The capture holds one direction only: capture where both directions pass." },
+        "The capture holds segments of one end only: if the other sent any, capture where both directions pass." },
     { "probe", CHAT,
         "The client opened the connection and reset it without sending data: a port scan or a health check." },
     { "reset-after-close", CHAT,
