@@ -962,6 +962,7 @@ local function new_trace()
         -- Of an end: repeat_seq, repeat_frame, wild_rst with wild_seq and guesses, doubtful_rst with doubtful_time,
         -- doubtful_seq and doubtful_is_clean. Of the attempt: silence_frame, injected_rst, injected_end (whose it would
         -- be), is_injected (that is certain), reset_kind, reset_frame, reset_suspect (D5: an index or "path"),
+        -- former_reset,
         -- closing_rst, delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame,
         -- error_kind, error_frame, error_suspect; marked: the latest frame that can be evidence
     }
@@ -1128,7 +1129,7 @@ local function class_of(connection, segment, was_fresh)
     local unanswered = not gap and trace.first_talker == peer_index and connection.talker == peer_index
     if guesses > 1 or off and off > 1 and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
-    elseif own.repeats >= 2 then
+    elseif own.repeats >= 2 or sender.awaiting and sender.syn_ack_again then
         return "peer-vanished", nil
     elseif sender_closed and peer_closed then
         return "reset-after-close", nil
@@ -1143,7 +1144,7 @@ local function class_of(connection, segment, was_fresh)
         return "reset-after-close", nil
     elseif own.silent then
         return "idle-timeout", nil
-    elseif index == connection.client and attempt.syn_seen
+    elseif index == connection.client and attempt.syn_seen and not sender.syn_again
         and not (sender_closed or peer_closed or trace.first_talker) then
         return "probe", suspect
     elseif was_fresh or not has_ack then
@@ -1158,8 +1159,8 @@ end
 
 --- Notes an RST after its own rule (D4, D5).
 -- @param reset_before whether the attempt was reset before
--- @param was_fresh whether the connection was fresh before
-local function note_rst(connection, segment, reset_before, was_fresh)
+-- @param was_fresh, was_gone whether the connection was fresh and the sender gone before
+local function note_rst(connection, segment, reset_before, was_fresh, was_gone)
     local trace, one, two = connection.trace, connection[1], connection[2]
     local own = trace[segment.sender]
     own.doubtful_rst, own.doubtful_time, own.doubtful_seq = segment.frame, segment.time, segment.seq
@@ -1168,7 +1169,12 @@ local function note_rst(connection, segment, reset_before, was_fresh)
     if fin_counts(one, two) and fin_counts(two, one) then
         trace.closing_rst, trace.marked = segment.frame, segment.frame
     end
-    if connection.attempt.reset_by and not reset_before then
+    local former = trace.former_reset
+    if connection.attempt.reset_by and not reset_before and former and was_gone and former.index == segment.sender then
+        trace.reset_kind, trace.reset_suspect, trace.reset_frame = former.kind, former.suspect, former.frame
+        trace.former_reset = nil
+    elseif connection.attempt.reset_by and not reset_before then
+        trace.former_reset = nil
         trace.reset_kind, trace.reset_suspect = class_of(connection, segment, was_fresh)
         trace.reset_frame, trace.marked = segment.frame, segment.frame
         if trace.injected_rst == own.wild_rst and not trace.is_injected then -- D4
@@ -1177,9 +1183,19 @@ local function note_rst(connection, segment, reset_before, was_fresh)
     end
 end
 
---- Notes that the attempt was not reset after all (D5, R6).
-local function forget_reset(connection)
+--- Notes that the attempt was not reset after all (D5, R6, X4).
+-- @param index of the end that had reset it, or nil
+local function forget_reset(connection, index)
     local trace = connection.trace
+    trace.former_reset = nil
+    if trace.reset_kind == "injected-reset" then -- D4
+        trace.injected_rst, trace.injected_end, trace.is_injected = trace.reset_frame, index, true
+    end
+    if index and connection[index].gone then
+        trace.former_reset = {
+            index = index, kind = trace.reset_kind, frame = trace.reset_frame, suspect = trace.reset_suspect,
+        }
+    end
     trace.reset_kind, trace.reset_frame, trace.reset_suspect = nil, nil, nil
 end
 
@@ -1235,11 +1251,11 @@ local function note_repeated_syn_ack(connection, segment)
 end
 
 --- Notes a segment that sets invalid_answer (X).
--- @param is_challenge true for a challenge-ack by H9.1
-local function note_invalid_answer(connection, segment, is_challenge)
+-- @param is_old true by H9.1: its sender holds an old connection
+local function note_invalid_answer(connection, segment, is_old)
     local trace = connection.trace
     trace.invalid_frame, trace.marked = segment.frame, segment.frame
-    if is_challenge then
+    if is_old then
         trace.old_answer = segment.frame
     end
 end
@@ -1841,7 +1857,7 @@ local function judge_invalid_answer(connection, segment)
     local peer = connection[segment.peer]
     local is_challenge = segment.kind == PLAIN and segment.length == 0
     connection.attempt.invalid_answer = true
-    note_invalid_answer(connection, segment, is_challenge)
+    note_invalid_answer(connection, segment, true)
     if is_challenge then
         add_anomaly(segment, "challenge-ack")
         peer.rejected = segment.ack
@@ -2289,6 +2305,7 @@ end
 local function judge_rst(connection, segment)
     local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
     local was_over, reset_before, was_fresh = is_over(connection), attempt.reset_by ~= nil, connection.fresh
+    local was_gone = sender.gone
     add_role(segment, RST)
     if not connection.fresh and not was_over and segment.flags % 32 >= 16
         and skip_missing(sender, peer, segment.seq, segment.ack, false) then -- F6
@@ -2322,15 +2339,16 @@ local function judge_rst(connection, segment)
     if not was_over and is_over(connection) then
         attempt.reset_by = attempt.reset_by or segment.sender
     end
-    note_rst(connection, segment, reset_before, was_fresh)
+    note_rst(connection, segment, reset_before, was_fresh, was_gone)
 end
 
 --- Notes that the attempt was not reset if the connection turns out not to be over (R6, X4).
 local function take_back_reset(connection)
     derive_states(connection)
     if not is_over(connection) then
-        connection.attempt.reset_by = nil
-        forget_reset(connection)
+        local attempt = connection.attempt
+        forget_reset(connection, attempt.reset_by)
+        attempt.reset_by = nil
     end
 end
 

@@ -128,6 +128,7 @@ end
 local function judge_rst(connection, segment)
     local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
     local was_over, reset_before, was_fresh = is_over(connection), attempt.reset_by ~= nil, connection.fresh
+    local was_gone = sender.gone
     add_role(segment, RST)
     if not connection.fresh and not was_over and segment.flags % 32 >= 16
         and skip_missing(sender, peer, segment.seq, segment.ack, false) then -- F6
@@ -161,15 +162,16 @@ local function judge_rst(connection, segment)
     if not was_over and is_over(connection) then
         attempt.reset_by = attempt.reset_by or segment.sender
     end
-    note_rst(connection, segment, reset_before, was_fresh)
+    note_rst(connection, segment, reset_before, was_fresh, was_gone)
 end
 
 --- Notes that the attempt was not reset if the connection turns out not to be over (R6, X4).
 local function take_back_reset(connection)
     derive_states(connection)
     if not is_over(connection) then
-        connection.attempt.reset_by = nil
-        forget_reset(connection)
+        local attempt = connection.attempt
+        forget_reset(connection, attempt.reset_by)
+        attempt.reset_by = nil
     end
 end
 

@@ -356,7 +356,7 @@ local function judge_invalid_answer(connection, segment)
     local peer = connection[segment.peer]
     local is_challenge = segment.kind == PLAIN and segment.length == 0
     connection.attempt.invalid_answer = true
-    note_invalid_answer(connection, segment, is_challenge)
+    note_invalid_answer(connection, segment, true)
     if is_challenge then
         add_anomaly(segment, "challenge-ack")
         peer.rejected = segment.ack

@@ -18,7 +18,7 @@ def judge_rst(segment: Judgement) -> None:
     connection.rst_time = segment.time
     sender.rst_next_sent = sender.next_sent
     note_rst(segment)
-    was_over = connection.over
+    was_over, was_gone = connection.over, sender.gone
     if connection.fresh:  # R1
         sender.phase = peer.phase = ESTABLISHED
         sender.gone = True
@@ -40,7 +40,7 @@ def judge_rst(segment: Judgement) -> None:
     was_fresh = connection.fresh
     connection.update_states()
     if not was_over and (was_fresh or connection.over):
-        _note_reset(segment)
+        _note_reset(segment, was_gone=was_gone)
 
 
 def _rejects_third_step(segment: Judgement) -> bool:
@@ -51,12 +51,12 @@ def _rejects_third_step(segment: Judgement) -> bool:
     return peer.acknowledged is None or (sender.isn is not None and not is_beyond(peer.acknowledged, sender.isn))
 
 
-def _note_reset(segment: Judgement) -> None:
+def _note_reset(segment: Judgement, *, was_gone: bool = False) -> None:
     """Note that the RST has ended the attempt, unless another one has before."""
     connection = segment.connection
     if connection.reset_by is None:
         connection.reset_by = segment.sender
-        note_reset(segment)
+        note_reset(segment, was_gone=was_gone)
         if connection.idle_before_end is None:
             connection.idle_before_end = segment.silence
 
@@ -176,6 +176,11 @@ def take_back_reset(segment: Judgement) -> None:
     connection = segment.connection
     if connection.reset_by is None or connection.over:
         return
+    former = (connection.reset_by is connection.a, connection.reset_frame, connection.reset_kind, connection.reset_suspect)
+    is_gone = connection.reset_by.gone
+    if connection.reset_kind == "injected-reset":  # D4
+        connection.injected_rst, connection.injected_suspect = connection.reset_frame, "path"
     connection.forget_reset()
+    connection.former_reset = former if is_gone else None
     if not (connection.fin_of(connection.a) or connection.fin_of(connection.b)):
         connection.idle_before_end = None

@@ -122,9 +122,13 @@ def note_challenge(segment: Judgement) -> None:
             connection.injected_suspect = "path"
 
 
-def note_reset(segment: Judgement) -> None:
+def note_reset(segment: Judgement, *, was_gone: bool) -> None:
     """Note the RST that ended an attempt, and its class (rules D4, D5)."""
     connection = segment.connection
+    former, connection.former_reset = connection.former_reset, None
+    if former and was_gone and former[0] == (segment.sender is connection.a):
+        _, connection.reset_frame, connection.reset_kind, connection.reset_suspect = former
+        return
     connection.reset_frame = segment.frame
     connection.reset_kind, connection.reset_suspect = _class_of_reset(segment)
     if connection.injected_rst == segment.sender.wild_rst and connection.injected_suspect is None:
@@ -160,7 +164,7 @@ def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
     foreign = is_own is False and (connection.opened or sender is not connection.client)
     if foreign or sender.guesses >= 2:
         return "injected-reset", "path"
-    if sender.repeats >= 2:
+    if sender.repeats >= 2 or (sender.awaiting and sender.syn_ack_sent >= 2):
         return "peer-vanished", None
     if own and fin:
         return "reset-after-close", None
@@ -179,7 +183,7 @@ def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
     if sender.silent:
         return "idle-timeout", None
     is_silent = connection.first_talker is None and not connection.first_talk_missed
-    if sender is connection.client and connection.syn_seen and not (own or fin) and is_silent:
+    if sender is connection.client and connection.syn_seen and sender.syn_sent < 2 and not (own or fin) and is_silent:
         return "probe", name
     if not segment.kind & ACK or connection.fresh:
         return "no-such-connection", None

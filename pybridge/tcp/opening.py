@@ -223,8 +223,8 @@ def judge_opening(segment: Judgement) -> bool:
         if not acceptable or (peer.next_sent is not None and is_beyond(segment.ack, peer.next_sent)):
             _reject(segment)
             note_invalid_answer(segment)
+            connection.old_answer = segment.frame
             if not segment.length and not segment.kind & FIN:
-                connection.old_answer = segment.frame
                 segment.anomalies.discard("ack-mismatch")
                 segment.anomalies.add("challenge-ack")
             return False

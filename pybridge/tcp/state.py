@@ -273,9 +273,9 @@ class Connection:
     __slots__ = (
         "a", "aborted", "anomalies", "b", "client", "client_from", "client_response_time", "close_complete",
         "closed_by_error", "closing_rst", "completeness", "delay_frame", "delay_kind", "delay_suspect", "error_frame",
-        "error_kind", "error_suspect", "first_talk_missed", "first_talker", "first_time", "fresh", "handshake_frame",
-        "handshake_time", "history_letters", "idle_before_end", "injected_rst", "injected_suspect", "invalid_answer",
-        "invalid_frame", "last_time", "old_answer", "opened", "quiet", "refused", "reset_by", "reset_frame",
+        "error_kind", "error_suspect", "first_talk_missed", "first_talker", "first_time", "former_reset", "fresh",
+        "handshake_frame", "handshake_time", "history_letters", "idle_before_end", "injected_rst", "injected_suspect",
+        "invalid_answer", "invalid_frame", "last_time", "old_answer", "opened", "quiet", "refused", "reset_by", "reset_frame",
         "reset_kind", "reset_suspect", "retransmission_delay", "retransmissions", "rst_time", "server_response_time",
         "silence_frame", "simultaneous_open", "state_a", "state_b", "stream", "syn_ack_matched", "syn_seen", "talker",
         "teardown_time", "third_step_seen", "third_step_time", "unreachable",
@@ -345,6 +345,8 @@ class Connection:
         self.reset_kind: str | None = None
         self.reset_suspect: str | None = None
         self.reset_frame: int | None = None
+        # D5: of a reset that was taken back whether A sent it, its frame, class and suspect
+        self.former_reset: tuple[bool, int | None, str | None, str | None] | None = None
 
     def forget_attempt(self) -> None:
         """Forget the attempt and what both ends did in it (rules H2, H6)."""

@@ -225,7 +225,6 @@ EXCEPTIONS = {  # rules that say why the annotation differs from the kernel
     ("fin-overtaken-by-acknowledgement", 5): ("FIN-WAIT-2", "CLOSE-WAIT"),  # F1: the number that is missing could be data
     ("rejected-with-reset", 2): ("CLOSED", "CLOSED"),  # R3: the firewall's reset could be the server's
     ("rejected-with-reset-by-router", 2): ("CLOSED", "CLOSED"),  # R3
-    ("forged-refusal", 4): ("CLOSED", "CLOSED"),  # R3: the third's reset could be the server's
     ("wrong-answer", 6): ("SYN-SENT", "LISTEN"),  # R2: the SYN-ACK that the client rejected is not the one that the server knows
     ("firewall-forgets-and-rejects", 9): ("CLOSED", "CLOSED"),  # R5: the firewall's reset could be the server's
     ("firewall-forgets-and-rejects-otherwise", 9): ("CLOSED", "CLOSED"),  # R5
