@@ -229,7 +229,7 @@ def test_every_sentence_is_in_chinese_too(template: str) -> None:
 
 def test_a_finding_in_chinese() -> None:
     (finding,) = said(REFUSED)
-    assert finding.text(translator("zh")) == "被拒绝（该端口没有程序监听，或防火墙代为应答）：到 192.0.2.80:80 的 1 个连接。"
+    assert finding.text(translator("zh")) == "被拒绝（该端口没有程序监听，或防火墙代为响应）：到 192.0.2.80:80 的 1 个连接。"
 
 
 def test_servers_and_clients_are_counted_and_the_worst_comes_first() -> None:
