@@ -32,6 +32,7 @@ CAPTURES = [
     "syn-retransmission",
     "refused",
     "rst-by-server",
+    "probe",
 ]
 ENDS = {"client", "client_port", "server", "server_port"}  # the plugin says them by `sender` alone
 

@@ -33,6 +33,7 @@ from tqdm.contrib.concurrent import process_map
 import pybridge
 from pybridge import verification
 from pybridge.errors import CutShortWarning, PybridgeError, TSharkError
+from pybridge.tcp.state import HALF, MODULO, distance
 from pybridge.tcp.vocabulary import ACK, FIN, RST, SYN
 from pybridge.wireshark.fields import FIELDS, nanoseconds
 from pybridge.wireshark.installation import find_program
@@ -58,6 +59,7 @@ RESET = "Wireshark's third step is an RST"
 SIMULTANEOUS = "simultaneous open: the end that Wireshark takes the third step from has sent a SYN-ACK, and sends none"
 OTHER_END = "Wireshark's third step is the answering end's"
 MISMATCH = "Wireshark's third step has a number that the other end cannot accept"
+SKIPS = "Wireshark's third step comes after segments that the capture lacks (F6, H9)"
 SAME_TIME = "SYN and third step have the same time: Wireshark ignores it, and takes a later segment for the third step"
 
 
@@ -290,7 +292,10 @@ def _other_step(syn: Header, ack: Header, step: Header | None) -> str | None:
         return RESET
     if ack.end != syn.end:
         return OTHER_END
-    return MISMATCH if ack.has("ack-mismatch") or ack.has("seq-mismatch") else None
+    if ack.has("ack-mismatch") or ack.has("seq-mismatch"):
+        return MISMATCH
+    after_syn = (syn.segment.seq_raw + syn.length + 1) % MODULO
+    return SKIPS if step is None and 0 < distance(ack.segment.seq_raw, after_syn) < HALF else None
 
 
 def third_step(headers: Iterable[Header]) -> tuple[Header, Header] | None:

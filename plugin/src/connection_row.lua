@@ -216,18 +216,18 @@ local function note_offer(connection, segment, annotation)
         annotation.mss, annotation.window_scale = offer.mss, offer.window_scale
         annotation.fast_open = offer.fast_open
     end
-    local offers, index, ecn = connection.offers, segment.sender + 2, floor(segment.flags / 64) % 8
-    local before = offers[index]
+    local offers, ecn = connection.offers, floor(segment.flags / 64) % 8
+    local before = offers[segment.sender]
     if before and before.seq == segment.seq and segment.role == SYN then
         ecn = union(before.ecn, ecn)
     end
-    offers[index] = { seq = segment.seq, ecn = ecn }
     -- G2: of several headers in a frame nothing tells whose the options are. Then there is no offer.
-    offers[segment.sender] = offer and {
-        sack_permitted = offer.sack_permitted == true, timestamps = offer.timestamps == true, ecn = ecn,
+    offers[segment.sender] = {
+        seq = segment.seq, ecn = ecn,
+        sack_permitted = offer and offer.sack_permitted == true, timestamps = offer and offer.timestamps == true,
     }
     local client, server = offers[connection.client], offers[3 - connection.client]
-    if client and server then
+    if client and server and client.timestamps ~= nil and server.timestamps ~= nil then
         annotation.sack_permitted = client.sack_permitted and server.sack_permitted
         annotation.timestamps = client.timestamps and server.timestamps
         annotation.ecn = ECN[client.ecn] and ECN[client.ecn][server.ecn] or "none"
