@@ -274,9 +274,10 @@ def initial_rtt_reason(connection: Connection, handshake_time: int | None) -> st
             if syn.end != started.end:
                 return OTHER_SYN
             return SYN_TWICE if syn.has("duplicate") else SYN_AGAIN
-    own_answer = (header for header in connection.first if header.end == syn.end and header.is_syn_ack)
-    if step is None and ack.end == syn.end and next(own_answer, None):
-        return SIMULTANEOUS
+    if step is None and syn.segment is not None and ack.segment is not None and ack.end == syn.end:
+        segments = (header for header in connection.first if header.segment is not None)
+        if any(header.is_syn_ack and header.end == syn.end for header in segments):
+            return SIMULTANEOUS
     return _other_step(syn, ack, step)
 
 
