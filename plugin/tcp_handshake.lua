@@ -1465,11 +1465,12 @@ local function diagnosis_of(connection)
 end
 
 --- Returns the diagnosis of the latest attempt so far. It is worked out again only after another segment of the
--- connection, which sets connection.verdict to nil, or if a long time has passed meanwhile.
+-- connection, which sets connection.verdict to nil, or if a long time has passed meanwhile. What quiet segments
+-- acknowledge counts where only one end was captured (D8): there it is always worked out.
 -- @return a table with diagnosis, and suspect, frame and before where there are any
 local function verdict_of(connection)
     local clock, verdict, since = connection.clock, connection.verdict, connection.waits_since
-    if not verdict or since and latest_of(clock) - since >= LONG_SECONDS then
+    if not verdict or connection.captured ~= 3 or since and latest_of(clock) - since >= LONG_SECONDS then
         connection.waits_since, verdict = nil, {}
         verdict.diagnosis, verdict.suspect, verdict.frame, verdict.before = diagnosis_of(connection)
         connection.verdict = verdict
@@ -3899,9 +3900,6 @@ local function follow(connection, source_port, destination_port, seq, ack, lengt
         note_quiet_segment(connection, index, noted)
     end
     connection.is_ahead = true
-    if connection.captured ~= 3 then -- D8: what the other end has evidently sent
-        connection.verdict = nil
-    end
     if length > 0 then -- D
         connection.talker = index
     end

@@ -33,7 +33,7 @@ from tqdm.contrib.concurrent import process_map
 import pybridge
 from pybridge import verification
 from pybridge.errors import CutShortWarning, PybridgeError, TSharkError
-from pybridge.tcp.state import HALF, MODULO, distance
+from pybridge.tcp.state import MODULO, is_beyond
 from pybridge.tcp.vocabulary import ACK, FIN, RST, SYN
 from pybridge.wireshark.fields import FIELDS, nanoseconds
 from pybridge.wireshark.installation import find_program
@@ -296,7 +296,7 @@ def _other_step(syn: Header, ack: Header, step: Header | None) -> str | None:
     if ack.has("ack-mismatch") or ack.has("seq-mismatch"):
         return MISMATCH
     after_syn = (syn.segment.seq_raw + syn.length + 1) % MODULO
-    return SKIPS if step is None and 0 < distance(ack.segment.seq_raw, after_syn) < HALF else None
+    return SKIPS if step is None and is_beyond(ack.segment.seq_raw, after_syn) else None
 
 
 def third_step(headers: Iterable[Header]) -> tuple[Header, Header] | None:

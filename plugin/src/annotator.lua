@@ -655,9 +655,6 @@ local function follow(connection, source_port, destination_port, seq, ack, lengt
         note_quiet_segment(connection, index, noted)
     end
     connection.is_ahead = true
-    if connection.captured ~= 3 then -- D8: what the other end has evidently sent
-        connection.verdict = nil
-    end
     if length > 0 then -- D
         connection.talker = index
     end

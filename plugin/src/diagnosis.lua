@@ -532,11 +532,12 @@ local function diagnosis_of(connection)
 end
 
 --- Returns the diagnosis of the latest attempt so far. It is worked out again only after another segment of the
--- connection, which sets connection.verdict to nil, or if a long time has passed meanwhile.
+-- connection, which sets connection.verdict to nil, or if a long time has passed meanwhile. What quiet segments
+-- acknowledge counts where only one end was captured (D8): there it is always worked out.
 -- @return a table with diagnosis, and suspect, frame and before where there are any
 local function verdict_of(connection)
     local clock, verdict, since = connection.clock, connection.verdict, connection.waits_since
-    if not verdict or since and latest_of(clock) - since >= LONG_SECONDS then
+    if not verdict or connection.captured ~= 3 or since and latest_of(clock) - since >= LONG_SECONDS then
         connection.waits_since, verdict = nil, {}
         verdict.diagnosis, verdict.suspect, verdict.frame, verdict.before = diagnosis_of(connection)
         connection.verdict = verdict

@@ -33,7 +33,7 @@ AGAIN = 5
 """Connections that exchange the same from which on a client is trying again and again."""
 
 NUMBERS_IN_FILTER = 50
-"""Streams that a display filter names."""
+"""Streams or frames that a display filter names."""
 
 
 @dataclass(frozen=True)

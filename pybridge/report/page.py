@@ -23,11 +23,11 @@ from markupsafe import Markup
 
 from pybridge.report.charts import charts
 from pybridge.report.explanations import BENIGN_MARK, DIAGNOSIS, ESTABLISHMENT, PROBLEM_MARK, RESETS, TERMINATION
+from pybridge.report.findings import NUMBERS_IN_FILTER
 from pybridge.report.ladder import svg
 from pybridge.report.language import TAGS, Language, Translate, translator
 from pybridge.report.summary import (
     EXAMPLES_SHOWN,
-    NUMBERS_IN_FILTER,
     WERE_OPEN,
     Summary,
     are_several,

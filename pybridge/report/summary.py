@@ -12,7 +12,7 @@ import pandas as pd
 
 from pybridge.report.explanations import ANOMALIES, ESTABLISHMENT, TERMINATION
 from pybridge.report.explanations import RESETS as RESET_WORDS
-from pybridge.report.findings import Finding, Phrase, by_whom, findings, of_resets
+from pybridge.report.findings import NUMBERS_IN_FILTER, Finding, Phrase, by_whom, findings, of_resets
 from pybridge.report.language import Translate
 from pybridge.tables import frames
 from pybridge.tables.peers import RESETS, Side, by_peer, column_of, resets
@@ -30,9 +30,6 @@ SLOWEST_SHOWN = 10
 
 EXAMPLES_SHOWN = 5
 """Frames and connections that are named for each anomaly."""
-
-NUMBERS_IN_FILTER = 50
-"""Frames or streams that a display filter names."""
 
 
 @dataclass(frozen=True)
@@ -166,13 +163,8 @@ class Summary:
     failures: list[FailedGroup]
     anomalies: list[Anomaly]
 
-    @property
-    def size(self) -> str:
-        """How much was captured: connections, segments, and packets where these hold several segments."""
-        return self.size_text()
-
     def size_text(self, translate: Translate = str) -> str:
-        """Return `size` in a language."""
+        """Return how much was captured: connections, segments, and packets where these hold several segments."""
         counts = [(self.connections, "TCP connection"), (self.segments, "TCP segment")]
         size = translate(", ").join(amount(number, noun, translate) for number, noun in counts)
         if self.frames == self.segments:

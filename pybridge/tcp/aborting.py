@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pybridge.tcp.evidence import note_invalid_answer, note_life_after_rst, note_reset, note_rst, note_wild_rst
 from pybridge.tcp.numbers import LARGEST_WINDOW, follow_acknowledged, follow_sent, is_new, settle_early_ack
-from pybridge.tcp.state import MOMENT, SECOND, Judgement, distance, is_beyond
+from pybridge.tcp.state import MOMENT, OUTLIVED, Judgement, distance, is_beyond
 from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, ESTABLISHED, FIN, LISTEN, SYN, SYN_RECEIVED, SYN_SENT
 
 
@@ -142,7 +142,7 @@ def judge_life(segment: Judgement) -> bool:
     since_rst = segment.time - connection.rst_time if connection.rst_time is not None else 0
     late = since_rst > max(MOMENT, connection.handshake_time or 0)
     repeats_late = late and bool(occupied) and not new
-    sends_late = new and (since_rst > SECOND or (late and not peer.gone))
+    sends_late = new and (since_rst > OUTLIVED or (late and not peer.gone))
     known = sender.acknowledged
     acknowledges = not peer.was_reset if known is None else is_beyond(segment.ack, known)
     if not sender.was_reset and (new or acknowledges or repeats_late):
@@ -157,7 +157,6 @@ def judge_life(segment: Judgement) -> bool:
             follow_sent(sender, segment.seq, occupied)
             settle_early_ack(peer, sender)
         return False
-    connection.update_states()
     take_back_reset(segment)
     return True
 
@@ -172,8 +171,9 @@ def _acknowledges_life(segment: Judgement) -> bool:
 
 
 def take_back_reset(segment: Judgement) -> None:
-    """Note that the attempt was not reset, if an end lives on (rules R6, X4)."""
+    """Derive the states again, and note that the attempt was not reset if an end lives on (rules R6, X4)."""
     connection = segment.connection
+    connection.update_states()
     if connection.reset_by is None or connection.over:
         return
     former = (connection.reset_by is connection.a, connection.reset_frame, connection.reset_kind, connection.reset_suspect)

@@ -117,7 +117,6 @@ def _judge_syn_ack(segment: Judgement) -> None:
             note_syn_ack_after_refusal(connection)
         judge_syn_ack(segment)
         if was_over and not connection.refused:
-            connection.update_states()
             take_back_reset(segment)
 
 

@@ -44,7 +44,7 @@ LONG = 10_000_000_000
 MOMENT = 100_000_000
 """Nanoseconds within which two captures of one segment lie (G8), and segments that were in flight at an RST (R6)."""
 
-SECOND = 1_000_000_000
+OUTLIVED = 1_000_000_000
 """Nanoseconds after an RST within which something new can still have been in flight (R6)."""
 
 _RANK = {name: rank for rank, name in enumerate(ANOMALIES)}

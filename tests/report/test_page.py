@@ -285,7 +285,7 @@ def test_names_stand_beside_the_servers(mixed: tuple[pd.DataFrame, pd.DataFrame]
 def test_packets_are_counted_too_where_they_hold_several_segments() -> None:
     segments, connections = tables(REFUSED)
     segments["frame"] = 1
-    assert summary.summary(segments, connections).size == "1 TCP connection, 2 TCP segments in 1 packet"
+    assert summary.summary(segments, connections).size_text() == "1 TCP connection, 2 TCP segments in 1 packet"
 
 
 def test_connections_of_several_captures_are_numbered_through(mixed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
