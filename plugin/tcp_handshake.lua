@@ -962,9 +962,8 @@ local function new_trace()
         -- Of an end: repeat_seq, repeat_frame, wild_rst with wild_seq and guesses, doubtful_rst with doubtful_time,
         -- doubtful_seq and doubtful_is_clean. Of the attempt: silence_frame, injected_rst, injected_end (whose it would
         -- be), is_injected (that is certain), reset_kind, reset_frame, reset_suspect (D5: an index or "path"),
-        -- former_reset,
-        -- closing_rst, delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame,
-        -- error_kind, error_frame, error_suspect; marked: the latest frame that can be evidence
+        -- former_reset, closing_rst, delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer,
+        -- invalid_frame, error_kind, error_frame, error_suspect; marked: the latest frame that can be evidence
     }
 end
 
@@ -1183,15 +1182,25 @@ local function note_rst(connection, segment, reset_before, was_fresh, was_gone)
     end
 end
 
+--- Notes that an end has not gone, or not for good: its next RST says something new (D5).
+local function revive(connection, index)
+    connection[index].gone = false
+    local trace = connection.trace
+    local former = trace.former_reset
+    if former and former.index == index then
+        trace.former_reset = nil
+    end
+end
+
 --- Notes that the attempt was not reset after all (D5, R6, X4).
--- @param index of the end that had reset it, or nil
+-- @param index of the end that had reset it
 local function forget_reset(connection, index)
     local trace = connection.trace
     trace.former_reset = nil
     if trace.reset_kind == "injected-reset" then -- D4
         trace.injected_rst, trace.injected_end, trace.is_injected = trace.reset_frame, index, true
     end
-    if index and connection[index].gone then
+    if connection[index].gone then
         trace.former_reset = {
             index = index, kind = trace.reset_kind, frame = trace.reset_frame, suspect = trace.reset_suspect,
         }
@@ -1488,7 +1497,7 @@ return {
     new_trace = new_trace, note_hop_limit = note_hop_limit,
     note_arrival = note_arrival, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
     note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_late_syn_ack = note_late_syn_ack,
-    note_missing = note_missing,
+    note_missing = note_missing, revive = revive,
     note_old_answer = note_old_answer,
     forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
     note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,
@@ -1525,7 +1534,7 @@ local add_role, add_anomaly, explain, answer = notes.add_role, notes.add_anomaly
 local explain_ack, mismatch, reject = notes.explain_ack, notes.mismatch, notes.reject
 local new_trace, note_invalid_answer = diagnosis.new_trace, diagnosis.note_invalid_answer
 local note_repeated_syn, note_repeated_syn_ack = diagnosis.note_repeated_syn, diagnosis.note_repeated_syn_ack
-local note_answer = diagnosis.note_answer
+local note_answer, revive = diagnosis.note_answer, diagnosis.revive
 
 --- Explains the sequence number of a SYN or SYN-ACK.
 -- @param verb what the segment does with it; "proposes" if nil
@@ -1618,7 +1627,7 @@ end
 local function judge_syn(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
     if not is_over(connection) then
-        sender.gone = false
+        revive(connection, segment.sender)
     end
     if connection.fresh then -- H1
         sender.phase, peer.phase = SYN_SENT, LISTEN
@@ -1636,7 +1645,7 @@ local function judge_syn(connection, segment)
         if peer.phase == CLOSED then
             peer.phase = LISTEN
         end
-        peer.gone = false
+        revive(connection, segment.peer)
         remember_syn(connection, segment, true)
     elseif is_late_syn(sender, peer, segment) then -- H4
         remember_syn(connection, segment, false)
@@ -1776,7 +1785,7 @@ local function judge_syn_ack(connection, segment)
     end
     local peer_opening = is_opening(peer)
     local acceptable = is_acceptable(peer, segment.ack, peer.syn_length)
-    sender.gone = false
+    revive(connection, segment.sender)
     if sender.syn_ack_seen and sender.isn == segment.seq then -- H8.1
         judge_repeated_syn_ack(connection, segment)
     elseif peer_opening and not acceptable then -- H8.2
@@ -2197,7 +2206,7 @@ local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
 local note_rst, forget_reset, note_missing = diagnosis.note_rst, diagnosis.forget_reset, diagnosis.note_missing
 local note_invalid_answer, note_wild_rst = diagnosis.note_invalid_answer, diagnosis.note_wild_rst
-local note_life = diagnosis.note_life
+local note_life, revive = diagnosis.note_life, diagnosis.revive
 
 --- Notes that the attempt was aborted unless it was opened before (R2, R5).
 local function note_abort(connection, segment)
@@ -2346,8 +2355,8 @@ end
 --- Notes that the attempt was not reset if the connection turns out not to be over (R6, X4).
 local function take_back_reset(connection)
     derive_states(connection)
-    if not is_over(connection) then
-        local attempt = connection.attempt
+    local attempt = connection.attempt
+    if attempt.reset_by and not is_over(connection) then
         forget_reset(connection, attempt.reset_by)
         attempt.reset_by = nil
     end
@@ -2392,11 +2401,12 @@ local function judge_life(connection, segment)
     local new = is_new(sender, segment.seq, stop)
     local repeated = not new and stop ~= segment.seq and is_late(connection, segment)
     if not sender.was_reset and disowns_rst(sender, peer, segment, new, repeated) then
-        sender.gone = false
+        revive(connection, segment.sender)
         explain(segment, "shows that its sender did not send the reset")
     elseif sender.was_reset and (repeated or acknowledges_later(peer, segment.ack)
         or new and (is_after_rst(connection, segment, OUTLIVED) or not peer.gone and is_late(connection, segment))) then
-        sender.was_reset, sender.gone = false, false
+        revive(connection, segment.sender)
+        sender.was_reset = false
         attempt.aborted, attempt.refused = false, false
         explain(segment, "shows that the reset did not arrive")
     else

@@ -19,7 +19,7 @@ local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
 local note_rst, forget_reset, note_missing = diagnosis.note_rst, diagnosis.forget_reset, diagnosis.note_missing
 local note_invalid_answer, note_wild_rst = diagnosis.note_invalid_answer, diagnosis.note_wild_rst
-local note_life = diagnosis.note_life
+local note_life, revive = diagnosis.note_life, diagnosis.revive
 
 --- Notes that the attempt was aborted unless it was opened before (R2, R5).
 local function note_abort(connection, segment)
@@ -168,8 +168,8 @@ end
 --- Notes that the attempt was not reset if the connection turns out not to be over (R6, X4).
 local function take_back_reset(connection)
     derive_states(connection)
-    if not is_over(connection) then
-        local attempt = connection.attempt
+    local attempt = connection.attempt
+    if attempt.reset_by and not is_over(connection) then
         forget_reset(connection, attempt.reset_by)
         attempt.reset_by = nil
     end
@@ -214,11 +214,12 @@ local function judge_life(connection, segment)
     local new = is_new(sender, segment.seq, stop)
     local repeated = not new and stop ~= segment.seq and is_late(connection, segment)
     if not sender.was_reset and disowns_rst(sender, peer, segment, new, repeated) then
-        sender.gone = false
+        revive(connection, segment.sender)
         explain(segment, "shows that its sender did not send the reset")
     elseif sender.was_reset and (repeated or acknowledges_later(peer, segment.ack)
         or new and (is_after_rst(connection, segment, OUTLIVED) or not peer.gone and is_late(connection, segment))) then
-        sender.was_reset, sender.gone = false, false
+        revive(connection, segment.sender)
+        sender.was_reset = false
         attempt.aborted, attempt.refused = false, false
         explain(segment, "shows that the reset did not arrive")
     else

@@ -29,9 +29,8 @@ local function new_trace()
         -- Of an end: repeat_seq, repeat_frame, wild_rst with wild_seq and guesses, doubtful_rst with doubtful_time,
         -- doubtful_seq and doubtful_is_clean. Of the attempt: silence_frame, injected_rst, injected_end (whose it would
         -- be), is_injected (that is certain), reset_kind, reset_frame, reset_suspect (D5: an index or "path"),
-        -- former_reset,
-        -- closing_rst, delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer, invalid_frame,
-        -- error_kind, error_frame, error_suspect; marked: the latest frame that can be evidence
+        -- former_reset, closing_rst, delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer,
+        -- invalid_frame, error_kind, error_frame, error_suspect; marked: the latest frame that can be evidence
     }
 end
 
@@ -250,15 +249,25 @@ local function note_rst(connection, segment, reset_before, was_fresh, was_gone)
     end
 end
 
+--- Notes that an end has not gone, or not for good: its next RST says something new (D5).
+local function revive(connection, index)
+    connection[index].gone = false
+    local trace = connection.trace
+    local former = trace.former_reset
+    if former and former.index == index then
+        trace.former_reset = nil
+    end
+end
+
 --- Notes that the attempt was not reset after all (D5, R6, X4).
--- @param index of the end that had reset it, or nil
+-- @param index of the end that had reset it
 local function forget_reset(connection, index)
     local trace = connection.trace
     trace.former_reset = nil
     if trace.reset_kind == "injected-reset" then -- D4
         trace.injected_rst, trace.injected_end, trace.is_injected = trace.reset_frame, index, true
     end
-    if index and connection[index].gone then
+    if connection[index].gone then
         trace.former_reset = {
             index = index, kind = trace.reset_kind, frame = trace.reset_frame, suspect = trace.reset_suspect,
         }
@@ -555,7 +564,7 @@ return {
     new_trace = new_trace, note_hop_limit = note_hop_limit,
     note_arrival = note_arrival, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
     note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_late_syn_ack = note_late_syn_ack,
-    note_missing = note_missing,
+    note_missing = note_missing, revive = revive,
     note_old_answer = note_old_answer,
     forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
     note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,

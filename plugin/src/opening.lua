@@ -23,7 +23,7 @@ local add_role, add_anomaly, explain, answer = notes.add_role, notes.add_anomaly
 local explain_ack, mismatch, reject = notes.explain_ack, notes.mismatch, notes.reject
 local new_trace, note_invalid_answer = diagnosis.new_trace, diagnosis.note_invalid_answer
 local note_repeated_syn, note_repeated_syn_ack = diagnosis.note_repeated_syn, diagnosis.note_repeated_syn_ack
-local note_answer = diagnosis.note_answer
+local note_answer, revive = diagnosis.note_answer, diagnosis.revive
 
 --- Explains the sequence number of a SYN or SYN-ACK.
 -- @param verb what the segment does with it; "proposes" if nil
@@ -116,7 +116,7 @@ end
 local function judge_syn(connection, segment)
     local sender, peer = connection[segment.sender], connection[segment.peer]
     if not is_over(connection) then
-        sender.gone = false
+        revive(connection, segment.sender)
     end
     if connection.fresh then -- H1
         sender.phase, peer.phase = SYN_SENT, LISTEN
@@ -134,7 +134,7 @@ local function judge_syn(connection, segment)
         if peer.phase == CLOSED then
             peer.phase = LISTEN
         end
-        peer.gone = false
+        revive(connection, segment.peer)
         remember_syn(connection, segment, true)
     elseif is_late_syn(sender, peer, segment) then -- H4
         remember_syn(connection, segment, false)
@@ -274,7 +274,7 @@ local function judge_syn_ack(connection, segment)
     end
     local peer_opening = is_opening(peer)
     local acceptable = is_acceptable(peer, segment.ack, peer.syn_length)
-    sender.gone = false
+    revive(connection, segment.sender)
     if sender.syn_ack_seen and sender.isn == segment.seq then -- H8.1
         judge_repeated_syn_ack(connection, segment)
     elseif peer_opening and not acceptable then -- H8.2

@@ -146,9 +146,10 @@ def judge_life(segment: Judgement) -> bool:
     known = sender.acknowledged
     acknowledges = not peer.was_reset if known is None else is_beyond(segment.ack, known)
     if not sender.was_reset and (new or acknowledges or repeats_late):
-        sender.gone = False
+        connection.revive(sender)
     elif sender.was_reset and (_acknowledges_life(segment) or repeats_late or sends_late):
-        sender.was_reset = sender.gone = False
+        connection.revive(sender)
+        sender.was_reset = False
         connection.aborted = connection.refused = False
     else:
         segment.in_flight = True

@@ -112,7 +112,8 @@ def _judge_syn_ack(segment: Judgement) -> None:
     elif connection.over and (connection.opened or segment.peer.phase != SYN_SENT or not answers_syn(segment)):
         _leave_out(segment)
     else:
-        was_over, sender.gone = connection.over, False
+        was_over = connection.over
+        connection.revive(sender)
         if was_over:
             note_syn_ack_after_refusal(connection)
         judge_syn_ack(segment)

@@ -19,7 +19,7 @@ def judge_syn(segment: Judgement) -> None:
     segment.handshake_step = 1
     repeated = sender.syn_seen and sender.isn == segment.seq and not (connection.over and connection.opened)
     if not connection.over:
-        sender.gone = False
+        connection.revive(sender)
     if connection.fresh:  # H1
         sender.phase, peer.phase = SYN_SENT, LISTEN
     elif connection.over or (sender.phase == SYN_SENT and sender.isn != segment.seq and peer.phase in ABSENT):
@@ -35,7 +35,7 @@ def judge_syn(segment: Judgement) -> None:
             peer.fin = None
         if peer.phase == CLOSED:
             peer.phase = LISTEN
-        peer.gone = False
+        connection.revive(peer)
     elif _is_late_syn(segment):  # H4
         pass
     elif peer.phase == SYN_SENT and not sender.syn_seen and sender.phase in ABSENT:  # H5

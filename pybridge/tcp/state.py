@@ -348,6 +348,12 @@ class Connection:
         # D5: of a reset that was taken back whether A sent it, its frame, class and suspect
         self.former_reset: tuple[bool, int | None, str | None, str | None] | None = None
 
+    def revive(self, end: End) -> None:
+        """Note that an end has not gone, or not for good: its next RST says something new (rule D5)."""
+        end.gone = False
+        if self.former_reset and self.former_reset[0] == (end is self.a):
+            self.former_reset = None
+
     def forget_attempt(self) -> None:
         """Forget the attempt and what both ends did in it (rules H2, H6)."""
         self.a.forget()
