@@ -67,7 +67,7 @@ local OUTLIVED = 1000000000
 -- D: a long time, in nanoseconds, and in seconds that a float counts: 10 s, less what a float can miss.
 local LONG, LONG_SECONDS = 10000000000, 9.9999995
 local MOMENT_SECONDS = 0.1000005
--- D6, D8: what lies further back was not on its way at the same time; a handshake is slow. In nanoseconds.
+-- H10, D6, D8: what lies further back was not on its way at the same time; a handshake is slow. In nanoseconds.
 local NOTICEABLE, SLOW = 200000000, 1000000000
 -- H10: of so many transmissions of a SYN the time and timestamp are remembered.
 local SYNS = 8
@@ -329,8 +329,14 @@ local function end_name(connection, index)
     return index == connection.client and "client" or "server"
 end
 
+--- Returns whether more time than a number of nanoseconds lies between two times.
+local function is_more(segment, later, earlier, least)
+    local elapsed = segment.subtract(later, earlier)
+    return elapsed ~= nil and segment.nanoseconds(elapsed) > least
+end
+
 return {
-    distance = distance, is_at_or_after = is_at_or_after, is_beyond = is_beyond,
+    distance = distance, is_at_or_after = is_at_or_after, is_beyond = is_beyond, is_more = is_more,
     new_end = new_end, new_attempt = new_attempt,
     forget_fin = forget_fin, fin_counts = fin_counts, fin_arrived = fin_arrived, is_passive = is_passive,
     is_simultaneous = is_simultaneous, is_passive_opener = is_passive_opener, derive_states = derive_states,
@@ -949,7 +955,7 @@ local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FI
 local LONG, LONG_SECONDS = vocabulary.LONG, vocabulary.LONG_SECONDS
 local NOTICEABLE, SLOW, MOMENT = vocabulary.NOTICEABLE, vocabulary.SLOW, vocabulary.MOMENT
 local ESTABLISHED, PLAIN = vocabulary.ESTABLISHED, vocabulary.PLAIN
-local is_beyond, fin_counts, end_name = state.is_beyond, state.fin_counts, state.end_name
+local is_beyond, is_more, fin_counts, end_name = state.is_beyond, state.is_more, state.fin_counts, state.end_name
 local is_new, repeats = numbers.is_new, numbers.repeats
 
 --- Returns the trace of an attempt before its first segment.
@@ -1027,12 +1033,6 @@ end
 --- Notes that the capture lacks what both ends have said before a segment (F6): 0 stands for whoever that was (D5).
 local function note_missing(connection)
     connection.trace.first_talker, connection.talker = connection.trace.first_talker or 0, 0
-end
-
---- Returns whether more time than a number of nanoseconds lies between two times.
-local function is_more(segment, later, earlier, least)
-    local elapsed = segment.subtract(later, earlier)
-    return elapsed ~= nil and segment.nanoseconds(elapsed) > least
 end
 
 --- Notes a plain or FIN segment that R6 and F5 have let through, or a new one that was in flight (R6): it can show that
@@ -1525,9 +1525,9 @@ local MODULUS, FIRST_WINDOW, SYNS = vocabulary.MODULUS, vocabulary.FIRST_WINDOW,
 local CLOSED, LISTEN, ESTABLISHED = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED
 local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
 local SYN, SYN_ACK, PLAIN, FIN = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.FIN
-local HANDSHAKE_ACK = vocabulary.HANDSHAKE_ACK
+local HANDSHAKE_ACK, NOTICEABLE = vocabulary.HANDSHAKE_ACK, vocabulary.NOTICEABLE
 local distance, is_beyond, new_end, new_attempt = state.distance, state.is_beyond, state.new_end, state.new_attempt
-local forget_fin, is_over, is_acceptable = state.forget_fin, state.is_over, state.is_acceptable
+local forget_fin, is_over, is_more, is_acceptable = state.forget_fin, state.is_over, state.is_more, state.is_acceptable
 local is_idle, is_opening, end_name = state.is_idle, state.is_opening, state.end_name
 local follow_syn, follow_ack = numbers.follow_syn, numbers.follow_ack
 local add_role, add_anomaly, explain, answer = notes.add_role, notes.add_anomaly, notes.explain, notes.answer
@@ -1825,6 +1825,12 @@ local function judge_syn_ack(connection, segment)
     end
 end
 
+--- Returns whether the sender of a third step repeated its SYN in spite of the SYN-ACK of its peer (H10).
+local function has_asked_again(segment, sender, peer)
+    return sender.syn_frame and sender.syn_frame > peer.syn_ack_frame
+        and is_more(segment, sender.syn_frame_time, peer.syn_ack_frame_time, NOTICEABLE)
+end
+
 --- Returns the part of the handshake time that went by in waiting for a repeated SYN or SYN-ACK (C24), or nil.
 -- @param sender of the third step
 local function retransmission_delay(segment, sender, peer)
@@ -1832,7 +1838,9 @@ local function retransmission_delay(segment, sender, peer)
     if before == nil or peer.answer_time == nil then
         return before
     end
-    return before + segment.subtract(peer.syn_ack_frame_time, peer.answer_time)
+    local latest = has_asked_again(segment, sender, peer) and sender.syn_frame_time or peer.syn_ack_frame_time
+    local after = segment.subtract(latest, peer.answer_time)
+    return after and before + after
 end
 
 --- Notes the role HANDSHAKE-ACK, step 3 (H9.2, H9.4), with the handshake time (H10). A SYN-ACK that is repeated can get
@@ -1893,7 +1901,8 @@ local function judge_third_step(connection, segment, acceptable)
         peer.awaiting = false
     elseif peer.awaiting and acceptable then
         note_handshake_ack(connection, segment)
-        answer(segment, peer.syn_ack_frame, peer.syn_ack_frame_time, peer.syn_ack_again)
+        answer(segment, peer.syn_ack_frame, peer.syn_ack_frame_time,
+            peer.syn_ack_again or has_asked_again(segment, sender, peer))
         explain_ack(segment, peer, "SYN-ACK")
         if peer.phase == SYN_RECEIVED then
             peer.phase = ESTABLISHED

@@ -16,7 +16,7 @@ local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FI
 local LONG, LONG_SECONDS = vocabulary.LONG, vocabulary.LONG_SECONDS
 local NOTICEABLE, SLOW, MOMENT = vocabulary.NOTICEABLE, vocabulary.SLOW, vocabulary.MOMENT
 local ESTABLISHED, PLAIN = vocabulary.ESTABLISHED, vocabulary.PLAIN
-local is_beyond, fin_counts, end_name = state.is_beyond, state.fin_counts, state.end_name
+local is_beyond, is_more, fin_counts, end_name = state.is_beyond, state.is_more, state.fin_counts, state.end_name
 local is_new, repeats = numbers.is_new, numbers.repeats
 
 --- Returns the trace of an attempt before its first segment.
@@ -94,12 +94,6 @@ end
 --- Notes that the capture lacks what both ends have said before a segment (F6): 0 stands for whoever that was (D5).
 local function note_missing(connection)
     connection.trace.first_talker, connection.talker = connection.trace.first_talker or 0, 0
-end
-
---- Returns whether more time than a number of nanoseconds lies between two times.
-local function is_more(segment, later, earlier, least)
-    local elapsed = segment.subtract(later, earlier)
-    return elapsed ~= nil and segment.nanoseconds(elapsed) > least
 end
 
 --- Notes a plain or FIN segment that R6 and F5 have let through, or a new one that was in flight (R6): it can show that

@@ -14,9 +14,9 @@ local MODULUS, FIRST_WINDOW, SYNS = vocabulary.MODULUS, vocabulary.FIRST_WINDOW,
 local CLOSED, LISTEN, ESTABLISHED = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED
 local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
 local SYN, SYN_ACK, PLAIN, FIN = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.PLAIN, vocabulary.FIN
-local HANDSHAKE_ACK = vocabulary.HANDSHAKE_ACK
+local HANDSHAKE_ACK, NOTICEABLE = vocabulary.HANDSHAKE_ACK, vocabulary.NOTICEABLE
 local distance, is_beyond, new_end, new_attempt = state.distance, state.is_beyond, state.new_end, state.new_attempt
-local forget_fin, is_over, is_acceptable = state.forget_fin, state.is_over, state.is_acceptable
+local forget_fin, is_over, is_more, is_acceptable = state.forget_fin, state.is_over, state.is_more, state.is_acceptable
 local is_idle, is_opening, end_name = state.is_idle, state.is_opening, state.end_name
 local follow_syn, follow_ack = numbers.follow_syn, numbers.follow_ack
 local add_role, add_anomaly, explain, answer = notes.add_role, notes.add_anomaly, notes.explain, notes.answer
@@ -314,6 +314,12 @@ local function judge_syn_ack(connection, segment)
     end
 end
 
+--- Returns whether the sender of a third step repeated its SYN in spite of the SYN-ACK of its peer (H10).
+local function has_asked_again(segment, sender, peer)
+    return sender.syn_frame and sender.syn_frame > peer.syn_ack_frame
+        and is_more(segment, sender.syn_frame_time, peer.syn_ack_frame_time, NOTICEABLE)
+end
+
 --- Returns the part of the handshake time that went by in waiting for a repeated SYN or SYN-ACK (C24), or nil.
 -- @param sender of the third step
 local function retransmission_delay(segment, sender, peer)
@@ -321,7 +327,9 @@ local function retransmission_delay(segment, sender, peer)
     if before == nil or peer.answer_time == nil then
         return before
     end
-    return before + segment.subtract(peer.syn_ack_frame_time, peer.answer_time)
+    local latest = has_asked_again(segment, sender, peer) and sender.syn_frame_time or peer.syn_ack_frame_time
+    local after = segment.subtract(latest, peer.answer_time)
+    return after and before + after
 end
 
 --- Notes the role HANDSHAKE-ACK, step 3 (H9.2, H9.4), with the handshake time (H10). A SYN-ACK that is repeated can get
@@ -382,7 +390,8 @@ local function judge_third_step(connection, segment, acceptable)
         peer.awaiting = false
     elseif peer.awaiting and acceptable then
         note_handshake_ack(connection, segment)
-        answer(segment, peer.syn_ack_frame, peer.syn_ack_frame_time, peer.syn_ack_again)
+        answer(segment, peer.syn_ack_frame, peer.syn_ack_frame_time,
+            peer.syn_ack_again or has_asked_again(segment, sender, peer))
         explain_ack(segment, peer, "SYN-ACK")
         if peer.phase == SYN_RECEIVED then
             peer.phase = ESTABLISHED

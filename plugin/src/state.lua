@@ -177,8 +177,14 @@ local function end_name(connection, index)
     return index == connection.client and "client" or "server"
 end
 
+--- Returns whether more time than a number of nanoseconds lies between two times.
+local function is_more(segment, later, earlier, least)
+    local elapsed = segment.subtract(later, earlier)
+    return elapsed ~= nil and segment.nanoseconds(elapsed) > least
+end
+
 return {
-    distance = distance, is_at_or_after = is_at_or_after, is_beyond = is_beyond,
+    distance = distance, is_at_or_after = is_at_or_after, is_beyond = is_beyond, is_more = is_more,
     new_end = new_end, new_attempt = new_attempt,
     forget_fin = forget_fin, fin_counts = fin_counts, fin_arrived = fin_arrived, is_passive = is_passive,
     is_simultaneous = is_simultaneous, is_passive_opener = is_passive_opener, derive_states = derive_states,

@@ -18,7 +18,7 @@ local OUTLIVED = 1000000000
 -- D: a long time, in nanoseconds, and in seconds that a float counts: 10 s, less what a float can miss.
 local LONG, LONG_SECONDS = 10000000000, 9.9999995
 local MOMENT_SECONDS = 0.1000005
--- D6, D8: what lies further back was not on its way at the same time; a handshake is slow. In nanoseconds.
+-- H10, D6, D8: what lies further back was not on its way at the same time; a handshake is slow. In nanoseconds.
 local NOTICEABLE, SLOW = 200000000, 1000000000
 -- H10: of so many transmissions of a SYN the time and timestamp are remembered.
 local SYNS = 8

@@ -35,6 +35,7 @@ from pybridge.report.summary import (
     lasted,
     since_first,
     summary,
+    with_answer_times,
 )
 from pybridge.tables import frames
 from pybridge.tables.peers import resets
@@ -224,7 +225,7 @@ def _ladders(
     segments: pd.DataFrame, connections: pd.DataFrame, streams: list[int], language: Language, translate: Translate
 ) -> list[dict[str, Any]]:
     drawn = svg.ladders(segments, connections, streams, language=language)
-    rows = (row for _, row in connections.loc[streams].iterrows())
+    rows = (row for _, row in with_answer_times(connections.loc[streams]).iterrows())
     counts, listed = segments["stream"].value_counts(), _segment_rows(segments, streams)
     return [
         _ladder(drawing, row, listed.get(stream, []), int(counts.get(stream, 0)), translate)

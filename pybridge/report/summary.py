@@ -351,10 +351,21 @@ def _joined(names: pd.Series[Any]) -> str:
     return f"{first}, …" if len(others) > 1 else str(first)
 
 
+def with_answer_times(connections: pd.DataFrame) -> pd.DataFrame:
+    """Fill in the time of an answer that is ambiguous (rule H10): what the other parts leave of the handshake."""
+    answered = connections["handshake_time"] - connections["retransmission_delay"]
+    columns = ("server_response_time", "client_response_time")
+    rests = {one: answered - connections[other] for one, other in (columns, columns[::-1])}
+    return connections.assign(
+        **{name: connections[name].fillna(rest.where(rest >= pd.Timedelta(0))) for name, rest in rests.items()}
+    )
+
+
 def _slowest(connections: pd.DataFrame) -> list[SlowHandshake]:
     if connections.empty:
         return []
     slow = connections[connections["handshake_time"].notna()].nlargest(SLOWEST_SHOWN, "handshake_time")
+    slow = with_answer_times(slow)
     return [
         SlowHandshake(
             stream=int(row.Index),

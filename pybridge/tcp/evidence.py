@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 from pybridge.tcp.numbers import is_new
-from pybridge.tcp.state import LONG, MODULO, MOMENT, Connection, End, Judgement, is_beyond
+from pybridge.tcp.state import LONG, MODULO, MOMENT, NOTICEABLE, Connection, End, Judgement, is_beyond
 from pybridge.tcp.vocabulary import ACK, ESTABLISHED, FIN, RST, SYN, SYN_SENT
-
-CROSSING = 200_000_000
-"""Nanoseconds within which a repetition can have crossed the answer, and no timer repeats (D6)."""
 
 PROHIBITED = {(4, 3, 3), (4, 3, 9), (4, 3, 10), (4, 3, 13), (6, 1, 1), (6, 1, 4), (6, 1, 5), (6, 1, 6)}
 """Version of IP, type and code of the errors that a filter sends (D7)."""
@@ -203,14 +200,14 @@ def note_invalid_answer(segment: Judgement) -> None:
 def note_repeated_syn(segment: Judgement) -> None:
     """Note what a repeated SYN shows to be lost (rule D6)."""
     sender, peer = segment.sender, segment.peer
-    if sender.spoke or segment.time - sender.syn_frame_time <= CROSSING:
+    if sender.spoke or segment.time - sender.syn_frame_time <= NOTICEABLE:
         return
     taken_back = sender.phase == ESTABLISHED and not sender.syn_ack_seen and not peer.syn_ack_seen
     if segment.connection.invalid_answer or taken_back:
         _note_delay(segment, "invalid-answer")
     elif not peer.syn_ack_seen:
         _note_delay(segment, "syn-lost")
-    elif segment.time - peer.syn_ack_frame_time > CROSSING:
+    elif segment.time - peer.syn_ack_frame_time > NOTICEABLE:
         _note_delay(segment, "syn-ack-lost", OUR_SIDE)
 
 
@@ -224,12 +221,12 @@ def note_answered_syn(segment: Judgement) -> None:
 def note_repeated_syn_ack(segment: Judgement) -> None:
     """Note what a repeated SYN-ACK shows to be lost or ignored (rule D6)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
-    if sender.spoke or segment.time - sender.syn_ack_frame_time <= CROSSING:
+    if sender.spoke or segment.time - sender.syn_ack_frame_time <= NOTICEABLE:
         return
     if connection.third_step_time is None:
         if peer.syn_frame < sender.syn_ack_frame and connection.delay_kind != "syn-ack-lost":
             _note_delay(segment, "third-step-lost")
-    elif segment.time - connection.third_step_time > max(CROSSING, connection.server_response_time or 0):
+    elif segment.time - connection.third_step_time > max(NOTICEABLE, connection.server_response_time or 0):
         _note_delay(segment, "third-step-ignored")
 
 
@@ -254,4 +251,5 @@ def retransmission_delay_of(client: End, server: End) -> int:
     answered = server.answered_syn_time
     if answered is None:
         return client.syn_frame_time - client.syn_time
-    return answered - client.syn_time + server.syn_ack_frame_time - server.syn_ack_first_time
+    latest = client.syn_frame_time if client.has_asked_again(server) else server.syn_ack_frame_time
+    return answered - client.syn_time + latest - server.syn_ack_first_time

@@ -239,7 +239,8 @@ def judge_opening(segment: Judgement) -> bool:
     elif peer.awaiting:  # H9.2; more than once if the SYN-ACK comes again (note H11)
         if acceptable:
             _note_third_step(segment)
-            segment.answers = (peer.syn_ack_frame, peer.syn_ack_frame_time if peer.syn_ack_sent == 1 else None)
+            certain = peer.syn_ack_sent == 1 and not sender.has_asked_again(peer)
+            segment.answers = (peer.syn_ack_frame, peer.syn_ack_frame_time if certain else None)
             peer.awaiting = False
             if peer.phase == SYN_RECEIVED:
                 peer.phase = ESTABLISHED

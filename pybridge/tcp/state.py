@@ -44,6 +44,9 @@ LONG = 10_000_000_000
 MOMENT = 100_000_000
 """Nanoseconds within which two captures of one segment lie (G8), and segments that were in flight at an RST (R6)."""
 
+NOTICEABLE = 200_000_000
+"""Nanoseconds within which a repetition can have crossed the answer, and no timer repeats (H10, D6)."""
+
 OUTLIVED = 1_000_000_000
 """Nanoseconds after an RST within which something new can still have been in flight (R6)."""
 
@@ -251,6 +254,10 @@ class End:
         """Return frame and time of the SYN that an answer with this echoed timestamp answers (rule H10)."""
         found = self._echoed_syn(echo)
         return found or (self.syn_frame, self.syn_frame_time if self.syn_sent == 1 else None)
+
+    def has_asked_again(self, peer: End) -> bool:
+        """Whether this end repeated its SYN in spite of the SYN-ACK of its peer (rule H10)."""
+        return self.syn_frame > peer.syn_ack_frame and self.syn_frame_time - peer.syn_ack_frame_time > NOTICEABLE
 
     def time_of_answered_syn(self, echo: int | None) -> int:
         """Return the time of the SYN that an answer with this echoed timestamp answers, be it ambiguous (rule C24)."""

@@ -175,6 +175,15 @@ def test_the_ten_slowest_handshakes_are_listed() -> None:
     assert facts.handshake_median == pd.Timedelta("650ms"), "connections without a handshake do not count"
 
 
+def test_the_parts_of_a_slow_handshake_add_up_where_an_answer_is_ambiguous() -> None:
+    repeated_syn = HANDSHAKE.replace("0.0121", "1.0     C SYN 100\n    1.01")
+    repeated_syn_ack = HANDSHAKE.replace("0.0121", "1.0     S SYN-ACK 300 101\n    1.01")
+    for slow in summary.summary(*tables(repeated_syn, repeated_syn_ack)).slowest:
+        parts = slow.retransmission_delay, slow.server_response_time, slow.client_response_time
+        assert sum(parts, pd.Timedelta(0)) == slow.handshake_time == pd.Timedelta("1.01s")
+        assert slow.client_response_time == pd.Timedelta("10ms")
+
+
 def test_every_value_is_explained() -> None:
     assert set(CATEGORIES["establishment"]) == {*vocabulary.OPENED, *vocabulary.FAILED, "not-captured"}
     assert set(explanations.ESTABLISHMENT) == {*CATEGORIES["establishment"], vocabulary.STILL_WAITING}
