@@ -69,6 +69,8 @@ local LONG, LONG_SECONDS = 10000000000, 9.9999995
 local MOMENT_SECONDS = 0.1000005
 -- H10, D6, D8: what lies further back was not on its way at the same time; a handshake is slow. In nanoseconds.
 local NOTICEABLE, SLOW = 200000000, 1000000000
+-- D5: octets of the longest usual closing alert of TLS, which nobody needs to read.
+local FAREWELL = 53
 -- H10: of so many transmissions of a SYN the time and timestamp are remembered.
 local SYNS = 8
 -- G8: an identity from here on is a timestamp, a lower one the identification of an IP header.
@@ -133,7 +135,7 @@ local HOP_LIMIT = 11
 return {
     MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
     MOMENT = MOMENT, OUTLIVED = OUTLIVED, LONG = LONG, LONG_SECONDS = LONG_SECONDS,
-    MOMENT_SECONDS = MOMENT_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS,
+    MOMENT_SECONDS = MOMENT_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS, FAREWELL = FAREWELL,
     TIMESTAMP = TIMESTAMP, RECENT = RECENT, ORDINALS = ORDINALS,
     CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
     FIN_WAIT_1 = FIN_WAIT_1, FIN_WAIT_2 = FIN_WAIT_2, CLOSE_WAIT = CLOSE_WAIT, CLOSING = CLOSING,
@@ -954,8 +956,10 @@ local SYN_SENT = vocabulary.SYN_SENT
 local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
 local LONG, LONG_SECONDS = vocabulary.LONG, vocabulary.LONG_SECONDS
 local NOTICEABLE, SLOW, MOMENT = vocabulary.NOTICEABLE, vocabulary.SLOW, vocabulary.MOMENT
+local FAREWELL = vocabulary.FAREWELL
 local ESTABLISHED, PLAIN = vocabulary.ESTABLISHED, vocabulary.PLAIN
 local is_beyond, is_more, fin_counts, end_name = state.is_beyond, state.is_more, state.fin_counts, state.end_name
+local distance, is_simultaneous = state.distance, state.is_simultaneous
 local is_new, repeats = numbers.is_new, numbers.repeats
 
 --- Returns the trace of an attempt before its first segment.
@@ -965,11 +969,12 @@ local function new_trace()
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
         first_talker = nil, third_step_time = nil, -- at most four names: a fifth would double the room
-        -- Of an end: repeat_seq, repeat_frame, wild_rst with wild_seq and guesses, doubtful_rst with doubtful_time,
-        -- doubtful_seq and doubtful_is_clean. Of the attempt: silence_frame, injected_rst, injected_end (whose it would
-        -- be), is_injected (that is certain), reset_kind, reset_frame, reset_suspect (D5: an index or "path"),
-        -- former_reset, closing_rst, delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer,
-        -- invalid_frame, error_kind, error_frame, error_suspect; marked: the latest frame that can be evidence
+        -- Of an end: misnumbered, repeat_seq, repeat_frame, wild_rst with wild_seq, wild_hop_limit and guesses,
+        -- doubtful_rst with doubtful_time, doubtful_seq and doubtful_hop_limit. Of the attempt: silence_frame,
+        -- injected_rst with injected_end (whose it would be) and injected_hop_limit, reset_kind, reset_frame,
+        -- reset_hop_limit, reset_suspect (D5: an index or "path"), former_reset, closing_rst, delay_kind, delay_frame,
+        -- is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind, error_frame, error_suspect;
+        -- marked: the latest frame that can be evidence
     }
 end
 
@@ -1030,9 +1035,44 @@ local function note_transfer(connection, segment, stop)
     end
 end
 
+--- Notes that an end acknowledges a FIN by a segment with a number before its first (D8).
+local function note_acknowledged_fin(connection, segment)
+    local first_seq = connection[segment.sender].first_seq
+    if first_seq and is_beyond(first_seq, segment.seq) then
+        connection.trace[segment.sender].misnumbered = true
+    end
+end
+
 --- Notes that the capture lacks what both ends have said before a segment (F6): 0 stands for whoever that was (D5).
 local function note_missing(connection)
     connection.trace.first_talker, connection.talker = connection.trace.first_talker or 0, 0
+end
+
+--- Returns by how much the hop limit of an RST differs from its sender's, or nil if nothing shows that (D1).
+local function hops_off(own, hop_limit)
+    return hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) or nil
+end
+
+--- Returns the hop limit of an RST, or nil with SYN or FIN, which only a damaged segment has (D1).
+local function hop_limit_of(segment)
+    return segment.flags % 4 == 0 and segment.hop_limit or nil
+end
+
+--- Returns whether the hop limit of an RST is that of another device (D1).
+local function is_foreign(own, hop_limit)
+    local off = hops_off(own, hop_limit)
+    return off ~= nil and off > 1
+end
+
+--- Notes an RST that its end did not send (D4).
+-- @param index of the end that seemed to send it
+local function note_injected(trace, frame, index, hop_limit)
+    trace.injected_rst, trace.injected_end, trace.injected_hop_limit = frame, index, hop_limit
+end
+
+--- Returns where to look for the cause of such an RST (D4), or nil.
+local function injected_suspect(trace)
+    return is_foreign(trace[trace.injected_end], trace.injected_hop_limit) and "path" or nil
 end
 
 --- Notes a plain or FIN segment that R6 and F5 have let through, or a new one that was in flight (R6): it can show that
@@ -1054,8 +1094,8 @@ local function note_life(connection, segment)
             shows_life = is_more(segment, segment.time, own.doubtful_time, MOMENT)
         end
         if shows_life then
-            trace.injected_rst, trace.injected_end, own.doubtful_rst = own.doubtful_rst, segment.sender, nil
-            trace.is_injected = trace.is_injected or own.doubtful_is_clean
+            note_injected(trace, own.doubtful_rst, segment.sender, own.doubtful_hop_limit)
+            own.doubtful_rst = nil
             trace.is_calm = is_calm(trace[1]) and is_calm(trace[2])
         end
     end
@@ -1063,11 +1103,14 @@ end
 
 --- Notes an RST with a number that its sender cannot have sent (D4): one more guess, unless the same was tried before.
 local function note_wild_rst(connection, segment)
-    local own = connection.trace[segment.sender]
+    local own, one, two = connection.trace[segment.sender], connection[1], connection[2]
+    if fin_counts(one, two) and fin_counts(two, one) then
+        return
+    end
     if own.wild_seq ~= segment.seq then
         own.guesses = (own.guesses or 0) + 1
     end
-    own.wild_rst, own.wild_seq = segment.frame, segment.seq
+    own.wild_rst, own.wild_seq, own.wild_hop_limit = segment.frame, segment.seq, hop_limit_of(segment)
 end
 
 --- Notes a challenge-ack by R7: its sender's peer cannot have sent the RST that it answers (D4).
@@ -1075,8 +1118,7 @@ local function note_challenge(connection, segment)
     local trace = connection.trace
     local of_peer = trace[segment.peer]
     if of_peer.wild_rst then
-        trace.injected_rst, trace.injected_end = of_peer.wild_rst, segment.peer
-        trace.is_injected = trace.is_injected or of_peer.guesses > 1
+        note_injected(trace, of_peer.wild_rst, segment.peer, of_peer.wild_hop_limit)
     end
 end
 
@@ -1084,7 +1126,7 @@ end
 local function note_late_syn_ack(connection, segment)
     if connection.attempt.refused then
         local trace = connection.trace
-        trace.injected_rst, trace.injected_end, trace.is_injected = trace.reset_frame, segment.sender, true
+        note_injected(trace, trace.reset_frame, segment.sender, trace.reset_hop_limit)
     end
 end
 
@@ -1095,16 +1137,11 @@ local function note_old_answer(connection, segment)
     end
 end
 
---- Returns by how much the hop limit of an RST differs from its sender's, or nil if nothing shows that (D1).
-local function hops_off(own, hop_limit)
-    return hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) or nil
-end
-
 --- Returns whether an end cannot have closed before the capture began (D8).
 local function was_open(connection, index)
     local attempt = connection.attempt
-    return attempt.syn_seen or attempt.syn_ack_matched
-        or find(connection.history_letters, index == 1 and "D" or "d", 1, true) ~= nil
+    return not connection.trace[index].misnumbered and (attempt.syn_seen or attempt.syn_ack_matched
+        or find(connection.history_letters, index == 1 and "D" or "d", 1, true) ~= nil)
 end
 
 --- Returns whether the numbers of an RST show that the capture lacks something before it (D5).
@@ -1122,18 +1159,25 @@ local function class_of(connection, segment, was_fresh)
     local sender, peer, own = connection[index], connection[peer_index], trace[index]
     local sender_closed, peer_closed = fin_counts(sender, peer), fin_counts(peer, sender)
     local attempt, has_ack = connection.attempt, segment.flags % 32 >= 16
-    local guesses, off = own.guesses or 0, hops_off(own, segment.hop_limit)
+    local guesses, off = own.guesses or 0, hops_off(own, hop_limit_of(segment))
     local gap = shows_gap(segment, sender, peer)
     local suspect = guesses == 0 and off and off < 2 and not gap and index or nil
     local unanswered = not gap and trace.first_talker == peer_index and connection.talker == peer_index
-    if guesses > 1 or off and off > 1 and (attempt.opened or index ~= connection.client) then
+    local both_closed = sender_closed and peer_closed
+    local reach = peer_closed and peer.fin_seq or peer.next_sent
+    local is_unread = sender_closed and reach ~= nil and is_beyond(reach, sender.fin_ack)
+    if not both_closed and off and off > 1 and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
+    elseif not both_closed and guesses > 1 then
+        return "injected-reset", nil
+    elseif segment.rejects then
+        return "invalid-answer", nil
     elseif own.repeats >= 2 or sender.awaiting and sender.syn_ack_again then
         return "peer-vanished", nil
-    elseif sender_closed and peer_closed then
+    elseif is_unread and distance(reach, sender.fin_ack) > (peer_closed and FAREWELL or 0) then
+        return "reset-with-unread-data", not is_simultaneous(connection) and suspect or nil
+    elseif both_closed then
         return "reset-after-close", nil
-    elseif sender_closed and peer.next_sent and is_beyond(peer.next_sent, sender.fin_ack) then
-        return "reset-with-unread-data", suspect
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1) then
         return "close-not-finished", was_open(connection, peer_index) and peer_index or nil
     elseif sender_closed and has_ack then
@@ -1141,19 +1185,30 @@ local function class_of(connection, segment, was_fresh)
     elseif has_ack and peer_closed and not unanswered
         and not (peer.acknowledged and is_beyond(peer.acknowledged, peer.fin_ack)) then
         return "reset-after-close", nil
-    elseif own.silent then
+    elseif own.silent and (not has_ack or trace.silence_frame == segment.frame) then
         return "idle-timeout", nil
-    elseif index == connection.client and attempt.syn_seen and not sender.syn_again
+    elseif index == connection.client and attempt.syn_seen and not sender.syn_again and not peer.syn_seen
         and not (sender_closed or peer_closed or trace.first_talker) then
         return "probe", suspect
+    elseif was_fresh and has_ack and segment.seq == 0 then
+        return "port-closed", nil
     elseif was_fresh or not has_ack then
         return "no-such-connection", nil
     end
-    local reach = peer_closed and peer.fin_seq or peer.next_sent
     if reach and is_beyond(reach, segment.ack) or unanswered then
         return "reset-with-unread-data", suspect
     end
     return "application-abort", suspect
+end
+
+--- Notes a FIN that was in flight (R6) when its receiver sent an RST: what that left unread was a farewell (D5).
+-- @param fin_seq the number of the FIN
+local function note_fin_in_flight(connection, segment, fin_seq)
+    local trace, closer = connection.trace, connection[segment.peer]
+    if trace.reset_kind == "reset-with-unread-data" and connection.attempt.reset_by == segment.peer
+        and fin_counts(closer, connection[segment.sender]) and distance(fin_seq, closer.fin_ack) <= FAREWELL then
+        trace.reset_kind, trace.reset_suspect = "reset-after-close", nil
+    end
 end
 
 --- Notes an RST after its own rule (D4, D5).
@@ -1162,21 +1217,24 @@ end
 local function note_rst(connection, segment, reset_before, was_fresh, was_gone)
     local trace, one, two = connection.trace, connection[1], connection[2]
     local own = trace[segment.sender]
-    own.doubtful_rst, own.doubtful_time, own.doubtful_seq = segment.frame, segment.time, segment.seq
-    own.doubtful_is_clean = segment.flags % 4 == 0 -- neither SYN nor FIN, which a damaged segment can have
     trace.is_calm = false
     if fin_counts(one, two) and fin_counts(two, one) then
         trace.closing_rst, trace.marked = segment.frame, segment.frame
+    else
+        own.doubtful_rst, own.doubtful_time, own.doubtful_seq = segment.frame, segment.time, segment.seq
+        own.doubtful_hop_limit = hop_limit_of(segment)
     end
     local former = trace.former_reset
     if connection.attempt.reset_by and not reset_before and former and was_gone and former.index == segment.sender then
         trace.reset_kind, trace.reset_suspect, trace.reset_frame = former.kind, former.suspect, former.frame
+        trace.reset_hop_limit = former.hop_limit
         trace.former_reset = nil
     elseif connection.attempt.reset_by and not reset_before then
         trace.former_reset = nil
         trace.reset_kind, trace.reset_suspect = class_of(connection, segment, was_fresh)
         trace.reset_frame, trace.marked = segment.frame, segment.frame
-        if trace.injected_rst == own.wild_rst and not trace.is_injected then -- D4
+        trace.reset_hop_limit = hop_limit_of(segment)
+        if trace.injected_rst == own.wild_rst and (own.guesses or 0) < 2 and not injected_suspect(trace) then -- D4
             trace.injected_rst = nil
         end
     end
@@ -1198,14 +1256,15 @@ local function forget_reset(connection, index)
     local trace = connection.trace
     trace.former_reset = nil
     if trace.reset_kind == "injected-reset" then -- D4
-        trace.injected_rst, trace.injected_end, trace.is_injected = trace.reset_frame, index, true
+        note_injected(trace, trace.reset_frame, index, trace.reset_hop_limit)
     end
     if connection[index].gone then
         trace.former_reset = {
             index = index, kind = trace.reset_kind, frame = trace.reset_frame, suspect = trace.reset_suspect,
+            hop_limit = trace.reset_hop_limit,
         }
     end
-    trace.reset_kind, trace.reset_frame, trace.reset_suspect = nil, nil, nil
+    trace.reset_kind, trace.reset_frame, trace.reset_suspect, trace.reset_hop_limit = nil, nil, nil, nil
 end
 
 --- Notes what the opening waited for (D6).
@@ -1259,7 +1318,7 @@ local function note_repeated_syn_ack(connection, segment)
     end
 end
 
---- Notes a segment that sets invalid_answer (X).
+--- Notes a segment that sets invalid_answer (X), or whose acknowledgement is rejected (H9).
 -- @param is_old true by H9.1: its sender holds an old connection
 local function note_invalid_answer(connection, segment, is_old)
     local trace = connection.trace
@@ -1373,7 +1432,7 @@ local function failure_of(connection)
         return trace.error_kind, trace.error_suspect, trace.error_frame
     elseif establishment == "refused" then
         if trace.reset_kind == "injected-reset" or trace.injected_rst then
-            return "filtered", "path-to-server", trace.reset_frame
+            return "filtered", "path", trace.reset_frame
         end
         return "port-closed", nil, trace.reset_frame
     elseif establishment == "invalid-answer" then
@@ -1403,11 +1462,16 @@ local function breakdown_of(connection)
     local trace, attempt = connection.trace, connection.attempt
     local server = connection[3 - connection.client]
     if trace.injected_rst then
-        return "injected-reset", trace.is_injected and "path" or nil, trace.injected_rst
+        return "injected-reset", injected_suspect(trace), trace.injected_rst
     elseif trace.reset_kind and trace.reset_kind ~= "reset-after-close" and not attempt.close_complete then
         local suspect, before = trace.reset_suspect, nil
-        if trace.reset_kind == "idle-timeout" and trace.silence_frame ~= trace.reset_frame then
+        if trace.reset_kind == "idle-timeout" then
             before = trace.silence_frame
+        elseif trace.reset_kind == "invalid-answer" then
+            before = trace.invalid_frame
+        end
+        if before == trace.reset_frame then
+            before = nil
         end
         if type(suspect) == "number" then
             suspect = end_name(connection, suspect)
@@ -1495,9 +1559,9 @@ end
 
 return {
     new_trace = new_trace, note_hop_limit = note_hop_limit,
-    note_arrival = note_arrival, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
+    note_arrival = note_arrival, note_acknowledged_fin = note_acknowledged_fin, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
     note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_late_syn_ack = note_late_syn_ack,
-    note_missing = note_missing, revive = revive,
+    note_missing = note_missing, revive = revive, note_fin_in_flight = note_fin_in_flight,
     note_old_answer = note_old_answer,
     forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
     note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,
@@ -1791,9 +1855,9 @@ local function judge_syn_ack(connection, segment)
     elseif peer_opening and not acceptable then -- H8.2
         note_syn_ack(connection, segment)
         reject(segment, peer)
+        note_invalid_answer(connection, segment, false)
         if peer.phase == SYN_SENT then
             connection.attempt.invalid_answer = true
-            note_invalid_answer(connection, segment, false)
             sender.syn_ack_again = false
             remember_syn_ack(connection, segment, true)
             sender.phase = SYN_RECEIVED
@@ -1912,6 +1976,7 @@ local function judge_third_step(connection, segment, acceptable)
     elseif peer.phase == SYN_RECEIVED then -- H9.2, H9.3
         if not acceptable then
             reject(segment, peer)
+            note_invalid_answer(connection, segment, false)
             return true, false
         end
         peer.phase = ESTABLISHED
@@ -1992,6 +2057,7 @@ local is_simultaneous = state.is_simultaneous
 local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
 local add_role, add_teardown_step, add_anomaly = notes.add_role, notes.add_teardown_step, notes.add_anomaly
 local answer, explain, note_transfer = notes.answer, notes.explain, diagnosis.note_transfer
+local note_acknowledged_fin = diagnosis.note_acknowledged_fin
 
 --- Notes that a FIN of this end occupies a number and carries an acknowledgement number.
 -- @param segment that shows it
@@ -2025,6 +2091,7 @@ local function judge_ack_of_fin(connection, segment)
     end
     if not peer.fin_acked then
         add_role(segment, ACK_OF_FIN)
+        note_acknowledged_fin(connection, segment)
         add_teardown_step(segment, is_passive(peer, sender) and 4 or 2)
         if not segment.responds_to then
             answer(segment, peer.fin_frame, peer.fin_frame_time, peer.fin_again)
@@ -2215,7 +2282,7 @@ local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
 local note_rst, forget_reset, note_missing = diagnosis.note_rst, diagnosis.forget_reset, diagnosis.note_missing
 local note_invalid_answer, note_wild_rst = diagnosis.note_invalid_answer, diagnosis.note_wild_rst
-local note_life, revive = diagnosis.note_life, diagnosis.revive
+local note_life, revive, note_fin_in_flight = diagnosis.note_life, diagnosis.revive, diagnosis.note_fin_in_flight
 
 --- Notes that the attempt was aborted unless it was opened before (R2, R5).
 local function note_abort(connection, segment)
@@ -2231,7 +2298,7 @@ local function judge_rejection(connection, segment)
     if sender.phase == SYN_SENT then
         peer.phase = (peer.phase == LISTEN or is_passive_opener(peer)) and LISTEN or CLOSED
     else
-        peer.was_reset = true
+        peer.was_reset, segment.rejects = true, true
         note_abort(connection, segment)
         attempt.reset_by = attempt.reset_by or segment.sender
     end
@@ -2420,6 +2487,9 @@ local function judge_life(connection, segment)
         explain(segment, "shows that the reset did not arrive")
     else
         segment.judged, segment.in_flight = false, true
+        if segment.kind == vocabulary.FIN then
+            note_fin_in_flight(connection, segment, (segment.seq + segment.length) % MODULUS)
+        end
         if new then
             note_life(connection, segment)
             follow_sent(sender, peer, segment.seq, stop)
@@ -3561,7 +3631,7 @@ function Tracker:judge(connection, entry, with_annotation)
     segment.length, segment.offer = entry[LENGTH], entry[OFFER]
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
-    segment.answered_time, segment.retransmission_delay, segment.skips = nil, nil, nil
+    segment.answered_time, segment.retransmission_delay, segment.skips, segment.rejects = nil, nil, nil, nil
     segment.judged, segment.in_flight, segment.explanations = true, false, with_annotation and {} or nil
     if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")
@@ -4252,7 +4322,8 @@ local WARN, NOTE, CHAT = expert.severity.WARN, expert.severity.NOTE, expert.seve
 -- first. $A stands for the sender of the RST, $S for the suspect, $T for the handshake time.
 local DIAGNOSES = {
     { "injected-reset", WARN,
-        "A reset came that does not look like one of the $A: look for a firewall or a filter between the ends." },
+        "A reset came that does not look like one of the $A: look for a firewall or a filter, between the "
+            .. "ends or on one of them." },
     { "no-such-connection", WARN,
         "The $A answered that it has no such connection: it restarted or forgot it; look at its logs, and at "
             .. "devices between that change addresses." },
@@ -4278,7 +4349,8 @@ local DIAGNOSES = {
         "A reset refused the connection: nothing listens on this port, or a firewall answers for the server; start the "
             .. "service, or correct the port." },
     { "invalid-answer", NOTE,
-        "The SYN got only answers that the client must not accept: look what answers in the server's place." },
+        "An answer in the handshake did not fit, and was not accepted: look for a device that answers in an end's "
+            .. "name, or changes numbers." },
     { "old-connection-held", NOTE,
         "The server still held an older connection between these addresses and ports, and answered from that: "
             .. "look why the older one was not closed." },

@@ -19,7 +19,7 @@ local add_role, add_anomaly, answer, explain = notes.add_role, notes.add_anomaly
 local mismatch, sum_of_syn = notes.mismatch, notes.sum_of_syn
 local note_rst, forget_reset, note_missing = diagnosis.note_rst, diagnosis.forget_reset, diagnosis.note_missing
 local note_invalid_answer, note_wild_rst = diagnosis.note_invalid_answer, diagnosis.note_wild_rst
-local note_life, revive = diagnosis.note_life, diagnosis.revive
+local note_life, revive, note_fin_in_flight = diagnosis.note_life, diagnosis.revive, diagnosis.note_fin_in_flight
 
 --- Notes that the attempt was aborted unless it was opened before (R2, R5).
 local function note_abort(connection, segment)
@@ -35,7 +35,7 @@ local function judge_rejection(connection, segment)
     if sender.phase == SYN_SENT then
         peer.phase = (peer.phase == LISTEN or is_passive_opener(peer)) and LISTEN or CLOSED
     else
-        peer.was_reset = true
+        peer.was_reset, segment.rejects = true, true
         note_abort(connection, segment)
         attempt.reset_by = attempt.reset_by or segment.sender
     end
@@ -224,6 +224,9 @@ local function judge_life(connection, segment)
         explain(segment, "shows that the reset did not arrive")
     else
         segment.judged, segment.in_flight = false, true
+        if segment.kind == vocabulary.FIN then
+            note_fin_in_flight(connection, segment, (segment.seq + segment.length) % MODULUS)
+        end
         if new then
             note_life(connection, segment)
             follow_sent(sender, peer, segment.seq, stop)

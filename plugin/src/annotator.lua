@@ -297,7 +297,7 @@ function Tracker:judge(connection, entry, with_annotation)
     segment.length, segment.offer = entry[LENGTH], entry[OFFER]
     segment.role, segment.handshake_step, segment.teardown_step, segment.anomalies = nil, nil, nil, nil
     segment.responds_to, segment.response_time, segment.handshake_time, segment.teardown_time = nil, nil, nil, nil
-    segment.answered_time, segment.retransmission_delay, segment.skips = nil, nil, nil
+    segment.answered_time, segment.retransmission_delay, segment.skips, segment.rejects = nil, nil, nil, nil
     segment.judged, segment.in_flight, segment.explanations = true, false, with_annotation and {} or nil
     if connection.former and not connection.is_begun and (kind == SYN or kind == SYN_ACK) then -- A2
         add_anomaly(segment, "port-reuse")

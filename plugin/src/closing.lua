@@ -17,6 +17,7 @@ local is_simultaneous = state.is_simultaneous
 local is_new, follow_sent, follow_ack = numbers.is_new, numbers.follow_sent, numbers.follow_ack
 local add_role, add_teardown_step, add_anomaly = notes.add_role, notes.add_teardown_step, notes.add_anomaly
 local answer, explain, note_transfer = notes.answer, notes.explain, diagnosis.note_transfer
+local note_acknowledged_fin = diagnosis.note_acknowledged_fin
 
 --- Notes that a FIN of this end occupies a number and carries an acknowledgement number.
 -- @param segment that shows it
@@ -50,6 +51,7 @@ local function judge_ack_of_fin(connection, segment)
     end
     if not peer.fin_acked then
         add_role(segment, ACK_OF_FIN)
+        note_acknowledged_fin(connection, segment)
         add_teardown_step(segment, is_passive(peer, sender) and 4 or 2)
         if not segment.responds_to then
             answer(segment, peer.fin_frame, peer.fin_frame_time, peer.fin_again)

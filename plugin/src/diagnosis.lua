@@ -15,8 +15,10 @@ local SYN_SENT = vocabulary.SYN_SENT
 local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
 local LONG, LONG_SECONDS = vocabulary.LONG, vocabulary.LONG_SECONDS
 local NOTICEABLE, SLOW, MOMENT = vocabulary.NOTICEABLE, vocabulary.SLOW, vocabulary.MOMENT
+local FAREWELL = vocabulary.FAREWELL
 local ESTABLISHED, PLAIN = vocabulary.ESTABLISHED, vocabulary.PLAIN
 local is_beyond, is_more, fin_counts, end_name = state.is_beyond, state.is_more, state.fin_counts, state.end_name
+local distance, is_simultaneous = state.distance, state.is_simultaneous
 local is_new, repeats = numbers.is_new, numbers.repeats
 
 --- Returns the trace of an attempt before its first segment.
@@ -26,11 +28,12 @@ local function new_trace()
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
         first_talker = nil, third_step_time = nil, -- at most four names: a fifth would double the room
-        -- Of an end: repeat_seq, repeat_frame, wild_rst with wild_seq and guesses, doubtful_rst with doubtful_time,
-        -- doubtful_seq and doubtful_is_clean. Of the attempt: silence_frame, injected_rst, injected_end (whose it would
-        -- be), is_injected (that is certain), reset_kind, reset_frame, reset_suspect (D5: an index or "path"),
-        -- former_reset, closing_rst, delay_kind, delay_frame, is_inferred (the fourth row of D6 said so), old_answer,
-        -- invalid_frame, error_kind, error_frame, error_suspect; marked: the latest frame that can be evidence
+        -- Of an end: misnumbered, repeat_seq, repeat_frame, wild_rst with wild_seq, wild_hop_limit and guesses,
+        -- doubtful_rst with doubtful_time, doubtful_seq and doubtful_hop_limit. Of the attempt: silence_frame,
+        -- injected_rst with injected_end (whose it would be) and injected_hop_limit, reset_kind, reset_frame,
+        -- reset_hop_limit, reset_suspect (D5: an index or "path"), former_reset, closing_rst, delay_kind, delay_frame,
+        -- is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind, error_frame, error_suspect;
+        -- marked: the latest frame that can be evidence
     }
 end
 
@@ -91,9 +94,44 @@ local function note_transfer(connection, segment, stop)
     end
 end
 
+--- Notes that an end acknowledges a FIN by a segment with a number before its first (D8).
+local function note_acknowledged_fin(connection, segment)
+    local first_seq = connection[segment.sender].first_seq
+    if first_seq and is_beyond(first_seq, segment.seq) then
+        connection.trace[segment.sender].misnumbered = true
+    end
+end
+
 --- Notes that the capture lacks what both ends have said before a segment (F6): 0 stands for whoever that was (D5).
 local function note_missing(connection)
     connection.trace.first_talker, connection.talker = connection.trace.first_talker or 0, 0
+end
+
+--- Returns by how much the hop limit of an RST differs from its sender's, or nil if nothing shows that (D1).
+local function hops_off(own, hop_limit)
+    return hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) or nil
+end
+
+--- Returns the hop limit of an RST, or nil with SYN or FIN, which only a damaged segment has (D1).
+local function hop_limit_of(segment)
+    return segment.flags % 4 == 0 and segment.hop_limit or nil
+end
+
+--- Returns whether the hop limit of an RST is that of another device (D1).
+local function is_foreign(own, hop_limit)
+    local off = hops_off(own, hop_limit)
+    return off ~= nil and off > 1
+end
+
+--- Notes an RST that its end did not send (D4).
+-- @param index of the end that seemed to send it
+local function note_injected(trace, frame, index, hop_limit)
+    trace.injected_rst, trace.injected_end, trace.injected_hop_limit = frame, index, hop_limit
+end
+
+--- Returns where to look for the cause of such an RST (D4), or nil.
+local function injected_suspect(trace)
+    return is_foreign(trace[trace.injected_end], trace.injected_hop_limit) and "path" or nil
 end
 
 --- Notes a plain or FIN segment that R6 and F5 have let through, or a new one that was in flight (R6): it can show that
@@ -115,8 +153,8 @@ local function note_life(connection, segment)
             shows_life = is_more(segment, segment.time, own.doubtful_time, MOMENT)
         end
         if shows_life then
-            trace.injected_rst, trace.injected_end, own.doubtful_rst = own.doubtful_rst, segment.sender, nil
-            trace.is_injected = trace.is_injected or own.doubtful_is_clean
+            note_injected(trace, own.doubtful_rst, segment.sender, own.doubtful_hop_limit)
+            own.doubtful_rst = nil
             trace.is_calm = is_calm(trace[1]) and is_calm(trace[2])
         end
     end
@@ -124,11 +162,14 @@ end
 
 --- Notes an RST with a number that its sender cannot have sent (D4): one more guess, unless the same was tried before.
 local function note_wild_rst(connection, segment)
-    local own = connection.trace[segment.sender]
+    local own, one, two = connection.trace[segment.sender], connection[1], connection[2]
+    if fin_counts(one, two) and fin_counts(two, one) then
+        return
+    end
     if own.wild_seq ~= segment.seq then
         own.guesses = (own.guesses or 0) + 1
     end
-    own.wild_rst, own.wild_seq = segment.frame, segment.seq
+    own.wild_rst, own.wild_seq, own.wild_hop_limit = segment.frame, segment.seq, hop_limit_of(segment)
 end
 
 --- Notes a challenge-ack by R7: its sender's peer cannot have sent the RST that it answers (D4).
@@ -136,8 +177,7 @@ local function note_challenge(connection, segment)
     local trace = connection.trace
     local of_peer = trace[segment.peer]
     if of_peer.wild_rst then
-        trace.injected_rst, trace.injected_end = of_peer.wild_rst, segment.peer
-        trace.is_injected = trace.is_injected or of_peer.guesses > 1
+        note_injected(trace, of_peer.wild_rst, segment.peer, of_peer.wild_hop_limit)
     end
 end
 
@@ -145,7 +185,7 @@ end
 local function note_late_syn_ack(connection, segment)
     if connection.attempt.refused then
         local trace = connection.trace
-        trace.injected_rst, trace.injected_end, trace.is_injected = trace.reset_frame, segment.sender, true
+        note_injected(trace, trace.reset_frame, segment.sender, trace.reset_hop_limit)
     end
 end
 
@@ -156,16 +196,11 @@ local function note_old_answer(connection, segment)
     end
 end
 
---- Returns by how much the hop limit of an RST differs from its sender's, or nil if nothing shows that (D1).
-local function hops_off(own, hop_limit)
-    return hop_limit and own.hop_limit and not own.hop_limit_varies and abs(hop_limit - own.hop_limit) or nil
-end
-
 --- Returns whether an end cannot have closed before the capture began (D8).
 local function was_open(connection, index)
     local attempt = connection.attempt
-    return attempt.syn_seen or attempt.syn_ack_matched
-        or find(connection.history_letters, index == 1 and "D" or "d", 1, true) ~= nil
+    return not connection.trace[index].misnumbered and (attempt.syn_seen or attempt.syn_ack_matched
+        or find(connection.history_letters, index == 1 and "D" or "d", 1, true) ~= nil)
 end
 
 --- Returns whether the numbers of an RST show that the capture lacks something before it (D5).
@@ -183,18 +218,25 @@ local function class_of(connection, segment, was_fresh)
     local sender, peer, own = connection[index], connection[peer_index], trace[index]
     local sender_closed, peer_closed = fin_counts(sender, peer), fin_counts(peer, sender)
     local attempt, has_ack = connection.attempt, segment.flags % 32 >= 16
-    local guesses, off = own.guesses or 0, hops_off(own, segment.hop_limit)
+    local guesses, off = own.guesses or 0, hops_off(own, hop_limit_of(segment))
     local gap = shows_gap(segment, sender, peer)
     local suspect = guesses == 0 and off and off < 2 and not gap and index or nil
     local unanswered = not gap and trace.first_talker == peer_index and connection.talker == peer_index
-    if guesses > 1 or off and off > 1 and (attempt.opened or index ~= connection.client) then
+    local both_closed = sender_closed and peer_closed
+    local reach = peer_closed and peer.fin_seq or peer.next_sent
+    local is_unread = sender_closed and reach ~= nil and is_beyond(reach, sender.fin_ack)
+    if not both_closed and off and off > 1 and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
+    elseif not both_closed and guesses > 1 then
+        return "injected-reset", nil
+    elseif segment.rejects then
+        return "invalid-answer", nil
     elseif own.repeats >= 2 or sender.awaiting and sender.syn_ack_again then
         return "peer-vanished", nil
-    elseif sender_closed and peer_closed then
+    elseif is_unread and distance(reach, sender.fin_ack) > (peer_closed and FAREWELL or 0) then
+        return "reset-with-unread-data", not is_simultaneous(connection) and suspect or nil
+    elseif both_closed then
         return "reset-after-close", nil
-    elseif sender_closed and peer.next_sent and is_beyond(peer.next_sent, sender.fin_ack) then
-        return "reset-with-unread-data", suspect
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1) then
         return "close-not-finished", was_open(connection, peer_index) and peer_index or nil
     elseif sender_closed and has_ack then
@@ -202,19 +244,30 @@ local function class_of(connection, segment, was_fresh)
     elseif has_ack and peer_closed and not unanswered
         and not (peer.acknowledged and is_beyond(peer.acknowledged, peer.fin_ack)) then
         return "reset-after-close", nil
-    elseif own.silent then
+    elseif own.silent and (not has_ack or trace.silence_frame == segment.frame) then
         return "idle-timeout", nil
-    elseif index == connection.client and attempt.syn_seen and not sender.syn_again
+    elseif index == connection.client and attempt.syn_seen and not sender.syn_again and not peer.syn_seen
         and not (sender_closed or peer_closed or trace.first_talker) then
         return "probe", suspect
+    elseif was_fresh and has_ack and segment.seq == 0 then
+        return "port-closed", nil
     elseif was_fresh or not has_ack then
         return "no-such-connection", nil
     end
-    local reach = peer_closed and peer.fin_seq or peer.next_sent
     if reach and is_beyond(reach, segment.ack) or unanswered then
         return "reset-with-unread-data", suspect
     end
     return "application-abort", suspect
+end
+
+--- Notes a FIN that was in flight (R6) when its receiver sent an RST: what that left unread was a farewell (D5).
+-- @param fin_seq the number of the FIN
+local function note_fin_in_flight(connection, segment, fin_seq)
+    local trace, closer = connection.trace, connection[segment.peer]
+    if trace.reset_kind == "reset-with-unread-data" and connection.attempt.reset_by == segment.peer
+        and fin_counts(closer, connection[segment.sender]) and distance(fin_seq, closer.fin_ack) <= FAREWELL then
+        trace.reset_kind, trace.reset_suspect = "reset-after-close", nil
+    end
 end
 
 --- Notes an RST after its own rule (D4, D5).
@@ -223,21 +276,24 @@ end
 local function note_rst(connection, segment, reset_before, was_fresh, was_gone)
     local trace, one, two = connection.trace, connection[1], connection[2]
     local own = trace[segment.sender]
-    own.doubtful_rst, own.doubtful_time, own.doubtful_seq = segment.frame, segment.time, segment.seq
-    own.doubtful_is_clean = segment.flags % 4 == 0 -- neither SYN nor FIN, which a damaged segment can have
     trace.is_calm = false
     if fin_counts(one, two) and fin_counts(two, one) then
         trace.closing_rst, trace.marked = segment.frame, segment.frame
+    else
+        own.doubtful_rst, own.doubtful_time, own.doubtful_seq = segment.frame, segment.time, segment.seq
+        own.doubtful_hop_limit = hop_limit_of(segment)
     end
     local former = trace.former_reset
     if connection.attempt.reset_by and not reset_before and former and was_gone and former.index == segment.sender then
         trace.reset_kind, trace.reset_suspect, trace.reset_frame = former.kind, former.suspect, former.frame
+        trace.reset_hop_limit = former.hop_limit
         trace.former_reset = nil
     elseif connection.attempt.reset_by and not reset_before then
         trace.former_reset = nil
         trace.reset_kind, trace.reset_suspect = class_of(connection, segment, was_fresh)
         trace.reset_frame, trace.marked = segment.frame, segment.frame
-        if trace.injected_rst == own.wild_rst and not trace.is_injected then -- D4
+        trace.reset_hop_limit = hop_limit_of(segment)
+        if trace.injected_rst == own.wild_rst and (own.guesses or 0) < 2 and not injected_suspect(trace) then -- D4
             trace.injected_rst = nil
         end
     end
@@ -259,14 +315,15 @@ local function forget_reset(connection, index)
     local trace = connection.trace
     trace.former_reset = nil
     if trace.reset_kind == "injected-reset" then -- D4
-        trace.injected_rst, trace.injected_end, trace.is_injected = trace.reset_frame, index, true
+        note_injected(trace, trace.reset_frame, index, trace.reset_hop_limit)
     end
     if connection[index].gone then
         trace.former_reset = {
             index = index, kind = trace.reset_kind, frame = trace.reset_frame, suspect = trace.reset_suspect,
+            hop_limit = trace.reset_hop_limit,
         }
     end
-    trace.reset_kind, trace.reset_frame, trace.reset_suspect = nil, nil, nil
+    trace.reset_kind, trace.reset_frame, trace.reset_suspect, trace.reset_hop_limit = nil, nil, nil, nil
 end
 
 --- Notes what the opening waited for (D6).
@@ -320,7 +377,7 @@ local function note_repeated_syn_ack(connection, segment)
     end
 end
 
---- Notes a segment that sets invalid_answer (X).
+--- Notes a segment that sets invalid_answer (X), or whose acknowledgement is rejected (H9).
 -- @param is_old true by H9.1: its sender holds an old connection
 local function note_invalid_answer(connection, segment, is_old)
     local trace = connection.trace
@@ -434,7 +491,7 @@ local function failure_of(connection)
         return trace.error_kind, trace.error_suspect, trace.error_frame
     elseif establishment == "refused" then
         if trace.reset_kind == "injected-reset" or trace.injected_rst then
-            return "filtered", "path-to-server", trace.reset_frame
+            return "filtered", "path", trace.reset_frame
         end
         return "port-closed", nil, trace.reset_frame
     elseif establishment == "invalid-answer" then
@@ -464,11 +521,16 @@ local function breakdown_of(connection)
     local trace, attempt = connection.trace, connection.attempt
     local server = connection[3 - connection.client]
     if trace.injected_rst then
-        return "injected-reset", trace.is_injected and "path" or nil, trace.injected_rst
+        return "injected-reset", injected_suspect(trace), trace.injected_rst
     elseif trace.reset_kind and trace.reset_kind ~= "reset-after-close" and not attempt.close_complete then
         local suspect, before = trace.reset_suspect, nil
-        if trace.reset_kind == "idle-timeout" and trace.silence_frame ~= trace.reset_frame then
+        if trace.reset_kind == "idle-timeout" then
             before = trace.silence_frame
+        elseif trace.reset_kind == "invalid-answer" then
+            before = trace.invalid_frame
+        end
+        if before == trace.reset_frame then
+            before = nil
         end
         if type(suspect) == "number" then
             suspect = end_name(connection, suspect)
@@ -556,9 +618,9 @@ end
 
 return {
     new_trace = new_trace, note_hop_limit = note_hop_limit,
-    note_arrival = note_arrival, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
+    note_arrival = note_arrival, note_acknowledged_fin = note_acknowledged_fin, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
     note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_late_syn_ack = note_late_syn_ack,
-    note_missing = note_missing, revive = revive,
+    note_missing = note_missing, revive = revive, note_fin_in_flight = note_fin_in_flight,
     note_old_answer = note_old_answer,
     forget_reset = forget_reset, note_repeated_syn = note_repeated_syn, note_answer = note_answer,
     note_repeated_syn_ack = note_repeated_syn_ack, note_invalid_answer = note_invalid_answer, note_error = note_error,

@@ -280,9 +280,9 @@ local function judge_syn_ack(connection, segment)
     elseif peer_opening and not acceptable then -- H8.2
         note_syn_ack(connection, segment)
         reject(segment, peer)
+        note_invalid_answer(connection, segment, false)
         if peer.phase == SYN_SENT then
             connection.attempt.invalid_answer = true
-            note_invalid_answer(connection, segment, false)
             sender.syn_ack_again = false
             remember_syn_ack(connection, segment, true)
             sender.phase = SYN_RECEIVED
@@ -401,6 +401,7 @@ local function judge_third_step(connection, segment, acceptable)
     elseif peer.phase == SYN_RECEIVED then -- H9.2, H9.3
         if not acceptable then
             reject(segment, peer)
+            note_invalid_answer(connection, segment, false)
             return true, false
         end
         peer.phase = ESTABLISHED

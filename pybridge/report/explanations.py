@@ -77,13 +77,14 @@ DIAGNOSIS = {
     "port-closed": "A reset refused the SYN: nothing listens on that port, or a firewall answers in the server's name.",
     "filtered": "A filter rejected the SYN: an ICMP error says so, or the reset came from another device than the server.",
     "host-unreachable": "The network reports that it cannot deliver the SYN: there is no route, or the host is down.",
-    "invalid-answer": "Every answer to the SYN was one that no stack should send: a device on the path interferes.",
+    "invalid-answer": "An answer in the handshake was one that no stack should send, and was not accepted: look for a device "
+    "that answers in an end's name, or changes numbers.",
     "old-connection-held": "The server answered the SYN from an older connection that it still held: the client restarted, or "
     "used the port again too early.",
     "one-sided": "The capture holds the segments of one end only, so that no more can be said; if the other evidently spoke, "
     "look at the point of capture.",
-    "injected-reset": "A reset was not its end's own: it was survived, or came over another number of hops. A device on the path "
-    "injects resets.",
+    "injected-reset": "A reset was not its end's own: it was survived, came over another number of hops, or its number was "
+    "guessed. Somebody else sends resets in its name.",
     "no-such-connection": "An end answered by a reset because it did not know the connection any more: it restarted, or a device "
     "on the path forgot the connection.",
     "application-abort": "An application ended the connection by a reset instead of a FIN, while it could have gone on.",

@@ -100,7 +100,7 @@ FAILURES = {
     "port-closed": "Refused, because nothing listens on that port, or a firewall answers for it: {connections}.",
     "filtered": "Rejected by a filter on the way: {connections}.",
     "host-unreachable": "Not delivered, as the network reports: {connections}.",
-    "invalid-answer": "Answered only in ways that no client may accept: {connections}.",
+    "invalid-answer": "Answered in a way that no stack may accept: {connections}.",
     "old-connection-held": "Answered from an older connection, which the server still holds: {connections}.",
     "syn-ack-lost": "Answered, but the answers did not reach the client, or it dropped them: {connections}.",
     "peer-vanished": "Answered again and again, but the client had fallen silent: {connections}.",
@@ -112,7 +112,7 @@ FAILURES = {
 OTHER_FAILURE = "Not opened: {connections}."
 
 TROUBLES = {
-    "injected-reset": "Hit by a reset that does not look like its end\u2019s, but like the path\u2019s: {connections}{details}.",
+    "injected-reset": "Hit by a reset that its end evidently did not send: {connections}{details}.",
     "no-such-connection": "Reset by an end that did not know the connection any more: {connections}{details}.",
     "application-abort": "Aborted by an application with a reset: {connections}{details}.",
     "reset-with-unread-data": "Reset by an end that closed before it had read everything: {connections}{details}.",

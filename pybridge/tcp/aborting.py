@@ -3,7 +3,14 @@
 
 from __future__ import annotations
 
-from pybridge.tcp.evidence import note_invalid_answer, note_life_after_rst, note_reset, note_rst, note_wild_rst
+from pybridge.tcp.evidence import (
+    note_fin_in_flight,
+    note_invalid_answer,
+    note_life_after_rst,
+    note_reset,
+    note_rst,
+    note_wild_rst,
+)
 from pybridge.tcp.numbers import LARGEST_WINDOW, follow_acknowledged, follow_sent, is_new, settle_early_ack
 from pybridge.tcp.state import MOMENT, OUTLIVED, Judgement, distance, is_beyond
 from pybridge.tcp.vocabulary import ABSENT, ACK, CLOSED, ESTABLISHED, FIN, LISTEN, SYN, SYN_RECEIVED, SYN_SENT
@@ -67,7 +74,7 @@ def _judge_rejection(segment: Judgement) -> None:
     if sender.phase == SYN_SENT:  # the sender goes on
         peer.phase = LISTEN if peer.is_passive_opener() or peer.phase == LISTEN else CLOSED
         return
-    peer.was_reset = True
+    peer.was_reset = segment.rejects = True
     _note_reset(segment)
     if not connection.opened:
         _note_abort(segment)
@@ -153,6 +160,8 @@ def judge_life(segment: Judgement) -> bool:
         connection.aborted = connection.refused = False
     else:
         segment.in_flight = True
+        if segment.kind & FIN:
+            note_fin_in_flight(segment)
         if new:
             note_life_after_rst(segment)
             follow_sent(sender, segment.seq, occupied)
@@ -177,11 +186,8 @@ def take_back_reset(segment: Judgement) -> None:
     connection.update_states()
     if connection.reset_by is None or connection.over:
         return
-    former = (connection.reset_by is connection.a, connection.reset_frame, connection.reset_kind, connection.reset_suspect)
-    is_gone = connection.reset_by.gone
     if connection.reset_kind == "injected-reset":  # D4
-        connection.injected_rst, connection.injected_suspect = connection.reset_frame, "path"
-    connection.forget_reset()
-    connection.former_reset = former if is_gone else None
+        connection.note_injected(connection.reset_frame, connection.reset_by, connection.reset_hop_limit)
+    connection.take_back_reset(connection.reset_by)
     if not (connection.fin_of(connection.a) or connection.fin_of(connection.b)):
         connection.idle_before_end = None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pybridge.tcp.evidence import note_repetition
+from pybridge.tcp.evidence import note_acknowledged_fin, note_repetition
 from pybridge.tcp.numbers import follow_acknowledged, follow_sent, has_acknowledged, is_new, settle_early_ack
 from pybridge.tcp.state import MODULO, Fin, Judgement, is_at_or_after, is_beyond
 from pybridge.tcp.vocabulary import FIN
@@ -31,6 +31,7 @@ def judge_closing(segment: Judgement) -> None:
     if fin is not None and has_acknowledged(sender, fin.next) and is_at_or_after(segment.ack, fin.next):  # T4
         if not fin.acked:
             segment.roles.append("ACK-OF-FIN")
+            note_acknowledged_fin(segment)
             segment.ack_step = 4 if connection.is_passive(peer) else 2
             if segment.answers is None and fin.frame:
                 segment.answers = (fin.frame, fin.frame_time if fin.sent == 1 else None)

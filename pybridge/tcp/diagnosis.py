@@ -52,7 +52,7 @@ def _of_failure(connection: Connection, establishment: str, *, still_waiting: bo
         return Diagnosis(connection.error_kind, connection.error_suspect, _frames(connection.error_frame))
     if establishment == "refused":
         if connection.reset_kind == "injected-reset" or connection.injected_rst is not None:
-            return Diagnosis("filtered", "path-to-server", _frames(connection.reset_frame))
+            return Diagnosis("filtered", "path", _frames(connection.reset_frame))
         return Diagnosis("port-closed", None, _frames(connection.reset_frame))
     if establishment == "invalid-answer":
         return Diagnosis("invalid-answer", None, _frames(connection.invalid_frame))
@@ -69,11 +69,11 @@ def _of_one_side(connection: Connection, establishment: str, captured: str) -> D
 def _of_reset(connection: Connection) -> Diagnosis | None:
     """Return the diagnosis of an attempt that an RST has ended, or should have."""
     if connection.injected_rst is not None:
-        return Diagnosis("injected-reset", connection.injected_suspect, _frames(connection.injected_rst))
+        return Diagnosis("injected-reset", connection.injected_suspect(), _frames(connection.injected_rst))
     kind = connection.reset_kind
     if kind is None or kind == "reset-after-close" or connection.close_complete:
         return None
-    before = connection.silence_frame if kind == "idle-timeout" else None
+    before = {"idle-timeout": connection.silence_frame, "invalid-answer": connection.invalid_frame}.get(kind)
     return Diagnosis(kind, connection.reset_suspect, _frames(before, connection.reset_frame))
 
 
@@ -134,8 +134,7 @@ def _of_close(connection: Connection) -> Diagnosis:
         return Diagnosis("reset-after-close", None, _frames(connection.reset_frame))
     if connection.closing_rst is not None:
         return Diagnosis("reset-after-close", None, _frames(connection.closing_rst))
-    closed = connection.fin_of(connection.a) is not None and connection.fin_of(connection.b) is not None
-    return Diagnosis("orderly" if closed else "still-open")
+    return Diagnosis("orderly" if connection.both_closed() else "still-open")
 
 
 def _frames(*frames: int | None) -> str | None:

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from pybridge.tcp.numbers import is_new
-from pybridge.tcp.state import LONG, MODULO, MOMENT, NOTICEABLE, Connection, End, Judgement, is_beyond
+from pybridge.tcp.state import LONG, MODULO, MOMENT, NOTICEABLE, Connection, End, Judgement, distance, is_beyond
 from pybridge.tcp.vocabulary import ACK, ESTABLISHED, FIN, RST, SYN, SYN_SENT
 
 PROHIBITED = {(4, 3, 3), (4, 3, 9), (4, 3, 10), (4, 3, 13), (6, 1, 1), (6, 1, 4), (6, 1, 5), (6, 1, 6)}
 """Version of IP, type and code of the errors that a filter sends (D7)."""
+
+FAREWELL = 53
+"""Octets of the longest usual closing alert of TLS, which nobody needs to read (D5)."""
 
 NO_NEIGHBOUR = {(4, 3, 1), (6, 1, 3)}
 """The errors of the last router, whose neighbour does not answer (D7)."""
@@ -27,12 +30,15 @@ def note_hop_limit(segment: Judgement, *, is_first: bool) -> None:
         sender.hop_limit_varies = True
 
 
-def _is_own(segment: Judgement) -> bool | None:
-    """Whether its sender has sent an RST, or another device; None if nothing shows it (rule D1)."""
-    known, this = segment.sender.hop_limit, segment.hop_limit
-    if this is None or known is None or segment.sender.hop_limit_varies:
-        return None
-    return abs(this - known) <= 1
+def _hop_limit(segment: Judgement) -> int | None:
+    """Return the hop limit of an RST; None with SYN or FIN, which only a damaged segment has (rule D1)."""
+    return None if segment.kind & (SYN | FIN) else segment.hop_limit
+
+
+def _is_own(segment: Judgement) -> bool:
+    """Whether an RST has the hop limit of its sender's other segments (rule D1)."""
+    hops_off = segment.sender.hops_off(_hop_limit(segment))
+    return hops_off is not None and hops_off <= 1
 
 
 def note_repetition(segment: Judgement) -> None:
@@ -48,6 +54,13 @@ def note_repetition(segment: Judgement) -> None:
     if repeats and segment.silence > MOMENT:
         sender.repeats = sender.repeats + 1 if segment.seq == sender.repeat_seq else 1
         sender.repeat_seq, sender.repeat_frame = segment.seq, segment.frame
+
+
+def note_acknowledged_fin(segment: Judgement) -> None:
+    """Note that an end acknowledges a FIN by a segment with a number before its first (`misnumbered` of rules D)."""
+    sender = segment.sender
+    if sender.first_seq is not None and is_beyond(sender.first_seq, segment.seq):
+        sender.misnumbered = True
 
 
 def note_missing(segment: Judgement) -> None:
@@ -77,25 +90,24 @@ def note_life_after_rst(segment: Judgement) -> None:
     sender = segment.sender
     if sender.doubtful_rst is None:
         return
-    frame, time, seq, kind = sender.doubtful_rst
+    frame, time, seq, hop_limit = sender.doubtful_rst
     new = is_new(sender, segment.seq, segment.length + bool(segment.kind & FIN))
     acknowledges = sender.acknowledged is not None and is_beyond(segment.ack, sender.acknowledged)
     stop = (segment.seq + segment.length + bool(segment.kind & FIN)) % MODULO
     goes_on = is_beyond(stop, seq) and not is_beyond(seq, segment.seq)
     later = goes_on or segment.time - time > MOMENT
     if (new and goes_on) if segment.in_flight else (later and (new or acknowledges)):
-        segment.connection.injected_rst = frame
-        if not kind & (SYN | FIN):  # else a damaged segment can look like an RST
-            segment.connection.injected_suspect = "path"
+        segment.connection.note_injected(frame, sender, hop_limit)
         sender.doubtful_rst = None
 
 
 def note_rst(segment: Judgement) -> None:
     """Note an RST before its own rule applies (rule D4, and `closing_rst`)."""
     connection = segment.connection
-    segment.sender.doubtful_rst = (segment.frame, segment.time, segment.seq, segment.kind)
-    if connection.fin_of(connection.a) and connection.fin_of(connection.b):
+    if connection.both_closed():
         connection.closing_rst = segment.frame
+    else:
+        segment.sender.doubtful_rst = (segment.frame, segment.time, segment.seq, _hop_limit(segment))
 
 
 def note_wild_rst(segment: Judgement) -> None:
@@ -105,18 +117,16 @@ def note_wild_rst(segment: Judgement) -> None:
         impossible = expected is None or is_beyond(segment.seq, expected)
     else:
         impossible = sender.isn is not None
-    if impossible:
+    if impossible and not segment.connection.both_closed():
         sender.guesses += segment.seq != sender.wild_seq
-        sender.wild_rst, sender.wild_seq = segment.frame, segment.seq
+        sender.wild_rst, sender.wild_seq, sender.wild_hop_limit = segment.frame, segment.seq, _hop_limit(segment)
 
 
 def note_challenge(segment: Judgement) -> None:
     """Note that an end challenges an RST which its peer cannot have sent (rule D4)."""
     connection, peer = segment.connection, segment.peer
     if peer.wild_rst is not None:
-        connection.injected_rst = peer.wild_rst
-        if peer.guesses >= 2:
-            connection.injected_suspect = "path"
+        connection.note_injected(peer.wild_rst, peer, peer.wild_hop_limit)
 
 
 def note_reset(segment: Judgement, *, was_gone: bool) -> None:
@@ -124,18 +134,28 @@ def note_reset(segment: Judgement, *, was_gone: bool) -> None:
     connection = segment.connection
     former, connection.former_reset = connection.former_reset, None
     if former and was_gone and former[0] == (segment.sender is connection.a):
-        _, connection.reset_frame, connection.reset_kind, connection.reset_suspect = former
+        connection.restore_reset(former)
         return
-    connection.reset_frame = segment.frame
+    connection.reset_frame, connection.reset_hop_limit = segment.frame, _hop_limit(segment)
     connection.reset_kind, connection.reset_suspect = _class_of_reset(segment)
-    if connection.injected_rst == segment.sender.wild_rst and connection.injected_suspect is None:
+    if connection.injected_rst == segment.sender.wild_rst and not (connection.injected_suspect() or segment.sender.guesses >= 2):
         connection.injected_rst = None
 
 
-def note_syn_ack_after_refusal(connection: Connection) -> None:
+def note_fin_in_flight(segment: Judgement) -> None:
+    """Note that a FIN was under way when its receiver, which had closed, sent an RST: what it left unread was a farewell (D5)."""
+    connection, closer = segment.connection, segment.peer
+    fin = connection.fin_of(closer)
+    if connection.reset_by is not closer or connection.reset_kind != "reset-with-unread-data" or fin is None:
+        return
+    if distance((segment.seq + segment.length) % MODULO, fin.ack) <= FAREWELL:
+        connection.reset_kind, connection.reset_suspect = "reset-after-close", None
+
+
+def note_syn_ack_after_refusal(connection: Connection, sender: End) -> None:
     """Note that an end answers the SYN which it is said to have refused (rule D4)."""
     if connection.refused:
-        connection.injected_rst, connection.injected_suspect = connection.reset_frame, "path"
+        connection.note_injected(connection.reset_frame, sender, connection.reset_hop_limit)
 
 
 def note_old_answer(segment: Judgement) -> None:
@@ -154,21 +174,25 @@ def _shows_a_gap(segment: Judgement) -> bool:
 def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
     """Return the class of the RST that ended an attempt, and the suspect (rule D5)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
-    is_own = _is_own(segment)
     gap = _shows_a_gap(segment)
-    name = connection.name(sender) if is_own and not sender.guesses and not gap else None
+    name = connection.name(sender) if _is_own(segment) and not sender.guesses and not gap else None
     own, fin = connection.fin_of(sender), connection.fin_of(peer)
-    foreign = is_own is False and (connection.opened or sender is not connection.client)
-    if foreign or sender.guesses >= 2:
-        return "injected-reset", "path"
+    if not (own and fin):
+        if sender.is_foreign(_hop_limit(segment)) and (connection.opened or sender is not connection.client):
+            return "injected-reset", "path"
+        if sender.guesses >= 2:
+            return "injected-reset", None
+    if segment.rejects:
+        return "invalid-answer", None
     if sender.repeats >= 2 or (sender.awaiting and sender.syn_ack_sent >= 2):
         return "peer-vanished", None
-    if own and fin:
-        return "reset-after-close", None
+    reach = fin.seq if fin else peer.next_sent
     if own:
-        went_on = peer.next_sent is not None and is_beyond(peer.next_sent, own.ack)
-        if went_on:
-            return "reset-with-unread-data", name
+        unread = distance(reach, own.ack) if reach is not None and is_beyond(reach, own.ack) else 0
+        if unread > (FAREWELL if fin else 0):
+            return "reset-with-unread-data", None if connection.is_simultaneous() else name
+        if fin:
+            return "reset-after-close", None
         if own.acked and segment.time - own.first_time >= LONG:
             return "close-not-finished", connection.name(peer) if connection.was_open(peer) else None
         if segment.kind & ACK:
@@ -177,14 +201,16 @@ def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
     still_read = fin and peer.acknowledged is not None and is_beyond(peer.acknowledged, fin.ack)
     if fin and segment.kind & ACK and not (still_read or unanswered):
         return "reset-after-close", None
-    if sender.silent:
+    if sender.silent and (not segment.kind & ACK or connection.silence_frame == segment.frame):
         return "idle-timeout", None
     is_silent = connection.first_talker is None and not connection.first_talk_missed
-    if sender is connection.client and connection.syn_seen and sender.syn_sent < 2 and not (own or fin) and is_silent:
+    asked_once = sender is connection.client and connection.syn_seen and sender.syn_sent < 2 and not peer.syn_seen
+    if asked_once and not (own or fin) and is_silent:
         return "probe", name
+    if connection.fresh and segment.kind & ACK and not segment.seq:
+        return "port-closed", None
     if not segment.kind & ACK or connection.fresh:
         return "no-such-connection", None
-    reach = fin.seq if fin else peer.next_sent
     in_flight = reach is not None and is_beyond(reach, segment.ack)
     if in_flight or unanswered:
         return "reset-with-unread-data", name

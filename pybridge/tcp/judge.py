@@ -115,7 +115,7 @@ def _judge_syn_ack(segment: Judgement) -> None:
         was_over = connection.over
         connection.revive(sender)
         if was_over:
-            note_syn_ack_after_refusal(connection)
+            note_syn_ack_after_refusal(connection, sender)
         judge_syn_ack(segment)
         if was_over and not connection.refused:
             take_back_reset(segment)

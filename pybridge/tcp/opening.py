@@ -280,6 +280,7 @@ def _reject(segment: Judgement) -> None:
     """Let the peer reject the acknowledgement of its SYN (rules H8.2, H9)."""
     segment.anomalies.add("ack-mismatch")
     segment.peer.rejected = segment.ack
+    segment.connection.invalid_frame = segment.frame
 
 
 def _note_third_step(segment: Judgement) -> None:

@@ -12,7 +12,7 @@ from pybridge.tcp.model import Offer
 from pybridge.tcp.state import Connection, End, Fin
 
 LIVE_OBJECTS = 4096  # connections; at most twice as many are objects at a time
-_ENDS = ("client", "reset_by", "first_talker", "talker")  # these refer to one of the connection's two ends
+_ENDS = ("client", "reset_by", "first_talker", "talker", "injected_end")  # these refer to one of the connection's two ends
 _CONNECTION = tuple(name for name in Connection.__slots__ if name not in {"a", "b", "quiet", *_ENDS})
 _END = tuple(name for name in End.__slots__ if name not in {"fin", "offer"})
 _connection_values, _end_values, _fin_values = attrgetter(*_CONNECTION), attrgetter(*_END), attrgetter(*Fin.__slots__)

@@ -93,6 +93,10 @@ def interned(value: _Value) -> _Value:
     return known
 
 
+FormerReset = tuple[bool, int | None, int | None, str | None, str | None]
+"""Whether A sent the RST, its frame and hop limit, its class and suspect (D5)."""
+
+
 class Fin:
     """The FIN of an end (rules T).
 
@@ -159,6 +163,7 @@ class End:
         "in_order",
         "isn",
         "last_time",
+        "misnumbered",
         "next_sent",
         "offer",
         "offered_isn",
@@ -190,6 +195,7 @@ class End:
         "syn_time",
         "syns",
         "was_reset",
+        "wild_hop_limit",
         "wild_rst",
         "wild_seq",
         "zeek_end",
@@ -237,14 +243,25 @@ class End:
     def forget_evidence(self) -> None:
         """Forget what the diagnosis reads (rules D1 to D4)."""
         self.hop_limit: int | None = None
-        self.hop_limit_varies = self.silent = False
+        self.hop_limit_varies = self.silent = self.misnumbered = False
         self.repeats = 0
         self.repeat_seq: int | None = None
         self.repeat_frame = 0
         self.wild_rst: int | None = None
         self.wild_seq: int | None = None
+        self.wild_hop_limit: int | None = None
         self.guesses = 0
-        self.doubtful_rst: tuple[int, int, int, int] | None = None  # frame, time, sequence number and flags
+        self.doubtful_rst: tuple[int, int, int, int | None] | None = None  # frame, time, sequence number and hop limit
+
+    def hops_off(self, hop_limit: int | None) -> int | None:
+        """Return by how much the hop limit of an RST differs from that of this end; None if nothing shows it (rule D1)."""
+        if hop_limit is None or self.hop_limit is None or self.hop_limit_varies:
+            return None
+        return abs(hop_limit - self.hop_limit)
+
+    def is_foreign(self, hop_limit: int | None) -> bool:
+        """Whether the hop limit of an RST is that of another device (rule D1)."""
+        return (self.hops_off(hop_limit) or 0) > 1
 
     def accepts(self, ack: int, limit: int) -> bool:
         """Whether `ack` is an acceptable acknowledgement of this end's SYN (rule X2)."""
@@ -281,11 +298,12 @@ class Connection:
         "a", "aborted", "anomalies", "b", "client", "client_from", "client_response_time", "close_complete",
         "closed_by_error", "closing_rst", "completeness", "delay_frame", "delay_kind", "delay_suspect", "error_frame",
         "error_kind", "error_suspect", "first_talk_missed", "first_talker", "first_time", "former_reset", "fresh",
-        "handshake_frame", "handshake_time", "history_letters", "idle_before_end", "injected_rst", "injected_suspect",
-        "invalid_answer", "invalid_frame", "last_time", "old_answer", "opened", "quiet", "refused", "reset_by", "reset_frame",
-        "reset_kind", "reset_suspect", "retransmission_delay", "retransmissions", "rst_time", "server_response_time",
-        "silence_frame", "simultaneous_open", "state_a", "state_b", "stream", "syn_ack_matched", "syn_seen", "talker",
-        "teardown_time", "third_step_seen", "third_step_time", "unreachable",
+        "handshake_frame", "handshake_time", "history_letters", "idle_before_end", "injected_end", "injected_hop_limit",
+        "injected_rst", "invalid_answer", "invalid_frame", "last_time", "old_answer", "opened", "quiet", "refused",
+        "reset_by", "reset_frame", "reset_hop_limit", "reset_kind", "reset_suspect", "retransmission_delay",
+        "retransmissions", "rst_time", "server_response_time", "silence_frame", "simultaneous_open", "state_a", "state_b",
+        "stream", "syn_ack_matched", "syn_seen", "talker", "teardown_time", "third_step_seen", "third_step_time",
+        "unreachable",
     )  # fmt: skip
 
     def __init__(self, stream: int, a: End, b: End, time: int) -> None:
@@ -340,7 +358,8 @@ class Connection:
         self.error_suspect: str | None = None
         self.silence_frame: int | None = None
         self.injected_rst: int | None = None
-        self.injected_suspect: str | None = None
+        self.injected_end: End | None = None
+        self.injected_hop_limit: int | None = None
         self.closing_rst: int | None = None
         self.old_answer: int | None = None
         self.invalid_frame: int | None = None
@@ -352,8 +371,26 @@ class Connection:
         self.reset_kind: str | None = None
         self.reset_suspect: str | None = None
         self.reset_frame: int | None = None
-        # D5: of a reset that was taken back whether A sent it, its frame, class and suspect
-        self.former_reset: tuple[bool, int | None, str | None, str | None] | None = None
+        self.reset_hop_limit: int | None = None
+        self.former_reset: FormerReset | None = None
+
+    def take_back_reset(self, reset_by: End) -> None:
+        """Forget the RST that ended the attempt, but for one that its sender can repeat (rule D5)."""
+        former = (reset_by is self.a, self.reset_frame, self.reset_hop_limit, self.reset_kind, self.reset_suspect)
+        self.forget_reset()
+        self.former_reset = former if reset_by.gone else None
+
+    def restore_reset(self, former: FormerReset) -> None:
+        """Take an RST for the repetition of one that was taken back (rule D5)."""
+        _, self.reset_frame, self.reset_hop_limit, self.reset_kind, self.reset_suspect = former
+
+    def note_injected(self, frame: int | None, end: End, hop_limit: int | None) -> None:
+        """Note an RST in the name of an end that did not send it (rule D4)."""
+        self.injected_rst, self.injected_end, self.injected_hop_limit = frame, end, hop_limit
+
+    def injected_suspect(self) -> str | None:
+        """Return `path` if another device sent the RST that was injected (rule D4)."""
+        return "path" if self.injected_end and self.injected_end.is_foreign(self.injected_hop_limit) else None
 
     def revive(self, end: End) -> None:
         """Note that an end has not gone, or not for good: its next RST says something new (rule D5)."""
@@ -391,7 +428,7 @@ class Connection:
     def was_open(self, end: End) -> bool:
         """Whether an end cannot have closed before the capture began (rule D8)."""
         talked = ("D" if end is self.a else "d") in self.history_letters
-        return self.syn_seen or self.syn_ack_matched or talked
+        return not end.misnumbered and (self.syn_seen or self.syn_ack_matched or talked)
 
     def other(self, end: End) -> End:
         """Return the end that is not this one."""
@@ -406,6 +443,10 @@ class Connection:
         if peer.next_sent is not None and is_beyond(fin.ack, peer.next_sent):
             return None
         return fin
+
+    def both_closed(self) -> bool:
+        """Whether the FINs of both ends count (rule T1)."""
+        return self.fin_of(self.a) is not None and self.fin_of(self.b) is not None
 
     def has_received_fin(self, end: End) -> bool:
         """Whether the FIN of its peer has arrived at an end (rule T2)."""
@@ -422,12 +463,7 @@ class Connection:
 
     def is_simultaneous(self) -> bool:
         """Whether both ends have closed before either heard of it (rule T3)."""
-        return (
-            self.fin_of(self.a) is not None
-            and self.fin_of(self.b) is not None
-            and not self.is_passive(self.a)
-            and not self.is_passive(self.b)
-        )
+        return self.both_closed() and not self.is_passive(self.a) and not self.is_passive(self.b)
 
     def state_of(self, end: End) -> str:
         """Return the state of an end, which follows from what it has sent and what has arrived (rule X6)."""
@@ -515,6 +551,8 @@ class Judgement:
         It was under way when an RST ended its sender (R6).
     skips : bool
         The capture lacks what both ends have said before it (F6).
+    rejects : bool
+        It is an RST that rejects the acknowledgement of a SYN-ACK (R2).
     silence : int
         Nanoseconds since the latest segment of the connection before.
     offer : Offer or None
@@ -523,8 +561,8 @@ class Judgement:
 
     __slots__ = (
         "ack", "ack_step", "anomalies", "answers", "connection", "fin_step", "frame", "handshake_step", "handshake_time",
-        "hop_limit", "in_flight", "judged", "kind", "length", "offer", "peer", "retransmission", "roles", "sender", "seq",
-        "silence", "skips", "time",
+        "hop_limit", "in_flight", "judged", "kind", "length", "offer", "peer", "rejects", "retransmission", "roles",
+        "sender", "seq", "silence", "skips", "time",
     )  # fmt: skip
 
     def __init__(
@@ -549,7 +587,7 @@ class Judgement:
         self.anomalies: set[str] = set()
         self.judged = True
         self.in_flight = False
-        self.skips = False
+        self.skips = self.rejects = False
         self.silence = 0
         self.offer: Offer | None = None
         self.hop_limit: int | None = None

@@ -10,7 +10,8 @@ local WARN, NOTE, CHAT = expert.severity.WARN, expert.severity.NOTE, expert.seve
 -- first. $A stands for the sender of the RST, $S for the suspect, $T for the handshake time.
 local DIAGNOSES = {
     { "injected-reset", WARN,
-        "A reset came that does not look like one of the $A: look for a firewall or a filter between the ends." },
+        "A reset came that does not look like one of the $A: look for a firewall or a filter, between the "
+            .. "ends or on one of them." },
     { "no-such-connection", WARN,
         "The $A answered that it has no such connection: it restarted or forgot it; look at its logs, and at "
             .. "devices between that change addresses." },
@@ -36,7 +37,8 @@ local DIAGNOSES = {
         "A reset refused the connection: nothing listens on this port, or a firewall answers for the server; start the "
             .. "service, or correct the port." },
     { "invalid-answer", NOTE,
-        "The SYN got only answers that the client must not accept: look what answers in the server's place." },
+        "An answer in the handshake did not fit, and was not accepted: look for a device that answers in an end's "
+            .. "name, or changes numbers." },
     { "old-connection-held", NOTE,
         "The server still held an older connection between these addresses and ports, and answered from that: "
             .. "look why the older one was not closed." },
