@@ -150,6 +150,15 @@ EXCEPTIONS = {  # what the diagnosis says instead, and why
     ("reset-in-half-close", 0): ("application-abort", "server"),
     # D5: an end that restarted in a long silence resets like one that gave the connection up
     ("restart-after-silence", 0): ("idle-timeout", None),
+    # D1, D4: the third sent with the hop limit of the end in whose name it sent, so that nothing shows where it is
+    ("forged-reset-disproved", 0): ("injected-reset", None),
+    ("reset-challenged", 0): ("injected-reset", None),
+    ("reset-in-established", 0): ("injected-reset", None),
+    ("reset-in-established-of-client", 0): ("injected-reset", None),
+    # D8: another hop limit shows that a third is on the path, and not on which side of the point of capture
+    ("forged-refusal", 0): ("filtered", "path"),
+    # D5: a server without cookies, which knows the connection, rejects a third step alike
+    ("syn-cookie-wrong", 0): ("invalid-answer", None),
 }
 
 

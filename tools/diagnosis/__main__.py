@@ -6,6 +6,7 @@ FOLDER has the public captures; without it only those of `pcaps` are compared.
 
 from __future__ import annotations
 
+import csv
 import sys
 import warnings
 from pathlib import Path
@@ -21,7 +22,7 @@ PCAPS = HERE.parent.parent / "pcaps"
 
 def compared(folder: Path | None) -> pd.DataFrame:
     """Return the judged connections whose capture is there, with what the rules say: `said`, `said_suspect`."""
-    judged = pd.read_csv(HERE / "judged.tsv", sep="\t", keep_default_na=False)
+    judged = pd.read_csv(HERE / "judged.tsv", sep="\t", keep_default_na=False, quoting=csv.QUOTE_NONE)
     found = []
     for name, rows in judged.groupby("capture", sort=False):
         path = next((path for path in (PCAPS / str(name), (folder or PCAPS) / str(name)) if path.exists()), None)
@@ -53,12 +54,19 @@ def main() -> None:
     print()
     for miss in table[~right].itertuples():
         print(f"{miss.capture}, {miss.stream}: judged {miss.settled}, said {miss.said}. {miss.reason}")
+    print()
+    for judge, rows in table.assign(right=right, first_right=first).groupby("judge"):
+        print(f"judge {judge}: {_share(rows['first_right'])} as first judged, {_share(rows['right'])} as settled")
+    print(f"both: {_share(first)} as first judged, {_share(right)} as settled")
     accused = table[(table["said_suspect"] != "-") & (table["said_suspect"] != table["suspect"])]
-    print(f"\n{right.sum()} of {len(table)} as judged ({right.mean():.1%}); {first.sum()} as first judged ({first.mean():.1%})")
     named = (table["said_suspect"] != "-").sum()
-    print(f"{named - len(accused)} of {named} suspects as judged; otherwise:")
+    print(f"{named - len(accused)} of {named} suspects as judged" + ("; otherwise:" if len(accused) else ""))
     for miss in accused.itertuples():
         print(f"{miss.capture}, {miss.stream}: judged {miss.suspect}, said {miss.said_suspect} ({miss.said}). {miss.reason}")
+
+
+def _share(right: pd.Series[bool]) -> str:
+    return f"{right.sum()} of {len(right)} ({right.mean():.1%})"
 
 
 if __name__ == "__main__":
