@@ -103,7 +103,7 @@ def _peer(peer: Peer, translate: Translate) -> PeerRow:
         median=duration_text(peer.handshake_median),
         p95=duration_text(peer.handshake_p95),
         waited=_if_any(peer.waited),
-        resets=translate(", ").join(filter(None, (counted(peer.resets), peer.reset_by.text(translate)))),
+        resets=counted(peer.resets) + peer.reset_details.text(translate),
     )
 
 

@@ -15,6 +15,8 @@ Side = Literal["server", "client"]
 RESETS = ("mid-connection", "while-closing", "after-close")
 """Classes of resets, the most harmful first."""
 
+HARMFUL_RESETS = RESETS[:2]
+
 OUTCOMES = (*FAILED, STILL_WAITING, "not-captured")
 """Outcomes of openings that are counted one by one."""
 
@@ -62,7 +64,7 @@ def by_peer(connections: pd.DataFrame, side: Side) -> pd.DataFrame:
     """
     keys = [connections[name] for name in _KEYS[side]]
     outcome, reset = frames.outcomes(connections), resets(connections)
-    harmful = reset.isin(("mid-connection", "while-closing"))
+    harmful = reset.isin(HARMFUL_RESETS)
     octets = unacknowledged(connections)
     counted = pd.DataFrame(
         {

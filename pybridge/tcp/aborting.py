@@ -24,6 +24,8 @@ def judge_rst(segment: Judgement) -> None:
         segment.anomalies.add("rst-after-fin")
     connection.rst_time = segment.time
     sender.rst_next_sent = sender.next_sent
+    if segment.kind & ACK:
+        sender.rst_ack = segment.ack  # C22
     note_rst(segment)
     was_over, was_gone = connection.over, sender.gone
     if connection.fresh:  # R1

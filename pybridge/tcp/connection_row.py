@@ -146,8 +146,10 @@ def unacknowledged_of(end: End, peer: End) -> int | None:
     """Return how many octets of sequence space an end has sent that its peer has not acknowledged (rule C22)."""
     if end.next_sent is None or end.heard or not end.segments:
         return None
-    base = end.first_seq if peer.acknowledged is None else peer.acknowledged
-    return distance(end.next_sent, base or 0)
+    base = (end.first_seq if peer.acknowledged is None else peer.acknowledged) or 0
+    if peer.rst_ack is not None and is_beyond(peer.rst_ack, base) and not is_beyond(peer.rst_ack, end.next_sent):
+        base = peer.rst_ack
+    return distance(end.next_sent, base)
 
 
 def ecn_of(connection: Connection) -> str:

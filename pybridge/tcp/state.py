@@ -176,6 +176,7 @@ class End:
         "repeat_frame",
         "repeat_seq",
         "repeats",
+        "rst_ack",
         "rst_next_sent",
         "segments",
         "sent_syn",
@@ -239,6 +240,7 @@ class End:
         self.fin: Fin | None = None
         self.gone = self.was_reset = self.challenged = False
         self.rst_next_sent: int | None = None
+        self.rst_ack: int | None = None  # C22
 
     def forget_evidence(self) -> None:
         """Forget what the diagnosis reads (rules D1 to D4)."""
