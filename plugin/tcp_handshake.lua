@@ -4957,6 +4957,7 @@ modules["wireshark.tree"] = function()
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local RST = require("vocabulary").RST
+local fin_counts = require("state").fin_counts
 local summary_of, diagnosis = require("connection_row").summary_of, require("diagnosis")
 local verdict_of, evidence_text = diagnosis.verdict_of, diagnosis.evidence_text
 local sentences = require("wireshark.sentences")
@@ -5202,12 +5203,22 @@ local function show_connection(item, annotation, connection)
     end
 end
 
+--- Returns the expert information of a diagnosis, or nil. What a reset left unread when both ends had closed is as
+-- harmless as the reset.
+local function expert_for(connection, diagnosis_word)
+    local one, two = connection[1], connection[2]
+    if diagnosis_word == "reset-with-unread-data" and fin_counts(one, two) and fin_counts(two, one) then
+        return expert_of_diagnosis["reset-after-close"]
+    end
+    return expert_of_diagnosis[diagnosis_word]
+end
+
 --- Adds the expert information on the diagnosis to a frame that shows it.
 -- @param is_new true if the frame was not processed before
 -- @param number of the frame
 local function show_diagnosis_expert(item, connection, is_new, number)
     local verdict = verdict_of(connection)
-    local item_of = expert_of_diagnosis[verdict.diagnosis]
+    local item_of = expert_for(connection, verdict.diagnosis)
     if is_new and verdict.diagnosis == "peer-vanished" and not connection.trace.reset_kind then
         return -- the peer may still answer
     elseif item_of and (verdict.frame == number or verdict.before == number) then

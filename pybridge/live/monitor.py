@@ -326,7 +326,7 @@ def _event(connection: Connection, what: str, reason: str, time: int) -> Event:
 
 def _reset_class(connection: Connection, diagnosis: str) -> str:
     """Return when the RST came that ended a connection: after the close, while closing, or in mid-connection."""
-    if diagnosis == "reset-after-close":
+    if diagnosis == "reset-after-close" or connection.both_closed():
         return "after-close"
     closing = connection.fin_of(connection.a) or connection.fin_of(connection.b)
     return "while-closing" if closing else "mid-connection"

@@ -133,6 +133,7 @@ PHRASES: dict[str, str] = {
     "Answered, but never completed by the client: {connections}.": "已响应，但客户端始终没有完成：{connections}。",
     "Aborted by the client as soon as the server had answered, as a probe is: {connections}.": "服务器一响应就被客户端中止，如同探测：{connections}。",
     "Not opened: {connections}.": "没有建立：{connections}。",
+    "Answered as by a closed port, without a SYN in the capture: {connections}{details}.": "如同关闭的端口那样响应，而抓包中没有 SYN：{connections}{details}。",
     "Hit by a reset that its end evidently did not send: {connections}{details}.": "遭到显然不是该端所发的 RST：{connections}{details}。",
     "Reset by an end that did not know the connection any more: {connections}{details}.": "被已不知道该连接的一端 RST 终止：{connections}{details}。",
     "Aborted by an application with a reset: {connections}{details}.": "被应用程序以 RST 中止：{connections}{details}。",

@@ -113,6 +113,7 @@ OTHER_FAILURE = "Not opened: {connections}."
 
 TROUBLES = {
     "injected-reset": "Hit by a reset that its end evidently did not send: {connections}{details}.",
+    "port-closed": "Answered as by a closed port, without a SYN in the capture: {connections}{details}.",
     "no-such-connection": "Reset by an end that did not know the connection any more: {connections}{details}.",
     "application-abort": "Aborted by an application with a reset: {connections}{details}.",
     "reset-with-unread-data": "Reset by an end that closed before it had read everything: {connections}{details}.",
@@ -290,7 +291,7 @@ def _failures(connections: pd.DataFrame) -> Iterator[Finding]:
 
 def _troubles(connections: pd.DataFrame) -> Iterator[Finding]:
     """Yield what happened to connections that were open, by diagnosis in the order of harm."""
-    were_open = connections[~connections["establishment"].isin(FAILED)]
+    were_open = connections[~connections["establishment"].isin(FAILED) & (resets(connections) != "after-close").fillna(True)]
     little_lost = _little_lost(were_open)
     for templates, among in ((TROUBLES, were_open[~little_lost]), (HARMLESS_RESETS, were_open[little_lost])):
         for diagnosis, template in templates.items():

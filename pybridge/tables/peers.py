@@ -26,17 +26,18 @@ _KEYS: dict[Side, list[str]] = {"server": ["server", "server_port"], "client": [
 def resets(connections: pd.DataFrame) -> pd.Series:
     """Return the class of the reset of each connection that was open: `RESETS`, missing without a reset.
 
-    `after-close` is harmless: both directions had been finished or given up (rule D5). `while-closing` came after one FIN.
-    `mid-connection` is the alarm.
+    `after-close` is harmless: both ends had sent a FIN, or given up what was left (rule D5). `while-closing` came after one
+    FIN. `mid-connection` is the alarm.
     """
     found = pd.Series(pd.NA, index=connections.index, dtype="object")
     if connections.empty:
         return found
     was_reset = (connections["termination"] == "reset") & ~connections["establishment"].isin((*FAILED, STILL_WAITING))
-    has_fin = connections["history"].astype("string").str.contains("F", case=False, na=False)
-    found[was_reset & ~has_fin] = "mid-connection"
-    found[was_reset & has_fin] = "while-closing"
-    found[connections["diagnosis"] == "reset-after-close"] = "after-close"
+    history = connections["history"].astype("string").fillna("")
+    by_client, by_server = history.str.contains("F", regex=False), history.str.contains("f", regex=False)
+    found[was_reset] = "while-closing"
+    found[was_reset & ~(by_client | by_server)] = "mid-connection"
+    found[(was_reset & by_client & by_server) | (connections["diagnosis"] == "reset-after-close")] = "after-close"
     return found
 
 
