@@ -32,8 +32,8 @@ local function new_trace()
         -- doubtful_rst with doubtful_time, doubtful_seq and doubtful_hop_limit. Of the attempt: silence_frame,
         -- injected_rst with injected_end (whose it would be) and injected_hop_limit, reset_kind, reset_frame,
         -- reset_hop_limit, reset_suspect (D5: an index or "path"), former_reset, closing_rst, delay_kind, delay_frame,
-        -- is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind, error_frame, error_suspect;
-        -- marked: the latest frame that can be evidence
+        -- is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind, error_frame,
+        -- error_suspect; marked: the latest frame that can be evidence
     }
 end
 
@@ -618,7 +618,8 @@ end
 
 return {
     new_trace = new_trace, note_hop_limit = note_hop_limit,
-    note_arrival = note_arrival, note_acknowledged_fin = note_acknowledged_fin, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
+    note_arrival = note_arrival, note_acknowledged_fin = note_acknowledged_fin,
+    note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
     note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_late_syn_ack = note_late_syn_ack,
     note_missing = note_missing, revive = revive, note_fin_in_flight = note_fin_in_flight,
     note_old_answer = note_old_answer,
