@@ -10,7 +10,7 @@ JOBS ?= auto
 SECONDS ?= 600
 SEED ?= 1
 FRAMES ?= 500000
-FAST := not (tshark or browser or gui or cluster)
+FAST := not (tshark or browser or gui or cluster or shells)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup report verify notebook install-plugin uninstall-plugin check lint test test-tools test-versions test-splits \
@@ -52,7 +52,7 @@ uninstall-plugin: $(READY) tshark ## remove them from there
 
 # While you work
 
-check: lint ## lint, then all tests that need no tshark, browser, window or cluster: under a minute
+check: lint ## lint, then all tests that need no tshark, browser, window, cluster or other shell: under a minute
 	@$(BIN)/python -m pytest -q -n $(JOBS) -m "$(FAST)"
 
 lint: $(READY) ## ruff, mypy, luacheck; the built plugin is that of its parts
@@ -66,7 +66,7 @@ test: $(READY) tshark test-tools ## all tests
 	@$(BIN)/python -m pytest -q -n $(JOBS)
 
 test-tools: ## install what the tests need beside Python and tshark
-	@sh .ci/system chromium libatomic wireshark Xvfb xdotool
+	@sh .ci/system chromium libatomic wireshark Xvfb xdotool zsh fish
 
 plugin: $(READY) ## build plugin/tcp_handshake.lua from its parts in plugin/src
 	@$(BIN)/python -m tools.build_plugin
@@ -101,7 +101,7 @@ check-instructions: $(READY) tshark ## the plugin's instructions for a frame are
 	@sh .ci/system valgrind
 	@$(BIN)/python -m tools.instructions --check
 
-diagnosis: $(READY) tshark ## [CORPUS=folder]: compare the diagnoses with 200 connections that were judged by hand
+diagnosis: $(READY) tshark ## [CORPUS=folder]: compare the diagnoses with 373 connections that were judged by hand
 	@$(BIN)/python -m tools.diagnosis $(CORPUS)
 
 lab: $(READY) tshark ## [SCENARIOS="fast-open ..."]: make the kernel captures of pcaps/real anew, in network namespaces (as root)

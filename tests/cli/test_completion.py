@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,8 +23,6 @@ JOINED = [("--sort=-handsh", "-handshake_time"), ("--format=jsonl", "jsonl")]
 
 def shell(name: str, script: str, folder: Path) -> str:
     """Run a script in a shell whose PATH has a `pybridge`; return what it prints."""
-    if not shutil.which(name):
-        pytest.skip(f"{name} is not installed")
     command = folder / "pybridge"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m pybridge "$@"\n')
     command.chmod(0o755)
@@ -46,12 +43,14 @@ def test_bash_completes(tmp_path: Path, line: str, expected: str) -> None:
     assert expected in shell("bash", script, tmp_path).splitlines()
 
 
+@pytest.mark.shells
 @pytest.mark.parametrize(("line", "expected"), ASKED)
 def test_fish_completes(tmp_path: Path, line: str, expected: str) -> None:
     script = f"pybridge completion fish | source; complete --do-complete '{line}'"
     assert expected in [row.partition("\t")[0] for row in shell("fish", script, tmp_path).splitlines()]
 
 
+@pytest.mark.shells
 @pytest.mark.parametrize(("line", "expected"), ASKED)
 def test_zsh_completes(tmp_path: Path, line: str, expected: str) -> None:
     # What zsh's own completion calls is replaced by functions that print the array that they are given.
