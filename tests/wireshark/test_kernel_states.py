@@ -192,7 +192,6 @@ SINCE_4_4 = {  # G4: the SYN after a reset, a SYN-ACK after a FIN or with anothe
     "forged-refusal": ["refused reset server", "aborted reset client"],
 }
 EXCEPTIONS = {  # rules that say why the annotation differs from the kernel
-    ("half-open-client-opens", 5): ("SYN-SENT", "LISTEN"),  # X7: the kernel's socket is that of the old connection
     ("icmp-during-connect", 2): ("CLOSED", "LISTEN"),  # N2
     ("full-accept-queue-third-step", 8): ("ESTABLISHED", "ESTABLISHED"),  # X1
     ("abort-on-overflow", 9): ("CLOSED", "CLOSED"),  # X1: the server has ignored the third step that it resets
@@ -203,12 +202,10 @@ EXCEPTIONS = {  # rules that say why the annotation differs from the kernel
     ("syn-cookie-wrong", 2): ("ESTABLISHED", "SYN-RECEIVED"),  # X1
     ("reset-in-syn-sent", 4): ("SYN-SENT", "LISTEN"),  # X1: whether a port listens shows only when it answers
     ("reset-in-fin-wait-2-closed", 10): ("CLOSE-WAIT", "FIN-WAIT-2"),  # R5: Linux accepts any number in the window there
-    ("stray-syn", 9): ("SYN-SENT", "LISTEN"),  # X7
-    ("stray-syn", 12): ("SYN-SENT", "LISTEN"),  # X7
-    ("stray-syn-then-close", 11): ("SYN-SENT", "LISTEN"),  # X7
-    ("stray-syn-then-close", 13): ("SYN-SENT", "LISTEN"),  # X7
-    ("restart-in-fin-wait-2", 7): ("SYN-SENT", "LISTEN"),  # X7
-    ("restart-in-close-wait", 7): ("SYN-SENT", "LISTEN"),  # X7
+    ("stray-syn", 9): ("SYN-SENT", "ESTABLISHED"),  # X7: the lab sent the SYN itself, so that the client's socket is the old one
+    ("stray-syn", 12): ("SYN-SENT", "ESTABLISHED"),  # X7
+    ("stray-syn-then-close", 11): ("SYN-SENT", "ESTABLISHED"),  # X7: what the old connection sends is in the new stream
+    ("stray-syn-then-close", 13): ("SYN-SENT", "ESTABLISHED"),  # X7
     ("restart-with-same-number", 9): ("ESTABLISHED", "ESTABLISHED"),  # H3: the SYN could also be an old copy
     ("ack-in-syn-sent", 2): ("ESTABLISHED", "ESTABLISHED"),  # H9.1: a SYN-ACK could be missing from the capture
     ("fin-in-syn-sent", 2): ("CLOSE-WAIT", "FIN-WAIT-1"),  # H9.1
@@ -217,7 +214,6 @@ EXCEPTIONS = {  # rules that say why the annotation differs from the kernel
     ("reset-at-number-of-fin", 21): ("CLOSED", "LAST-ACK"),  # R5
     ("reset-at-number-of-fin", 28): ("CLOSED", "CLOSING"),  # R5
     ("reset-beyond-gap", 5): ("CLOSED", "ESTABLISHED"),  # R5: Linux accepts the end of what arrived behind a gap, too
-    ("older-syn-on-time-wait", 9): ("SYN-SENT", "LISTEN"),  # X7
     ("fin-beyond-window", 9): ("FIN-WAIT-1", "ESTABLISHED"),  # F1: what is before the FIN could be missing from the capture
     ("fin-beyond-window", 12): ("FIN-WAIT-1", "ESTABLISHED"),  # F1
     ("syn-fin-in-syn-sent", 3): ("SYN-RECEIVED", "SYN-RECEIVED"),  # H8.4: the lab sent the server's SYN itself
@@ -245,7 +241,10 @@ def path(name: str) -> Path:
 
 
 def states(name: str, moment: Moment, scratch: Path) -> tuple[str, str]:
-    """Return the annotated states of the latest connection between these ends."""
+    """Return the annotated states of the latest connection between these ends.
+
+    An end that has no part in it yet (`LISTEN`) can have the socket of an older connection: another stream.
+    """
     capture = read(name)
     connections, segments = capture.connections, capture.segments
     if moment.frame not in set(
@@ -256,11 +255,15 @@ def states(name: str, moment: Moment, scratch: Path) -> tuple[str, str]:
         table = pybridge.read(shorter, progress=False).connections
     else:
         table = segments[segments["frame"] <= moment.frame].groupby("stream").last()
+    found = []
     for stream in reversed(table.index.tolist()):
         ends, row = connections.loc[stream], table.loc[stream]
         if (end(ends["client"], ends["client_port"]), end(ends["server"], ends["server_port"])) == (moment.client, moment.server):
-            return row["client_state"], row["server_state"]
-    raise LookupError(moment)
+            found.append((row["client_state"], row["server_state"]))
+    client, server = found[0]
+    if server == "LISTEN":
+        server = next((older for _, older in found[1:2] if older != "CLOSED"), server)
+    return client, server
 
 
 def end(address: str, port: int) -> str:
