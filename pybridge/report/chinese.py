@@ -182,6 +182,7 @@ PHRASES: dict[str, str] = {
     "{client} has the same exchange with {server} {times} ({sent} and {received} octets), each time closed first by {closer}: it tries again and again.": "{client} 与 {server} 进行了 {times}相同的交互（{sent} 和 {received} 字节），每次主动关闭的都是{closer}：它在反复尝试。",
     "{client} opens connections to port {port} of {hosts}, as a peer-to-peer program does.": "{client} 向 {hosts}的 {port} 端口建立连接，如点对点程序。",
     "Ended with a reset after the close, which is harmless: {connections}.": "关闭之后才出现 RST，无害：{connections}。",
+    "Ended with a reset after both had closed, harmless but for the data that it left unread: {connections}.": "两端都关闭之后才出现 RST，除有数据未被读取外无害：{connections}。",
     "Captured in one direction only, so that little can be said, look at the point of capture: {connections}.": "只抓到一个方向，无法多说，请检查抓包点：{connections}。",
     "Heard from one end only, too little to say more: {connections}.": "只有一端的报文段，太少而无法多说：{connections}。",
     "The clock of the capture steps back {times}, by up to {longest}: times are wrong there.": "抓包的时钟倒退了 {times}，最多 {longest}：那里的时间不可信。",

@@ -200,6 +200,8 @@ REPEATED = (
 CLOSERS = {"client": "the client", "server": "the server", "both": "both at once"}
 FAN_OUT = "{client} opens connections to port {port} of {hosts}, as a peer-to-peer program does."
 AFTER_CLOSE = "Ended with a reset after the close, which is harmless: {connections}."
+
+UNREAD_AFTER_CLOSE = "Ended with a reset after both had closed, harmless but for the data that it left unread: {connections}."
 ONE_SIDED = "Captured in one direction only, so that little can be said, look at the point of capture: {connections}."
 ONE_END = "Heard from one end only, too little to say more: {connections}."
 CLOCK = "The clock of the capture steps back {times}, by up to {longest}: times are wrong there."
@@ -427,8 +429,10 @@ def _fan_out(connections: pd.DataFrame) -> Iterator[Finding]:
 def _harmless(connections: pd.DataFrame) -> Iterator[Finding]:
     """Yield what looks worse than it is."""
     after = connections[resets(connections) == "after-close"]
-    if len(after):
-        yield _finding("fine", Phrase(AFTER_CLOSE, _group(after)), _filter(after, "reset-after-close"), after)
+    unread = after["diagnosis"] == "reset-with-unread-data"
+    for template, group in ((UNREAD_AFTER_CLOSE, after[unread]), (AFTER_CLOSE, after[~unread])):
+        if len(group):
+            yield _finding("fine", Phrase(template, _group(group)), _filter(group, str(group["diagnosis"].iloc[0])), group)
 
 
 def _capture(segments: pd.DataFrame, connections: pd.DataFrame) -> Iterator[Finding]:

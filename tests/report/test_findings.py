@@ -46,6 +46,7 @@ AFTER_CLOSE = """
     0.04  S FIN 301 102
     0.05  C RST 102
 """
+UNREAD = AFTER_CLOSE.replace("0.04  S FIN 301", "0.04  S PSH 301 102 +600\n    0.041 S FIN 901")
 
 
 def capture(*scenarios: str, later: float = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -112,6 +113,18 @@ def test_harmless_resets_are_no_alarm() -> None:
     assert summary(*capture(AFTER_CLOSE)).verdict() == [("All is well: the only connection opened.", "")]
 
 
+def test_a_reset_that_leaves_data_unread_when_both_had_closed_is_told_apart() -> None:
+    unread, harmless = said(UNREAD, AFTER_CLOSE)
+    assert (unread.harm, harmless.harm) == ("fine", "fine")
+    assert unread.text().startswith("Ended with a reset after both had closed, harmless but for the data that it left unread: ")
+    assert (unread.display_filter, harmless.display_filter) == ("tcp.stream in {0}", "tcp.stream in {1}")
+
+
+def test_an_answer_to_a_probe_without_syn_is_that_of_a_closed_port() -> None:
+    (finding,) = said("0     C FIN! 100\n    0.01  S RST,ACK 0 101")
+    assert finding.text().startswith("Answered as by a closed port, without a SYN in the capture: 1 connection")
+
+
 def test_a_reset_when_everything_was_acknowledged_is_told_as_a_close() -> None:
     (finding,) = said(ABORTED.replace("S RST 301", "S ACK 301 111\n    0.05  C RST,ACK 111 301"))
     assert finding.harm == "note"
@@ -155,8 +168,9 @@ def test_one_end_alone_is_no_fault_of_the_capture() -> None:
 
 
 def test_resets_are_told_by_when_they_came() -> None:
-    _, connections = tables(AFTER_CLOSE, ABORTED, WELL)
-    assert resets(connections).fillna("").tolist() == ["after-close", "mid-connection", ""]
+    while_closing = AFTER_CLOSE.replace("S FIN 301 102", "S PSH 301 102 +600")
+    _, connections = tables(AFTER_CLOSE, ABORTED, WELL, UNREAD, while_closing)
+    assert resets(connections).fillna("").tolist() == ["after-close", "mid-connection", "", "after-close", "while-closing"]
 
 
 def table(client: list[str], server: list[str], port: list[int], establishment: str, diagnosis: str) -> pd.DataFrame:
@@ -217,7 +231,7 @@ TEMPLATES = [
     *findings.HARMLESS_RESETS.values(), *findings.NOT_FINISHED.values(), *findings.DETAILS, findings.AT_MOST, findings.BY_BOTH,
     *findings.BY["client"], *findings.BY["server"], findings.NOTHING, *findings.OCTETS, findings.ONE_END, findings.GIVEN_UP,
     *findings.TO_SERVERS, *findings.SCANS, findings.FLOOD_OF_SYNS, *findings.WAITED, *findings.CAUSES.values(),
-    findings.OTHER_CAUSE, findings.REPEATED, findings.FAN_OUT,
+    findings.OTHER_CAUSE, findings.REPEATED, findings.FAN_OUT, findings.UNREAD_AFTER_CLOSE,
     findings.AFTER_CLOSE, findings.ONE_SIDED, findings.CLOCK, *findings.CONNECTIONS, *findings.CLIENTS, *findings.TIMES,
 ]  # fmt: skip
 
