@@ -973,8 +973,8 @@ local function new_trace()
         -- doubtful_rst with doubtful_time, doubtful_seq and doubtful_hop_limit. Of the attempt: silence_frame,
         -- injected_rst with injected_end (whose it would be) and injected_hop_limit, reset_kind, reset_frame,
         -- reset_hop_limit, reset_suspect (D5: an index or "path"), former_reset, closing_rst, delay_kind, delay_frame,
-        -- is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind, error_frame, error_suspect;
-        -- marked: the latest frame that can be evidence
+        -- is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind, error_frame,
+        -- error_suspect; marked: the latest frame that can be evidence
     }
 end
 
@@ -1165,7 +1165,8 @@ local function class_of(connection, segment, was_fresh)
     local unanswered = not gap and trace.first_talker == peer_index and connection.talker == peer_index
     local both_closed = sender_closed and peer_closed
     local reach = peer_closed and peer.fin_seq or peer.next_sent
-    local is_unread = sender_closed and reach ~= nil and is_beyond(reach, sender.fin_ack)
+    local read = sender.acknowledged
+    local is_unread = sender_closed and reach and read and is_beyond(reach, read)
     if not both_closed and off and off > 1 and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
     elseif not both_closed and guesses > 1 then
@@ -1174,7 +1175,7 @@ local function class_of(connection, segment, was_fresh)
         return "invalid-answer", nil
     elseif own.repeats >= 2 or sender.awaiting and sender.syn_ack_again then
         return "peer-vanished", nil
-    elseif is_unread and distance(reach, sender.fin_ack) > (peer_closed and FAREWELL or 0) then
+    elseif is_unread and distance(reach, read) > (peer_closed and FAREWELL or 0) then
         return "reset-with-unread-data", not is_simultaneous(connection) and suspect or nil
     elseif both_closed then
         return "reset-after-close", nil
@@ -1206,7 +1207,8 @@ end
 local function note_fin_in_flight(connection, segment, fin_seq)
     local trace, closer = connection.trace, connection[segment.peer]
     if trace.reset_kind == "reset-with-unread-data" and connection.attempt.reset_by == segment.peer
-        and fin_counts(closer, connection[segment.sender]) and distance(fin_seq, closer.fin_ack) <= FAREWELL then
+        and fin_counts(closer, connection[segment.sender]) and closer.acknowledged
+        and distance(fin_seq, closer.acknowledged) <= FAREWELL then
         trace.reset_kind, trace.reset_suspect = "reset-after-close", nil
     end
 end
@@ -1559,7 +1561,8 @@ end
 
 return {
     new_trace = new_trace, note_hop_limit = note_hop_limit,
-    note_arrival = note_arrival, note_acknowledged_fin = note_acknowledged_fin, note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
+    note_arrival = note_arrival, note_acknowledged_fin = note_acknowledged_fin,
+    note_transfer = note_transfer, note_life = note_life, note_rst = note_rst,
     note_wild_rst = note_wild_rst, note_challenge = note_challenge, note_late_syn_ack = note_late_syn_ack,
     note_missing = note_missing, revive = revive, note_fin_in_flight = note_fin_in_flight,
     note_old_answer = note_old_answer,

@@ -224,7 +224,8 @@ local function class_of(connection, segment, was_fresh)
     local unanswered = not gap and trace.first_talker == peer_index and connection.talker == peer_index
     local both_closed = sender_closed and peer_closed
     local reach = peer_closed and peer.fin_seq or peer.next_sent
-    local is_unread = sender_closed and reach ~= nil and is_beyond(reach, sender.fin_ack)
+    local read = sender.acknowledged
+    local is_unread = sender_closed and reach and read and is_beyond(reach, read)
     if not both_closed and off and off > 1 and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
     elseif not both_closed and guesses > 1 then
@@ -233,7 +234,7 @@ local function class_of(connection, segment, was_fresh)
         return "invalid-answer", nil
     elseif own.repeats >= 2 or sender.awaiting and sender.syn_ack_again then
         return "peer-vanished", nil
-    elseif is_unread and distance(reach, sender.fin_ack) > (peer_closed and FAREWELL or 0) then
+    elseif is_unread and distance(reach, read) > (peer_closed and FAREWELL or 0) then
         return "reset-with-unread-data", not is_simultaneous(connection) and suspect or nil
     elseif both_closed then
         return "reset-after-close", nil
@@ -265,7 +266,8 @@ end
 local function note_fin_in_flight(connection, segment, fin_seq)
     local trace, closer = connection.trace, connection[segment.peer]
     if trace.reset_kind == "reset-with-unread-data" and connection.attempt.reset_by == segment.peer
-        and fin_counts(closer, connection[segment.sender]) and distance(fin_seq, closer.fin_ack) <= FAREWELL then
+        and fin_counts(closer, connection[segment.sender]) and closer.acknowledged
+        and distance(fin_seq, closer.acknowledged) <= FAREWELL then
         trace.reset_kind, trace.reset_suspect = "reset-after-close", nil
     end
 end

@@ -145,10 +145,9 @@ def note_reset(segment: Judgement, *, was_gone: bool) -> None:
 def note_fin_in_flight(segment: Judgement) -> None:
     """Note that a FIN was under way when its receiver, which had closed, sent an RST: what it left unread was a farewell (D5)."""
     connection, closer = segment.connection, segment.peer
-    fin = connection.fin_of(closer)
-    if connection.reset_by is not closer or connection.reset_kind != "reset-with-unread-data" or fin is None:
+    if connection.reset_by is not closer or connection.reset_kind != "reset-with-unread-data" or closer.acknowledged is None:
         return
-    if distance((segment.seq + segment.length) % MODULO, fin.ack) <= FAREWELL:
+    if connection.fin_of(closer) and distance((segment.seq + segment.length) % MODULO, closer.acknowledged) <= FAREWELL:
         connection.reset_kind, connection.reset_suspect = "reset-after-close", None
 
 
@@ -188,7 +187,8 @@ def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
         return "peer-vanished", None
     reach = fin.seq if fin else peer.next_sent
     if own:
-        unread = distance(reach, own.ack) if reach is not None and is_beyond(reach, own.ack) else 0
+        read = sender.acknowledged
+        unread = distance(reach, read) if reach is not None and read is not None and is_beyond(reach, read) else 0
         if unread > (FAREWELL if fin else 0):
             return "reset-with-unread-data", None if connection.is_simultaneous() else name
         if fin:
