@@ -63,7 +63,7 @@ lint: $(READY) ## ruff, mypy, luacheck; the built plugin is that of its parts
 	@$(BIN)/python -m tools.build_plugin --check
 
 test: $(READY) tshark test-tools ## all tests
-	@$(BIN)/python -m pytest -q -n $(JOBS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 test-tools: ## install what the tests need beside Python and tshark
 	@sh .ci/system chromium libatomic wireshark Xvfb xdotool zsh fish
