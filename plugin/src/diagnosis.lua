@@ -238,7 +238,8 @@ local function class_of(connection, segment, was_fresh)
         return "reset-with-unread-data", not is_simultaneous(connection) and suspect or nil
     elseif both_closed then
         return "reset-after-close", nil
-    elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1) then
+    elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1)
+        and not (peer.next_sent and sender.fin_peer_sent and is_beyond(peer.next_sent, sender.fin_peer_sent)) then
         return "close-not-finished", was_open(connection, peer_index) and peer_index or nil
     elseif sender_closed and has_ack then
         return "reset-after-close", nil
