@@ -255,10 +255,23 @@ local function is_passive(this_end, peer)
         and is_at_or_after(this_end.fin_ack, peer.fin_seq + 1)
 end
 
+--- Returns whether the FINs of both ends count (T1).
+local function both_closed(connection)
+    local one, two = connection[1], connection[2]
+    return fin_counts(one, two) and fin_counts(two, one)
+end
+
 --- Returns whether the close is simultaneous (T3).
 local function is_simultaneous(connection)
     local one, two = connection[1], connection[2]
-    return fin_counts(one, two) and fin_counts(two, one) and not is_passive(one, two) and not is_passive(two, one)
+    return both_closed(connection) and not is_passive(one, two) and not is_passive(two, one)
+end
+
+--- Returns whether an end has sent more since the FIN of its peer was first captured (D5, D8).
+-- @param closer the end that sent the FIN
+local function went_on(this_end, closer)
+    local then_sent = closer.fin_peer_sent
+    return this_end.next_sent ~= nil and then_sent ~= nil and is_beyond(this_end.next_sent, then_sent)
 end
 
 --- Returns whether an end is a passive opener (X5): it has sent a SYN-ACK and no SYN.
@@ -341,7 +354,8 @@ return {
     distance = distance, is_at_or_after = is_at_or_after, is_beyond = is_beyond, is_more = is_more,
     new_end = new_end, new_attempt = new_attempt,
     forget_fin = forget_fin, fin_counts = fin_counts, fin_arrived = fin_arrived, is_passive = is_passive,
-    is_simultaneous = is_simultaneous, is_passive_opener = is_passive_opener, derive_states = derive_states,
+    both_closed = both_closed, is_simultaneous = is_simultaneous, went_on = went_on,
+    is_passive_opener = is_passive_opener, derive_states = derive_states,
     is_over = is_over, is_acceptable = is_acceptable, is_idle = is_idle, is_opening = is_opening, end_name = end_name,
 }
 
@@ -959,7 +973,8 @@ local NOTICEABLE, SLOW, MOMENT = vocabulary.NOTICEABLE, vocabulary.SLOW, vocabul
 local FAREWELL = vocabulary.FAREWELL
 local ESTABLISHED, PLAIN = vocabulary.ESTABLISHED, vocabulary.PLAIN
 local is_beyond, is_more, fin_counts, end_name = state.is_beyond, state.is_more, state.fin_counts, state.end_name
-local distance, is_simultaneous = state.distance, state.is_simultaneous
+local distance, both_closed, is_simultaneous = state.distance, state.both_closed, state.is_simultaneous
+local went_on = state.went_on
 local is_new, repeats = numbers.is_new, numbers.repeats
 
 --- Returns the trace of an attempt before its first segment.
@@ -1103,8 +1118,8 @@ end
 
 --- Notes an RST with a number that its sender cannot have sent (D4): one more guess, unless the same was tried before.
 local function note_wild_rst(connection, segment)
-    local own, one, two = connection.trace[segment.sender], connection[1], connection[2]
-    if fin_counts(one, two) and fin_counts(two, one) then
+    local own = connection.trace[segment.sender]
+    if both_closed(connection) then
         return
     end
     if own.wild_seq ~= segment.seq then
@@ -1163,13 +1178,13 @@ local function class_of(connection, segment, was_fresh)
     local gap = shows_gap(segment, sender, peer)
     local suspect = guesses == 0 and off and off < 2 and not gap and index or nil
     local unanswered = not gap and trace.first_talker == peer_index and connection.talker == peer_index
-    local both_closed = sender_closed and peer_closed
+    local is_closed = sender_closed and peer_closed
     local reach = peer_closed and peer.fin_seq or peer.next_sent
     local read = sender.acknowledged
     local is_unread = sender_closed and reach and read and is_beyond(reach, read)
-    if not both_closed and off and off > 1 and (attempt.opened or index ~= connection.client) then
+    if not is_closed and off and off > 1 and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
-    elseif not both_closed and guesses > 1 then
+    elseif not is_closed and guesses > 1 then
         return "injected-reset", nil
     elseif segment.rejects then
         return "invalid-answer", nil
@@ -1177,10 +1192,10 @@ local function class_of(connection, segment, was_fresh)
         return "peer-vanished", nil
     elseif is_unread and distance(reach, read) > (peer_closed and FAREWELL or 0) then
         return "reset-with-unread-data", not is_simultaneous(connection) and suspect or nil
-    elseif both_closed then
+    elseif is_closed then
         return "reset-after-close", nil
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1)
-        and not (peer.next_sent and sender.fin_peer_sent and is_beyond(peer.next_sent, sender.fin_peer_sent)) then
+        and not went_on(peer, sender) then
         return "close-not-finished", was_open(connection, peer_index) and peer_index or nil
     elseif sender_closed and has_ack then
         return "reset-after-close", nil
@@ -1204,9 +1219,9 @@ local function class_of(connection, segment, was_fresh)
 end
 
 --- Notes a FIN that was in flight (R6) when its receiver sent an RST: what that left unread was a farewell (D5).
--- @param fin_seq the number of the FIN
-local function note_fin_in_flight(connection, segment, fin_seq)
+local function note_fin_in_flight(connection, segment)
     local trace, closer = connection.trace, connection[segment.peer]
+    local fin_seq = (segment.seq + segment.length) % MODULUS
     if trace.reset_kind == "reset-with-unread-data" and connection.attempt.reset_by == segment.peer
         and fin_counts(closer, connection[segment.sender]) and closer.acknowledged
         and distance(fin_seq, closer.acknowledged) <= FAREWELL then
@@ -1218,10 +1233,10 @@ end
 -- @param reset_before whether the attempt was reset before
 -- @param was_fresh, was_gone whether the connection was fresh and the sender gone before
 local function note_rst(connection, segment, reset_before, was_fresh, was_gone)
-    local trace, one, two = connection.trace, connection[1], connection[2]
+    local trace = connection.trace
     local own = trace[segment.sender]
     trace.is_calm = false
-    if fin_counts(one, two) and fin_counts(two, one) then
+    if both_closed(connection) then
         trace.closing_rst, trace.marked = segment.frame, segment.frame
     else
         own.doubtful_rst, own.doubtful_time, own.doubtful_seq = segment.frame, segment.time, segment.seq
@@ -1257,16 +1272,13 @@ end
 -- @param index of the end that had reset it
 local function forget_reset(connection, index)
     local trace = connection.trace
-    trace.former_reset = nil
     if trace.reset_kind == "injected-reset" then -- D4
         note_injected(trace, trace.reset_frame, index, trace.reset_hop_limit)
     end
-    if connection[index].gone then
-        trace.former_reset = {
-            index = index, kind = trace.reset_kind, frame = trace.reset_frame, suspect = trace.reset_suspect,
-            hop_limit = trace.reset_hop_limit,
-        }
-    end
+    trace.former_reset = connection[index].gone and {
+        index = index, kind = trace.reset_kind, frame = trace.reset_frame, suspect = trace.reset_suspect,
+        hop_limit = trace.reset_hop_limit,
+    } or nil
     trace.reset_kind, trace.reset_frame, trace.reset_suspect, trace.reset_hop_limit = nil, nil, nil, nil
 end
 
@@ -1401,9 +1413,7 @@ local function unfinished_end(connection)
     for index = 1, 2 do
         local this_end, peer = connection[index], connection[3 - index]
         if fin_counts(this_end, peer) and not fin_counts(peer, this_end) and this_end.fin_acked
-            and not (peer.next_sent and this_end.fin_peer_sent
-                and is_beyond(peer.next_sent, this_end.fin_peer_sent))
-            and not this_end.early_ack
+            and not went_on(peer, this_end) and not this_end.early_ack
             and was_open(connection, 3 - index)
             and is_long_ago(connection, this_end.fin_first_time) then
             return 3 - index
@@ -1505,7 +1515,7 @@ end
 -- @return the frame that shows it, or nil
 -- @return another frame before that, or nil
 local function diagnosis_of(connection)
-    local trace, one, two = connection.trace, connection[1], connection[2]
+    local trace = connection.trace
     local diagnosis, suspect, frame = failure_of(connection)
     if diagnosis then
         return diagnosis, suspect, frame, nil
@@ -1537,7 +1547,7 @@ local function diagnosis_of(connection)
     elseif trace.closing_rst then
         return "reset-after-close", nil, trace.closing_rst
     end
-    return fin_counts(one, two) and fin_counts(two, one) and "orderly" or "still-open", nil, nil
+    return both_closed(connection) and "orderly" or "still-open", nil, nil
 end
 
 --- Returns the diagnosis of the latest attempt so far. It is worked out again only after another segment of the
@@ -2227,7 +2237,7 @@ end
 local function judge_complete_close(connection, segment, acknowledges)
     local one, two, attempt = connection[1], connection[2], connection.attempt
     if one.fin_was_acked and two.fin_was_acked and (acknowledges or not attempt.close_complete)
-        and fin_counts(one, two) and fin_counts(two, one) then
+        and state.both_closed(connection) then
         attempt.close_complete = true
         segment.teardown_time = segment.subtract(segment.time, earlier(one.fin_first_time, two.fin_first_time))
     end
@@ -2492,7 +2502,7 @@ local function judge_life(connection, segment)
     else
         segment.judged, segment.in_flight = false, true
         if segment.kind == vocabulary.FIN then
-            note_fin_in_flight(connection, segment, (segment.seq + segment.length) % MODULUS)
+            note_fin_in_flight(connection, segment)
         end
         if new then
             note_life(connection, segment)
@@ -4961,7 +4971,7 @@ modules["wireshark.tree"] = function()
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local RST = require("vocabulary").RST
-local fin_counts = require("state").fin_counts
+local both_closed = require("state").both_closed
 local summary_of, diagnosis = require("connection_row").summary_of, require("diagnosis")
 local verdict_of, evidence_text = diagnosis.verdict_of, diagnosis.evidence_text
 local sentences = require("wireshark.sentences")
@@ -5210,8 +5220,7 @@ end
 --- Returns the expert information of a diagnosis, or nil. What a reset left unread when both ends had closed is as
 -- harmless as the reset.
 local function expert_for(connection, diagnosis_word)
-    local one, two = connection[1], connection[2]
-    if diagnosis_word == "reset-with-unread-data" and fin_counts(one, two) and fin_counts(two, one) then
+    if diagnosis_word == "reset-with-unread-data" and both_closed(connection) then
         return expert_of_diagnosis["reset-after-close"]
     end
     return expert_of_diagnosis[diagnosis_word]

@@ -148,8 +148,8 @@ class Capture:
             `unreachable`, `unanswered`, `invalid_answer`, `aborted`, `half_open`); `still_waiting` and `not_captured`;
             `handshake_median` and `handshake_p95`, median and 95th percentile of the handshake times; `waited`, the time lost
             by repeated SYNs and SYN-ACKs; `reset_mid_connection`, `reset_while_closing` and `reset_after_close` (harmless);
-            of the resets that were not harmless `reset_by_client` and `reset_by_server`, `reset_unacknowledged` (octets), and
-            `reset_silence`, the longest before a reset in mid-connection.
+            of the resets that were not harmless `reset_by_client` and `reset_by_server`, `reset_unacknowledged` (the most octets
+            that one left unacknowledged), and `reset_silence`, the longest before a reset in mid-connection.
 
         Examples
         --------

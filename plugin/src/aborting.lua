@@ -225,7 +225,7 @@ local function judge_life(connection, segment)
     else
         segment.judged, segment.in_flight = false, true
         if segment.kind == vocabulary.FIN then
-            note_fin_in_flight(connection, segment, (segment.seq + segment.length) % MODULUS)
+            note_fin_in_flight(connection, segment)
         end
         if new then
             note_life(connection, segment)

@@ -183,7 +183,7 @@ end
 local function judge_complete_close(connection, segment, acknowledges)
     local one, two, attempt = connection[1], connection[2], connection.attempt
     if one.fin_was_acked and two.fin_was_acked and (acknowledges or not attempt.close_complete)
-        and fin_counts(one, two) and fin_counts(two, one) then
+        and state.both_closed(connection) then
         attempt.close_complete = true
         segment.teardown_time = segment.subtract(segment.time, earlier(one.fin_first_time, two.fin_first_time))
     end

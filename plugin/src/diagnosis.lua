@@ -18,7 +18,8 @@ local NOTICEABLE, SLOW, MOMENT = vocabulary.NOTICEABLE, vocabulary.SLOW, vocabul
 local FAREWELL = vocabulary.FAREWELL
 local ESTABLISHED, PLAIN = vocabulary.ESTABLISHED, vocabulary.PLAIN
 local is_beyond, is_more, fin_counts, end_name = state.is_beyond, state.is_more, state.fin_counts, state.end_name
-local distance, is_simultaneous = state.distance, state.is_simultaneous
+local distance, both_closed, is_simultaneous = state.distance, state.both_closed, state.is_simultaneous
+local went_on = state.went_on
 local is_new, repeats = numbers.is_new, numbers.repeats
 
 --- Returns the trace of an attempt before its first segment.
@@ -162,8 +163,8 @@ end
 
 --- Notes an RST with a number that its sender cannot have sent (D4): one more guess, unless the same was tried before.
 local function note_wild_rst(connection, segment)
-    local own, one, two = connection.trace[segment.sender], connection[1], connection[2]
-    if fin_counts(one, two) and fin_counts(two, one) then
+    local own = connection.trace[segment.sender]
+    if both_closed(connection) then
         return
     end
     if own.wild_seq ~= segment.seq then
@@ -222,13 +223,13 @@ local function class_of(connection, segment, was_fresh)
     local gap = shows_gap(segment, sender, peer)
     local suspect = guesses == 0 and off and off < 2 and not gap and index or nil
     local unanswered = not gap and trace.first_talker == peer_index and connection.talker == peer_index
-    local both_closed = sender_closed and peer_closed
+    local is_closed = sender_closed and peer_closed
     local reach = peer_closed and peer.fin_seq or peer.next_sent
     local read = sender.acknowledged
     local is_unread = sender_closed and reach and read and is_beyond(reach, read)
-    if not both_closed and off and off > 1 and (attempt.opened or index ~= connection.client) then
+    if not is_closed and off and off > 1 and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
-    elseif not both_closed and guesses > 1 then
+    elseif not is_closed and guesses > 1 then
         return "injected-reset", nil
     elseif segment.rejects then
         return "invalid-answer", nil
@@ -236,10 +237,10 @@ local function class_of(connection, segment, was_fresh)
         return "peer-vanished", nil
     elseif is_unread and distance(reach, read) > (peer_closed and FAREWELL or 0) then
         return "reset-with-unread-data", not is_simultaneous(connection) and suspect or nil
-    elseif both_closed then
+    elseif is_closed then
         return "reset-after-close", nil
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1)
-        and not (peer.next_sent and sender.fin_peer_sent and is_beyond(peer.next_sent, sender.fin_peer_sent)) then
+        and not went_on(peer, sender) then
         return "close-not-finished", was_open(connection, peer_index) and peer_index or nil
     elseif sender_closed and has_ack then
         return "reset-after-close", nil
@@ -263,9 +264,9 @@ local function class_of(connection, segment, was_fresh)
 end
 
 --- Notes a FIN that was in flight (R6) when its receiver sent an RST: what that left unread was a farewell (D5).
--- @param fin_seq the number of the FIN
-local function note_fin_in_flight(connection, segment, fin_seq)
+local function note_fin_in_flight(connection, segment)
     local trace, closer = connection.trace, connection[segment.peer]
+    local fin_seq = (segment.seq + segment.length) % MODULUS
     if trace.reset_kind == "reset-with-unread-data" and connection.attempt.reset_by == segment.peer
         and fin_counts(closer, connection[segment.sender]) and closer.acknowledged
         and distance(fin_seq, closer.acknowledged) <= FAREWELL then
@@ -277,10 +278,10 @@ end
 -- @param reset_before whether the attempt was reset before
 -- @param was_fresh, was_gone whether the connection was fresh and the sender gone before
 local function note_rst(connection, segment, reset_before, was_fresh, was_gone)
-    local trace, one, two = connection.trace, connection[1], connection[2]
+    local trace = connection.trace
     local own = trace[segment.sender]
     trace.is_calm = false
-    if fin_counts(one, two) and fin_counts(two, one) then
+    if both_closed(connection) then
         trace.closing_rst, trace.marked = segment.frame, segment.frame
     else
         own.doubtful_rst, own.doubtful_time, own.doubtful_seq = segment.frame, segment.time, segment.seq
@@ -316,16 +317,13 @@ end
 -- @param index of the end that had reset it
 local function forget_reset(connection, index)
     local trace = connection.trace
-    trace.former_reset = nil
     if trace.reset_kind == "injected-reset" then -- D4
         note_injected(trace, trace.reset_frame, index, trace.reset_hop_limit)
     end
-    if connection[index].gone then
-        trace.former_reset = {
-            index = index, kind = trace.reset_kind, frame = trace.reset_frame, suspect = trace.reset_suspect,
-            hop_limit = trace.reset_hop_limit,
-        }
-    end
+    trace.former_reset = connection[index].gone and {
+        index = index, kind = trace.reset_kind, frame = trace.reset_frame, suspect = trace.reset_suspect,
+        hop_limit = trace.reset_hop_limit,
+    } or nil
     trace.reset_kind, trace.reset_frame, trace.reset_suspect, trace.reset_hop_limit = nil, nil, nil, nil
 end
 
@@ -460,9 +458,7 @@ local function unfinished_end(connection)
     for index = 1, 2 do
         local this_end, peer = connection[index], connection[3 - index]
         if fin_counts(this_end, peer) and not fin_counts(peer, this_end) and this_end.fin_acked
-            and not (peer.next_sent and this_end.fin_peer_sent
-                and is_beyond(peer.next_sent, this_end.fin_peer_sent))
-            and not this_end.early_ack
+            and not went_on(peer, this_end) and not this_end.early_ack
             and was_open(connection, 3 - index)
             and is_long_ago(connection, this_end.fin_first_time) then
             return 3 - index
@@ -564,7 +560,7 @@ end
 -- @return the frame that shows it, or nil
 -- @return another frame before that, or nil
 local function diagnosis_of(connection)
-    local trace, one, two = connection.trace, connection[1], connection[2]
+    local trace = connection.trace
     local diagnosis, suspect, frame = failure_of(connection)
     if diagnosis then
         return diagnosis, suspect, frame, nil
@@ -596,7 +592,7 @@ local function diagnosis_of(connection)
     elseif trace.closing_rst then
         return "reset-after-close", nil, trace.closing_rst
     end
-    return fin_counts(one, two) and fin_counts(two, one) and "orderly" or "still-open", nil, nil
+    return both_closed(connection) and "orderly" or "still-open", nil, nil
 end
 
 --- Returns the diagnosis of the latest attempt so far. It is worked out again only after another segment of the

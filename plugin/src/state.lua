@@ -101,10 +101,23 @@ local function is_passive(this_end, peer)
         and is_at_or_after(this_end.fin_ack, peer.fin_seq + 1)
 end
 
+--- Returns whether the FINs of both ends count (T1).
+local function both_closed(connection)
+    local one, two = connection[1], connection[2]
+    return fin_counts(one, two) and fin_counts(two, one)
+end
+
 --- Returns whether the close is simultaneous (T3).
 local function is_simultaneous(connection)
     local one, two = connection[1], connection[2]
-    return fin_counts(one, two) and fin_counts(two, one) and not is_passive(one, two) and not is_passive(two, one)
+    return both_closed(connection) and not is_passive(one, two) and not is_passive(two, one)
+end
+
+--- Returns whether an end has sent more since the FIN of its peer was first captured (D5, D8).
+-- @param closer the end that sent the FIN
+local function went_on(this_end, closer)
+    local then_sent = closer.fin_peer_sent
+    return this_end.next_sent ~= nil and then_sent ~= nil and is_beyond(this_end.next_sent, then_sent)
 end
 
 --- Returns whether an end is a passive opener (X5): it has sent a SYN-ACK and no SYN.
@@ -187,6 +200,7 @@ return {
     distance = distance, is_at_or_after = is_at_or_after, is_beyond = is_beyond, is_more = is_more,
     new_end = new_end, new_attempt = new_attempt,
     forget_fin = forget_fin, fin_counts = fin_counts, fin_arrived = fin_arrived, is_passive = is_passive,
-    is_simultaneous = is_simultaneous, is_passive_opener = is_passive_opener, derive_states = derive_states,
+    both_closed = both_closed, is_simultaneous = is_simultaneous, went_on = went_on,
+    is_passive_opener = is_passive_opener, derive_states = derive_states,
     is_over = is_over, is_acceptable = is_acceptable, is_idle = is_idle, is_opening = is_opening, end_name = end_name,
 }

@@ -200,7 +200,6 @@ REPEATED = (
 CLOSERS = {"client": "the client", "server": "the server", "both": "both at once"}
 FAN_OUT = "{client} opens connections to port {port} of {hosts}, as a peer-to-peer program does."
 AFTER_CLOSE = "Ended with a reset after the close, which is harmless: {connections}."
-
 UNREAD_AFTER_CLOSE = "Ended with a reset after both had closed, harmless but for the data that it left unread: {connections}."
 ONE_SIDED = "Captured in one direction only, so that little can be said, look at the point of capture: {connections}."
 ONE_END = "Heard from one end only, too little to say more: {connections}."
@@ -346,19 +345,30 @@ def of_resets(connections: pd.DataFrame) -> Phrase:
     The phrase is empty if none was reset. The silence is told of resets in mid-connection.
     """
     ended = connections[connections["reset_by"].notna()]
-    if ended.empty:
-        return Phrase("")
     by = {str(end): int(number) for end, number in ended["reset_by"].value_counts().items()}
-    octets, silence = int(unacknowledged(ended).max()), ended["idle_before_end"].max()
     classes = set(resets(ended))
-    known = 0 if "after-close" in classes else 2 if classes == {"mid-connection"} and silence > pd.Timedelta(0) else 1
-    several = len(ended) > 1
-    values: Values = {
-        "who": by_whom(by),
-        "octets": _at_most(_counted(octets, OCTETS), several) if octets else Phrase(NOTHING),
-        "silence": _at_most(duration_text(silence), several),
-    }
-    return Phrase(DETAILS[known], values)
+    if "after-close" in classes:
+        return reset_details(by)
+    silence = ended["idle_before_end"].max() if classes == {"mid-connection"} else None
+    return reset_details(by, unacknowledged(ended).max(), silence)
+
+
+def reset_details(by: Mapping[str, int], octets: int | None = None, silence: pd.Timedelta | None = None) -> Phrase:
+    """Say by whom connections were reset, how many octets were unacknowledged at most, and after what silence at most.
+
+    Octets and silence are left out if they are None; the phrase is empty if nobody has reset anything.
+    """
+    number = sum(by.values())
+    if not number:
+        return Phrase("")
+    values: Values = {"who": by_whom(by)}
+    if octets is None:
+        return Phrase(DETAILS[0], values)
+    values["octets"] = _at_most(_counted(int(octets), OCTETS), number > 1) if octets else Phrase(NOTHING)
+    if silence is None or not silence > pd.Timedelta(0):
+        return Phrase(DETAILS[1], values)
+    values["silence"] = _at_most(duration_text(silence), number > 1)
+    return Phrase(DETAILS[2], values)
 
 
 def by_whom(by: Mapping[str, int]) -> Phrase:

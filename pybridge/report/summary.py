@@ -12,10 +12,10 @@ import pandas as pd
 
 from pybridge.report.explanations import ANOMALIES, ESTABLISHMENT, TERMINATION
 from pybridge.report.explanations import RESETS as RESET_WORDS
-from pybridge.report.findings import NUMBERS_IN_FILTER, Finding, Phrase, findings, of_resets
+from pybridge.report.findings import NUMBERS_IN_FILTER, Finding, Phrase, findings, of_resets, reset_details
 from pybridge.report.language import Translate
 from pybridge.tables import frames
-from pybridge.tables.peers import HARMFUL_RESETS, RESETS, Side, by_peer, column_of, resets
+from pybridge.tables.peers import RESETS, Side, by_peer, column_of, resets
 from pybridge.tcp.vocabulary import BENIGN_ANOMALIES, DIAGNOSES, FAILED, OPENED, STILL_WAITING
 from pybridge.text import amount, endpoint, one_of
 
@@ -385,9 +385,6 @@ def _peers(connections: pd.DataFrame, side: Side) -> list[Peer]:
     if connections.empty:
         return []
     table = by_peer(connections, side)
-    harmful = connections[resets(connections).isin(HARMFUL_RESETS)]
-    keys = ["server", "server_port"] if side == "server" else "client"
-    details = {key: of_resets(group) for key, group in harmful.groupby(keys, sort=False)}
     names = _names(connections).groupby([connections["server"], connections["server_port"]], sort=False).agg(_joined)
     return [
         Peer(
@@ -400,7 +397,11 @@ def _peers(connections: pd.DataFrame, side: Side) -> list[Peer]:
             handshake_p95=row.handshake_p95,
             waited=row.waited,
             resets={name: count for name in RESETS if (count := int(counts[column_of(name)]))},
-            reset_details=details.get(row.Index, Phrase("")),
+            reset_details=reset_details(
+                {"client": row.reset_by_client, "server": row.reset_by_server},
+                row.reset_unacknowledged,
+                None if row.reset_while_closing else row.reset_silence,
+            ),
         )
         for row, (_, counts) in zip(_tuples(table), table.iterrows(), strict=True)
     ]

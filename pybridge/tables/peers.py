@@ -60,13 +60,12 @@ def by_peer(connections: pd.DataFrame, side: Side) -> pd.DataFrame:
         Indexed by `server` and `server_port`, or by `client`: `connections`, `opened`, `failed`, a column for each of
         `OUTCOMES`, `handshake_median`, `handshake_p95` (timedelta), `waited` (timedelta: the sum of `retransmission_delay`),
         and a column for each of `RESETS`. Of the resets that were not harmless: `reset_by_client` and `reset_by_server`, how
-        many each end sent; `reset_unacknowledged`, the octets that were not acknowledged; `reset_silence` (timedelta), the
-        longest silence before a reset in mid-connection.
+        many each end sent; `reset_unacknowledged`, the most octets that one left unacknowledged; `reset_silence` (timedelta),
+        the longest silence before a reset in mid-connection.
     """
     keys = [connections[name] for name in _KEYS[side]]
     outcome, reset = frames.outcomes(connections), resets(connections)
     harmful = reset.isin(HARMFUL_RESETS)
-    octets = unacknowledged(connections)
     counted = pd.DataFrame(
         {
             "connections": 1,
@@ -76,7 +75,6 @@ def by_peer(connections: pd.DataFrame, side: Side) -> pd.DataFrame:
             "waited": connections["retransmission_delay"].fillna(pd.Timedelta(0)),
             **{column_of(name): (reset == name).fillna(False).astype(int) for name in RESETS},
             **{f"reset_by_{end}": (harmful & (connections["reset_by"] == end)).astype(int) for end in ("client", "server")},
-            "reset_unacknowledged": octets.where(harmful, 0).astype(int),
         },
         index=connections.index,
     )
@@ -85,7 +83,9 @@ def by_peer(connections: pd.DataFrame, side: Side) -> pd.DataFrame:
     place = table.columns.get_loc("waited")
     for share, name in ((0.95, "handshake_p95"), (0.5, "handshake_median")):
         table.insert(int(place), name, times.quantile(share).reindex(table.index))  # type: ignore[arg-type]
+    octets = unacknowledged(connections).where(harmful, 0)
     silence = connections["idle_before_end"].where(reset == "mid-connection")
-    table["reset_silence"] = silence.groupby(keys, sort=False).max().reindex(table.index)
+    table["reset_unacknowledged"] = octets.groupby(keys, sort=False).max().astype(int)
+    table["reset_silence"] = silence.groupby(keys, sort=False).max()
     order = ["failed", column_of("mid-connection"), "waited", "connections"]
     return table.sort_values(order, ascending=False, kind="stable")

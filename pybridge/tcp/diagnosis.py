@@ -105,9 +105,7 @@ def _of_half_close(connection: Connection, end: int) -> Diagnosis | None:
         fin = connection.fin_of(each)
         if fin is None or not fin.acked or connection.fin_of(other) is not None:
             continue
-        if other.next_sent is not None and fin.peer_sent is not None and is_beyond(other.next_sent, fin.peer_sent):
-            continue
-        if each.early_ack is not None or not connection.was_open(other):
+        if other.went_on_after(fin) or each.early_ack is not None or not connection.was_open(other):
             continue
         if end - fin.first_time >= LONG:
             return Diagnosis("close-not-finished", connection.name(other), _frames(fin.frame))

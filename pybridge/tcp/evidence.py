@@ -193,8 +193,7 @@ def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
             return "reset-with-unread-data", None if connection.is_simultaneous() else name
         if fin:
             return "reset-after-close", None
-        went_on = peer.next_sent is not None and own.peer_sent is not None and is_beyond(peer.next_sent, own.peer_sent)
-        if own.acked and not went_on and segment.time - own.first_time >= LONG:
+        if own.acked and not peer.went_on_after(own) and segment.time - own.first_time >= LONG:
             return "close-not-finished", connection.name(peer) if connection.was_open(peer) else None
         if segment.kind & ACK:
             return "reset-after-close", None

@@ -288,6 +288,10 @@ class End:
             return None
         return next(((frame, time) for frame, time, stamp in reversed(self.syns) if stamp is not None and stamp == echo), None)
 
+    def went_on_after(self, fin: Fin) -> bool:
+        """Whether this end has sent more since a FIN of its peer was first captured (rules D5, D8)."""
+        return self.next_sent is not None and fin.peer_sent is not None and is_beyond(self.next_sent, fin.peer_sent)
+
     def is_passive_opener(self) -> bool:
         """Whether a SYN-ACK but no SYN of this end was seen (rule X5)."""
         return self.syn_ack_seen and not self.syn_seen

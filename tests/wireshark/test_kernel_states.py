@@ -247,9 +247,7 @@ def states(name: str, moment: Moment, scratch: Path) -> tuple[str, str]:
     """
     capture = read(name)
     connections, segments = capture.connections, capture.segments
-    if moment.frame not in set(
-        segments["frame"]
-    ):  # a network error has no row: a capture that ends with it gives the states (G6)
+    if moment.frame not in set(segments["frame"]):  # a network error has no row: let the capture end with it (G6)
         shorter = scratch / "shorter.pcapng"
         subprocess.run(["editcap", "-r", path(name), shorter, f"1-{moment.frame}"], check=True, capture_output=True)
         table = pybridge.read(shorter, progress=False).connections
@@ -261,8 +259,8 @@ def states(name: str, moment: Moment, scratch: Path) -> tuple[str, str]:
         if (end(ends["client"], ends["client_port"]), end(ends["server"], ends["server_port"])) == (moment.client, moment.server):
             found.append((row["client_state"], row["server_state"]))
     client, server = found[0]
-    if server == "LISTEN":
-        server = next((older for _, older in found[1:2] if older != "CLOSED"), server)
+    if server == "LISTEN" and len(found) > 1 and found[1][1] != "CLOSED":
+        server = found[1][1]
     return client, server
 
 

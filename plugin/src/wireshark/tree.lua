@@ -3,7 +3,7 @@
 -- SPDX-License-Identifier: GPL-2.0-or-later
 
 local RST = require("vocabulary").RST
-local fin_counts = require("state").fin_counts
+local both_closed = require("state").both_closed
 local summary_of, diagnosis = require("connection_row").summary_of, require("diagnosis")
 local verdict_of, evidence_text = diagnosis.verdict_of, diagnosis.evidence_text
 local sentences = require("wireshark.sentences")
@@ -252,8 +252,7 @@ end
 --- Returns the expert information of a diagnosis, or nil. What a reset left unread when both ends had closed is as
 -- harmless as the reset.
 local function expert_for(connection, diagnosis_word)
-    local one, two = connection[1], connection[2]
-    if diagnosis_word == "reset-with-unread-data" and fin_counts(one, two) and fin_counts(two, one) then
+    if diagnosis_word == "reset-with-unread-data" and both_closed(connection) then
         return expert_of_diagnosis["reset-after-close"]
     end
     return expert_of_diagnosis[diagnosis_word]
