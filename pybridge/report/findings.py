@@ -243,7 +243,7 @@ def _scans(connections: pd.DataFrame) -> tuple[list[Finding], set[Any]]:
         (SCANS[0], "server", "server_port", PORTS),
         (SCANS[1], "server_port", "server", HOSTS),
     ):
-        for (client, target), group in _groups(attempts[~attempts.index.isin(scanned)], ["client", other]):
+        for (client, target), group in _groups(attempts[~attempts.index.isin(scanned)], ["client", other], MANY):
             number = group[probed].nunique()
             if number < MANY:
                 continue
@@ -258,15 +258,14 @@ def _scans(connections: pd.DataFrame) -> tuple[list[Finding], set[Any]]:
             found.append(_finding("alarm", Phrase(template, values), f"{_address(client)} && {where}", group))
             scanned |= set(group.index)
     half_open = attempts[(attempts["establishment"] == "half-open") & ~attempts.index.isin(scanned)]
-    for (server, port), group in _groups(half_open, ["server", "server_port"]):
-        if len(group) >= FLOOD:
-            values = {
-                "server": endpoint(server, port),
-                "count": _connections(group),
-                "clients": _counted(group["client"].nunique(), CLIENTS),
-            }
-            found.append(_finding("alarm", Phrase(FLOOD_OF_SYNS, values), _to(server, port), group))
-            scanned |= set(group.index)
+    for (server, port), group in _groups(half_open, ["server", "server_port"], FLOOD):
+        values = {
+            "server": endpoint(server, port),
+            "count": _connections(group),
+            "clients": _counted(group["client"].nunique(), CLIENTS),
+        }
+        found.append(_finding("alarm", Phrase(FLOOD_OF_SYNS, values), _to(server, port), group))
+        scanned |= set(group.index)
     return found, scanned
 
 
@@ -407,9 +406,7 @@ def _repeated(connections: pd.DataFrame) -> Iterator[Finding]:
     """Yield a client that has the same short exchange with one server again and again."""
     over = connections[connections["closed_by"].notna() & (connections["client_bytes"] + connections["server_bytes"] > 0)]
     keys = ["client", "server", "server_port", "client_bytes", "server_bytes"]
-    for (client, server, port, sent, received), group in _groups(over, keys):
-        if len(group) < AGAIN or len(group) * 2 < len(over):
-            continue
+    for (client, server, port, sent, received), group in _groups(over, keys, max(AGAIN, _half(over))):
         values: Values = {
             "client": str(client), "server": endpoint(server, port), "times": _counted(len(group), TIMES, counts=True),
             "sent": amount(int(sent)), "received": amount(int(received)),
@@ -429,9 +426,9 @@ def _slow(connections: pd.DataFrame) -> Iterator[Finding]:
 
 def _fan_out(connections: pd.DataFrame) -> Iterator[Finding]:
     """Yield a client that opens connections to one port of many hosts, most of which answer."""
-    for (client, port), group in _groups(connections, ["client", "server_port"]):
+    for (client, port), group in _groups(connections, ["client", "server_port"], max(MANY, _half(connections))):
         hosts = group["server"].nunique()
-        if hosts >= MANY and len(group) * 2 >= len(connections) and (group["client_from"] != "port").all():
+        if hosts >= MANY and (group["client_from"] != "port").all():
             values: Values = {"client": str(client), "port": str(port), "hosts": _counted(hosts, HOSTS, counts=True)}
             yield _finding("fine", Phrase(FAN_OUT, values), f"{_address(client)} && tcp.port == {port}", group)
 
@@ -473,9 +470,14 @@ def _group(group: pd.DataFrame) -> Values:
 
 def _busiest(group: pd.DataFrame) -> tuple[str, int, int]:
     """Return the server with its port that most of the connections were to, their number, and the number of servers."""
-    sizes = {key: len(rows) for key, rows in _groups(group, ["server", "server_port"])}
-    server, port = max(sizes, key=lambda key: sizes[key])
-    return endpoint(server, port), sizes[server, port], len(sizes)
+    sizes = group.groupby(["server", "server_port"], sort=False, observed=True).size()
+    busiest: Any = sizes.idxmax()
+    return endpoint(*busiest), int(sizes.max()), len(sizes)
+
+
+def _half(connections: pd.DataFrame) -> int:
+    """Return half of the number of connections, rounded up."""
+    return -(-len(connections) // 2)
 
 
 def _connections(group: pd.DataFrame) -> Phrase:
@@ -492,9 +494,10 @@ def _ends(row: pd.Series[Any]) -> str:
     )
 
 
-def _groups(frame: pd.DataFrame, keys: list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:
-    """Yield the values of some columns with the rows that have them, in the order of the rows."""
-    yield from frame.groupby(keys, sort=False, observed=True)
+def _groups(frame: pd.DataFrame, keys: list[str], least: int) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Yield the values of some columns with the rows that have them, if they are at least so many, in the order of the rows."""
+    sizes = frame.groupby(keys, sort=False, observed=True)[keys[0]].transform("size")
+    yield from frame[sizes >= least].groupby(keys, sort=False, observed=True)
 
 
 def _streams(group: pd.DataFrame) -> str:
