@@ -69,8 +69,11 @@ local LONG, LONG_SECONDS = 10000000000, 9.9999995
 local MOMENT_SECONDS = 0.1000005
 -- H10, D6, D8: what lies further back was not on its way at the same time; a handshake is slow. In nanoseconds.
 local NOTICEABLE, SLOW = 200000000, 1000000000
--- D5: octets of the longest usual closing alert of TLS, which nobody needs to read.
-local FAREWELL = 53
+-- D5: octets that the closing alert of TLS mostly has at most, which nobody needs to read, and up to which a last
+-- message can be such a one.
+local FAREWELL, LAST_WORDS = 53, 128
+-- D1: by how much the hop limit that an application sets (RFC 5082) exceeds that of its host's own segments.
+local OF_APPLICATION = 255 - 64
 -- H10: of so many transmissions of a SYN the time and timestamp are remembered.
 local SYNS = 8
 -- G8: an identity from here on is a timestamp, a lower one the identification of an IP header.
@@ -135,8 +138,9 @@ local HOP_LIMIT = 11
 return {
     MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
     MOMENT = MOMENT, OUTLIVED = OUTLIVED, LONG = LONG, LONG_SECONDS = LONG_SECONDS,
-    MOMENT_SECONDS = MOMENT_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS, FAREWELL = FAREWELL,
-    TIMESTAMP = TIMESTAMP, RECENT = RECENT, ORDINALS = ORDINALS,
+    MOMENT_SECONDS = MOMENT_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS,
+    FAREWELL = FAREWELL, LAST_WORDS = LAST_WORDS, OF_APPLICATION = OF_APPLICATION, TIMESTAMP = TIMESTAMP,
+    RECENT = RECENT, ORDINALS = ORDINALS,
     CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
     FIN_WAIT_1 = FIN_WAIT_1, FIN_WAIT_2 = FIN_WAIT_2, CLOSE_WAIT = CLOSE_WAIT, CLOSING = CLOSING,
     LAST_ACK = LAST_ACK, TIME_WAIT = TIME_WAIT, IS_OVER = IS_OVER, IS_OPENED = IS_OPENED,
@@ -964,13 +968,14 @@ modules["diagnosis"] = function()
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local establishment_of = require("connection_row").establishment_of
 
-local format, find, abs, max = string.format, string.find, math.abs, math.max
+local format, find, abs, max, min = string.format, string.find, math.abs, math.max, math.min
 local MODULUS = vocabulary.MODULUS
 local SYN_SENT = vocabulary.SYN_SENT
 local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
 local LONG, LONG_SECONDS = vocabulary.LONG, vocabulary.LONG_SECONDS
 local NOTICEABLE, SLOW, MOMENT = vocabulary.NOTICEABLE, vocabulary.SLOW, vocabulary.MOMENT
-local FAREWELL = vocabulary.FAREWELL
+local FAREWELL, LAST_WORDS = vocabulary.FAREWELL, vocabulary.LAST_WORDS
+local OF_APPLICATION = vocabulary.OF_APPLICATION
 local ESTABLISHED, PLAIN = vocabulary.ESTABLISHED, vocabulary.PLAIN
 local is_beyond, is_more, fin_counts, end_name = state.is_beyond, state.is_more, state.fin_counts, state.end_name
 local distance, both_closed, is_simultaneous = state.distance, state.both_closed, state.is_simultaneous
@@ -984,8 +989,8 @@ local function new_trace()
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
         first_talker = nil, third_step_time = nil, -- at most four names: a fifth would double the room
-        -- Of an end: misnumbered, repeat_seq, repeat_frame, wild_rst with wild_seq, wild_hop_limit and guesses,
-        -- doubtful_rst with doubtful_time, doubtful_seq and doubtful_hop_limit. Of the attempt: silence_frame,
+        -- Of an end: misnumbered, repeat_seq, repeat_frame, wild_rst with wild_seq, wild_hop_limit and
+        -- guesses, doubtful_rst with doubtful_time, doubtful_seq and doubtful_hop_limit. Of the attempt: silence_frame,
         -- injected_rst with injected_end (whose it would be) and injected_hop_limit, reset_kind, reset_frame,
         -- reset_hop_limit, reset_suspect (D5: an index or "path"), former_reset, closing_rst, delay_kind, delay_frame,
         -- is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind, error_frame,
@@ -1041,7 +1046,10 @@ local function note_transfer(connection, segment, stop)
     if not sender.spoke then
         note_hop_limit(trace, index, segment.hop_limit)
     end
-    if segment.ends_pause and repeats(sender, seq, stop) then
+    if own.repeats > 0 and sender.acknowledged and is_beyond(segment.ack, sender.acknowledged) then
+        own.repeats = 0 -- its peer has answered, if not in the capture
+    end
+    if segment.ends_pause and repeats(sender, seq, stop) and (stop ~= seq or connection.captured == 3) then
         own.repeats = own.repeat_seq == seq and own.repeats + 1 or 1
         own.repeat_seq, own.repeat_frame, trace.is_calm = seq, segment.frame, false
     end
@@ -1076,7 +1084,7 @@ end
 --- Returns whether the hop limit of an RST is that of another device (D1).
 local function is_foreign(own, hop_limit)
     local off = hops_off(own, hop_limit)
-    return off ~= nil and off > 1
+    return off ~= nil and off > 1 and abs(own.hop_limit - hop_limit - OF_APPLICATION) > 1
 end
 
 --- Notes an RST that its end did not send (D4).
@@ -1102,7 +1110,8 @@ local function note_life(connection, segment)
         local stop = (segment.seq + segment.length + (segment.kind == FIN and 1 or 0)) % MODULUS
         local new = is_new(sender, segment.seq, stop)
         local shows_life = new or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)
-        local goes_on = is_beyond(stop, own.doubtful_seq) and not is_beyond(own.doubtful_seq, segment.seq)
+        local goes_on = is_beyond((segment.seq + segment.length) % MODULUS, own.doubtful_seq)
+            and not is_beyond(own.doubtful_seq, segment.seq)
         if segment.in_flight then
             shows_life = new and goes_on
         elseif shows_life and not goes_on then
@@ -1181,8 +1190,8 @@ local function class_of(connection, segment, was_fresh)
     local is_closed = sender_closed and peer_closed
     local reach = peer_closed and peer.fin_seq or peer.next_sent
     local read = sender.acknowledged
-    local is_unread = sender_closed and reach and read and is_beyond(reach, read)
-    if not is_closed and off and off > 1 and (attempt.opened or index ~= connection.client) then
+    local unread = sender_closed and reach and read and is_beyond(reach, read) and distance(reach, read) or 0
+    if not is_closed and is_foreign(own, hop_limit_of(segment)) and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
     elseif not is_closed and guesses > 1 then
         return "injected-reset", nil
@@ -1190,8 +1199,8 @@ local function class_of(connection, segment, was_fresh)
         return "invalid-answer", nil
     elseif own.repeats >= 2 or sender.awaiting and sender.syn_ack_again then
         return "peer-vanished", nil
-    elseif is_unread and distance(reach, read) > (peer_closed and FAREWELL or 0) then
-        return "reset-with-unread-data", not is_simultaneous(connection) and suspect or nil
+    elseif unread > (peer_closed and FAREWELL or 0) then
+        return "reset-with-unread-data", unread > LAST_WORDS and not is_simultaneous(connection) and suspect or nil
     elseif is_closed then
         return "reset-after-close", nil
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1)
@@ -1213,7 +1222,7 @@ local function class_of(connection, segment, was_fresh)
         return "no-such-connection", nil
     end
     if reach and is_beyond(reach, segment.ack) or unanswered then
-        return "reset-with-unread-data", suspect
+        return "reset-with-unread-data", not (peer_closed and is_beyond(segment.ack, peer.fin_seq)) and suspect or nil
     end
     return "application-abort", suspect
 end
@@ -1383,7 +1392,7 @@ local function is_long_ago(connection, time)
     if not seconds or latest_of(clock) - seconds >= LONG_SECONDS then
         return time ~= nil
     end
-    connection.waits_since = seconds
+    connection.waits_since = min(connection.waits_since or seconds, seconds)
     return false
 end
 
@@ -1422,15 +1431,6 @@ local function unfinished_end(connection)
     return nil
 end
 
---- Returns the index of the end that repeats without an answer in an attempt that was not reset (D8), or nil.
-local function repeating_end(connection)
-    local trace, client = connection.trace, connection.client
-    if connection.attempt.reset_by then
-        return nil
-    end
-    return trace[client].repeats >= 2 and client or trace[3 - client].repeats >= 2 and 3 - client or nil
-end
-
 --- Returns the diagnosis of an attempt that was not opened (D8, as far as establishment decides), or nil.
 -- @return diagnosis, suspect, evidence
 local function failure_of(connection)
@@ -1444,8 +1444,10 @@ local function failure_of(connection)
     elseif establishment == "unreachable" then
         return trace.error_kind, trace.error_suspect, trace.error_frame
     elseif establishment == "refused" then
-        if trace.reset_kind == "injected-reset" or trace.injected_rst then
-            return "filtered", "path", trace.reset_frame
+        if trace.injected_rst then
+            return "filtered", injected_suspect(trace), trace.reset_frame
+        elseif trace.reset_kind == "injected-reset" then
+            return "filtered", trace.reset_suspect, trace.reset_frame
         end
         return "port-closed", nil, trace.reset_frame
     elseif establishment == "invalid-answer" then
@@ -1493,7 +1495,8 @@ local function breakdown_of(connection)
     elseif establishment_of(connection) == "half-open" then
         if trace.delay_kind == "syn-ack-lost" then
             return "syn-ack-lost", suspect_of_delay(connection), trace.delay_frame
-        elseif server.syn_ack_again then
+        elseif server.syn_ack_again
+            or not trace.delay_kind and is_long_ago(connection, server.syn_ack_frame_time) then
             return "peer-vanished", nil, server.syn_ack_frame
         end
     end
@@ -1502,11 +1505,19 @@ end
 
 --- Returns the frame that shows that an end repeats in vain (D8), or nil.
 local function vanishing_frame(connection)
-    local trace, repeating = connection.trace, repeating_end(connection)
+    local trace, client = connection.trace, connection.client
     if trace.reset_kind == "peer-vanished" then
         return trace.reset_frame
+    elseif connection.attempt.reset_by then
+        return nil
     end
-    return repeating and trace[repeating].repeat_frame
+    for step = 0, 1 do
+        local of_end = trace[step == 0 and client or 3 - client]
+        if of_end.repeats >= 2 then
+            return of_end.repeat_frame
+        end
+    end
+    return nil
 end
 
 --- Returns the diagnosis of the latest attempt so far: the first row of D8 that fits.
@@ -1523,7 +1534,7 @@ local function diagnosis_of(connection)
     local vanishing = vanishing_frame(connection)
     if vanishing then
         return "peer-vanished", nil, vanishing
-    elseif connection.captured ~= 3 then -- C18
+    elseif connection.captured ~= 3 and trace.reset_kind ~= "port-closed" then -- C18
         return "one-sided", suspect_of_one_side(connection), nil
     end
     local before
@@ -2285,7 +2296,8 @@ local notes, diagnosis = require("notes"), require("diagnosis")
 local max = math.max
 local MODULUS, LARGEST_WINDOW = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW
 local MOMENT, OUTLIVED = vocabulary.MOMENT, vocabulary.OUTLIVED
-local CLOSED, LISTEN, ESTABLISHED, RST = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED, vocabulary.RST
+local CLOSED, LISTEN, ESTABLISHED = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED
+local FIN, RST = vocabulary.FIN, vocabulary.RST
 local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
 local distance, is_beyond, is_over, is_acceptable = state.distance, state.is_beyond, state.is_over, state.is_acceptable
 local is_idle, fin_counts, is_passive_opener = state.is_idle, state.fin_counts, state.is_passive_opener
@@ -2397,7 +2409,7 @@ end
 
 --- Returns whether an RST rejects a third step, which acknowledged more than the sender of its SYN-ACK had sent (R2).
 local function rejects_third_step(sender, peer, segment)
-    return sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack
+    return segment.flags % 32 < 16 and sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack
         and not (peer.acknowledged and is_beyond(peer.acknowledged, sender.isn))
 end
 
@@ -2473,8 +2485,10 @@ end
 
 --- Returns whether a segment shows that its sender, which was not reset, did not send the RST itself (R6).
 -- @param new, repeated whether the segment is new (F1), whether it repeats something late
-local function disowns_rst(sender, peer, segment, new, repeated)
-    if new or repeated then
+local function disowns_rst(connection, segment, new, repeated)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    local can_be_overtaken = peer.was_reset and segment.kind == FIN and segment.length == 0
+    if repeated or new and not (can_be_overtaken and not is_after_rst(connection, segment, MOMENT)) then
         return true
     elseif sender.acknowledged then
         return is_beyond(segment.ack, sender.acknowledged)
@@ -2486,11 +2500,11 @@ end
 -- @return true if the segment shows that the end lives, so that it is to be judged
 local function judge_life(connection, segment)
     local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
-    local fin_or_syn = (segment.kind == vocabulary.FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
+    local fin_or_syn = (segment.kind == FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
     local stop = (segment.seq + segment.length + fin_or_syn) % MODULUS
     local new = is_new(sender, segment.seq, stop)
     local repeated = not new and stop ~= segment.seq and is_late(connection, segment)
-    if not sender.was_reset and disowns_rst(sender, peer, segment, new, repeated) then
+    if not sender.was_reset and disowns_rst(connection, segment, new, repeated) then
         revive(connection, segment.sender)
         explain(segment, "shows that its sender did not send the reset")
     elseif sender.was_reset and (repeated or acknowledges_later(peer, segment.ack)
@@ -2501,7 +2515,7 @@ local function judge_life(connection, segment)
         explain(segment, "shows that the reset did not arrive")
     else
         segment.judged, segment.in_flight = false, true
-        if segment.kind == vocabulary.FIN then
+        if segment.kind == FIN then
             note_fin_in_flight(connection, segment)
         end
         if new then

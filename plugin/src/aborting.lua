@@ -8,7 +8,8 @@ local notes, diagnosis = require("notes"), require("diagnosis")
 local max = math.max
 local MODULUS, LARGEST_WINDOW = vocabulary.MODULUS, vocabulary.LARGEST_WINDOW
 local MOMENT, OUTLIVED = vocabulary.MOMENT, vocabulary.OUTLIVED
-local CLOSED, LISTEN, ESTABLISHED, RST = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED, vocabulary.RST
+local CLOSED, LISTEN, ESTABLISHED = vocabulary.CLOSED, vocabulary.LISTEN, vocabulary.ESTABLISHED
+local FIN, RST = vocabulary.FIN, vocabulary.RST
 local SYN_SENT, SYN_RECEIVED = vocabulary.SYN_SENT, vocabulary.SYN_RECEIVED
 local distance, is_beyond, is_over, is_acceptable = state.distance, state.is_beyond, state.is_over, state.is_acceptable
 local is_idle, fin_counts, is_passive_opener = state.is_idle, state.fin_counts, state.is_passive_opener
@@ -120,7 +121,7 @@ end
 
 --- Returns whether an RST rejects a third step, which acknowledged more than the sender of its SYN-ACK had sent (R2).
 local function rejects_third_step(sender, peer, segment)
-    return sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack
+    return segment.flags % 32 < 16 and sender.syn_ack_seen and not sender.spoke and segment.seq == peer.early_ack
         and not (peer.acknowledged and is_beyond(peer.acknowledged, sender.isn))
 end
 
@@ -196,8 +197,10 @@ end
 
 --- Returns whether a segment shows that its sender, which was not reset, did not send the RST itself (R6).
 -- @param new, repeated whether the segment is new (F1), whether it repeats something late
-local function disowns_rst(sender, peer, segment, new, repeated)
-    if new or repeated then
+local function disowns_rst(connection, segment, new, repeated)
+    local sender, peer = connection[segment.sender], connection[segment.peer]
+    local can_be_overtaken = peer.was_reset and segment.kind == FIN and segment.length == 0
+    if repeated or new and not (can_be_overtaken and not is_after_rst(connection, segment, MOMENT)) then
         return true
     elseif sender.acknowledged then
         return is_beyond(segment.ack, sender.acknowledged)
@@ -209,11 +212,11 @@ end
 -- @return true if the segment shows that the end lives, so that it is to be judged
 local function judge_life(connection, segment)
     local sender, peer, attempt = connection[segment.sender], connection[segment.peer], connection.attempt
-    local fin_or_syn = (segment.kind == vocabulary.FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
+    local fin_or_syn = (segment.kind == FIN or segment.kind == vocabulary.SYN_ACK) and 1 or 0
     local stop = (segment.seq + segment.length + fin_or_syn) % MODULUS
     local new = is_new(sender, segment.seq, stop)
     local repeated = not new and stop ~= segment.seq and is_late(connection, segment)
-    if not sender.was_reset and disowns_rst(sender, peer, segment, new, repeated) then
+    if not sender.was_reset and disowns_rst(connection, segment, new, repeated) then
         revive(connection, segment.sender)
         explain(segment, "shows that its sender did not send the reset")
     elseif sender.was_reset and (repeated or acknowledges_later(peer, segment.ack)
@@ -224,7 +227,7 @@ local function judge_life(connection, segment)
         explain(segment, "shows that the reset did not arrive")
     else
         segment.judged, segment.in_flight = false, true
-        if segment.kind == vocabulary.FIN then
+        if segment.kind == FIN then
             note_fin_in_flight(connection, segment)
         end
         if new then

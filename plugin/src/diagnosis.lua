@@ -9,13 +9,14 @@
 local vocabulary, state, numbers = require("vocabulary"), require("state"), require("numbers")
 local establishment_of = require("connection_row").establishment_of
 
-local format, find, abs, max = string.format, string.find, math.abs, math.max
+local format, find, abs, max, min = string.format, string.find, math.abs, math.max, math.min
 local MODULUS = vocabulary.MODULUS
 local SYN_SENT = vocabulary.SYN_SENT
 local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FIN, vocabulary.RST
 local LONG, LONG_SECONDS = vocabulary.LONG, vocabulary.LONG_SECONDS
 local NOTICEABLE, SLOW, MOMENT = vocabulary.NOTICEABLE, vocabulary.SLOW, vocabulary.MOMENT
-local FAREWELL = vocabulary.FAREWELL
+local FAREWELL, LAST_WORDS = vocabulary.FAREWELL, vocabulary.LAST_WORDS
+local OF_APPLICATION = vocabulary.OF_APPLICATION
 local ESTABLISHED, PLAIN = vocabulary.ESTABLISHED, vocabulary.PLAIN
 local is_beyond, is_more, fin_counts, end_name = state.is_beyond, state.is_more, state.fin_counts, state.end_name
 local distance, both_closed, is_simultaneous = state.distance, state.both_closed, state.is_simultaneous
@@ -29,8 +30,8 @@ local function new_trace()
         { repeats = 0, silent = false, hop_limit = nil, hop_limit_varies = false },
         is_calm = true, -- is there nothing that a segment could change but talker, a silence and hop limits?
         first_talker = nil, third_step_time = nil, -- at most four names: a fifth would double the room
-        -- Of an end: misnumbered, repeat_seq, repeat_frame, wild_rst with wild_seq, wild_hop_limit and guesses,
-        -- doubtful_rst with doubtful_time, doubtful_seq and doubtful_hop_limit. Of the attempt: silence_frame,
+        -- Of an end: misnumbered, repeat_seq, repeat_frame, wild_rst with wild_seq, wild_hop_limit and
+        -- guesses, doubtful_rst with doubtful_time, doubtful_seq and doubtful_hop_limit. Of the attempt: silence_frame,
         -- injected_rst with injected_end (whose it would be) and injected_hop_limit, reset_kind, reset_frame,
         -- reset_hop_limit, reset_suspect (D5: an index or "path"), former_reset, closing_rst, delay_kind, delay_frame,
         -- is_inferred (the fourth row of D6 said so), old_answer, invalid_frame, error_kind, error_frame,
@@ -86,7 +87,10 @@ local function note_transfer(connection, segment, stop)
     if not sender.spoke then
         note_hop_limit(trace, index, segment.hop_limit)
     end
-    if segment.ends_pause and repeats(sender, seq, stop) then
+    if own.repeats > 0 and sender.acknowledged and is_beyond(segment.ack, sender.acknowledged) then
+        own.repeats = 0 -- its peer has answered, if not in the capture
+    end
+    if segment.ends_pause and repeats(sender, seq, stop) and (stop ~= seq or connection.captured == 3) then
         own.repeats = own.repeat_seq == seq and own.repeats + 1 or 1
         own.repeat_seq, own.repeat_frame, trace.is_calm = seq, segment.frame, false
     end
@@ -121,7 +125,7 @@ end
 --- Returns whether the hop limit of an RST is that of another device (D1).
 local function is_foreign(own, hop_limit)
     local off = hops_off(own, hop_limit)
-    return off ~= nil and off > 1
+    return off ~= nil and off > 1 and abs(own.hop_limit - hop_limit - OF_APPLICATION) > 1
 end
 
 --- Notes an RST that its end did not send (D4).
@@ -147,7 +151,8 @@ local function note_life(connection, segment)
         local stop = (segment.seq + segment.length + (segment.kind == FIN and 1 or 0)) % MODULUS
         local new = is_new(sender, segment.seq, stop)
         local shows_life = new or sender.acknowledged and is_beyond(segment.ack, sender.acknowledged)
-        local goes_on = is_beyond(stop, own.doubtful_seq) and not is_beyond(own.doubtful_seq, segment.seq)
+        local goes_on = is_beyond((segment.seq + segment.length) % MODULUS, own.doubtful_seq)
+            and not is_beyond(own.doubtful_seq, segment.seq)
         if segment.in_flight then
             shows_life = new and goes_on
         elseif shows_life and not goes_on then
@@ -226,8 +231,8 @@ local function class_of(connection, segment, was_fresh)
     local is_closed = sender_closed and peer_closed
     local reach = peer_closed and peer.fin_seq or peer.next_sent
     local read = sender.acknowledged
-    local is_unread = sender_closed and reach and read and is_beyond(reach, read)
-    if not is_closed and off and off > 1 and (attempt.opened or index ~= connection.client) then
+    local unread = sender_closed and reach and read and is_beyond(reach, read) and distance(reach, read) or 0
+    if not is_closed and is_foreign(own, hop_limit_of(segment)) and (attempt.opened or index ~= connection.client) then
         return "injected-reset", "path"
     elseif not is_closed and guesses > 1 then
         return "injected-reset", nil
@@ -235,8 +240,8 @@ local function class_of(connection, segment, was_fresh)
         return "invalid-answer", nil
     elseif own.repeats >= 2 or sender.awaiting and sender.syn_ack_again then
         return "peer-vanished", nil
-    elseif is_unread and distance(reach, read) > (peer_closed and FAREWELL or 0) then
-        return "reset-with-unread-data", not is_simultaneous(connection) and suspect or nil
+    elseif unread > (peer_closed and FAREWELL or 0) then
+        return "reset-with-unread-data", unread > LAST_WORDS and not is_simultaneous(connection) and suspect or nil
     elseif is_closed then
         return "reset-after-close", nil
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1)
@@ -258,7 +263,7 @@ local function class_of(connection, segment, was_fresh)
         return "no-such-connection", nil
     end
     if reach and is_beyond(reach, segment.ack) or unanswered then
-        return "reset-with-unread-data", suspect
+        return "reset-with-unread-data", not (peer_closed and is_beyond(segment.ack, peer.fin_seq)) and suspect or nil
     end
     return "application-abort", suspect
 end
@@ -428,7 +433,7 @@ local function is_long_ago(connection, time)
     if not seconds or latest_of(clock) - seconds >= LONG_SECONDS then
         return time ~= nil
     end
-    connection.waits_since = seconds
+    connection.waits_since = min(connection.waits_since or seconds, seconds)
     return false
 end
 
@@ -467,15 +472,6 @@ local function unfinished_end(connection)
     return nil
 end
 
---- Returns the index of the end that repeats without an answer in an attempt that was not reset (D8), or nil.
-local function repeating_end(connection)
-    local trace, client = connection.trace, connection.client
-    if connection.attempt.reset_by then
-        return nil
-    end
-    return trace[client].repeats >= 2 and client or trace[3 - client].repeats >= 2 and 3 - client or nil
-end
-
 --- Returns the diagnosis of an attempt that was not opened (D8, as far as establishment decides), or nil.
 -- @return diagnosis, suspect, evidence
 local function failure_of(connection)
@@ -489,8 +485,10 @@ local function failure_of(connection)
     elseif establishment == "unreachable" then
         return trace.error_kind, trace.error_suspect, trace.error_frame
     elseif establishment == "refused" then
-        if trace.reset_kind == "injected-reset" or trace.injected_rst then
-            return "filtered", "path", trace.reset_frame
+        if trace.injected_rst then
+            return "filtered", injected_suspect(trace), trace.reset_frame
+        elseif trace.reset_kind == "injected-reset" then
+            return "filtered", trace.reset_suspect, trace.reset_frame
         end
         return "port-closed", nil, trace.reset_frame
     elseif establishment == "invalid-answer" then
@@ -538,7 +536,8 @@ local function breakdown_of(connection)
     elseif establishment_of(connection) == "half-open" then
         if trace.delay_kind == "syn-ack-lost" then
             return "syn-ack-lost", suspect_of_delay(connection), trace.delay_frame
-        elseif server.syn_ack_again then
+        elseif server.syn_ack_again
+            or not trace.delay_kind and is_long_ago(connection, server.syn_ack_frame_time) then
             return "peer-vanished", nil, server.syn_ack_frame
         end
     end
@@ -547,11 +546,19 @@ end
 
 --- Returns the frame that shows that an end repeats in vain (D8), or nil.
 local function vanishing_frame(connection)
-    local trace, repeating = connection.trace, repeating_end(connection)
+    local trace, client = connection.trace, connection.client
     if trace.reset_kind == "peer-vanished" then
         return trace.reset_frame
+    elseif connection.attempt.reset_by then
+        return nil
     end
-    return repeating and trace[repeating].repeat_frame
+    for step = 0, 1 do
+        local of_end = trace[step == 0 and client or 3 - client]
+        if of_end.repeats >= 2 then
+            return of_end.repeat_frame
+        end
+    end
+    return nil
 end
 
 --- Returns the diagnosis of the latest attempt so far: the first row of D8 that fits.
@@ -568,7 +575,7 @@ local function diagnosis_of(connection)
     local vanishing = vanishing_frame(connection)
     if vanishing then
         return "peer-vanished", nil, vanishing
-    elseif connection.captured ~= 3 then -- C18
+    elseif connection.captured ~= 3 and trace.reset_kind ~= "port-closed" then -- C18
         return "one-sided", suspect_of_one_side(connection), nil
     end
     local before

@@ -20,8 +20,11 @@ local LONG, LONG_SECONDS = 10000000000, 9.9999995
 local MOMENT_SECONDS = 0.1000005
 -- H10, D6, D8: what lies further back was not on its way at the same time; a handshake is slow. In nanoseconds.
 local NOTICEABLE, SLOW = 200000000, 1000000000
--- D5: octets of the longest usual closing alert of TLS, which nobody needs to read.
-local FAREWELL = 53
+-- D5: octets that the closing alert of TLS mostly has at most, which nobody needs to read, and up to which a last
+-- message can be such a one.
+local FAREWELL, LAST_WORDS = 53, 128
+-- D1: by how much the hop limit that an application sets (RFC 5082) exceeds that of its host's own segments.
+local OF_APPLICATION = 255 - 64
 -- H10: of so many transmissions of a SYN the time and timestamp are remembered.
 local SYNS = 8
 -- G8: an identity from here on is a timestamp, a lower one the identification of an IP header.
@@ -86,8 +89,9 @@ local HOP_LIMIT = 11
 return {
     MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
     MOMENT = MOMENT, OUTLIVED = OUTLIVED, LONG = LONG, LONG_SECONDS = LONG_SECONDS,
-    MOMENT_SECONDS = MOMENT_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS, FAREWELL = FAREWELL,
-    TIMESTAMP = TIMESTAMP, RECENT = RECENT, ORDINALS = ORDINALS,
+    MOMENT_SECONDS = MOMENT_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS,
+    FAREWELL = FAREWELL, LAST_WORDS = LAST_WORDS, OF_APPLICATION = OF_APPLICATION, TIMESTAMP = TIMESTAMP,
+    RECENT = RECENT, ORDINALS = ORDINALS,
     CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
     FIN_WAIT_1 = FIN_WAIT_1, FIN_WAIT_2 = FIN_WAIT_2, CLOSE_WAIT = CLOSE_WAIT, CLOSING = CLOSING,
     LAST_ACK = LAST_ACK, TIME_WAIT = TIME_WAIT, IS_OVER = IS_OVER, IS_OPENED = IS_OPENED,

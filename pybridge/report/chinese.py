@@ -163,6 +163,7 @@ PHRASES: dict[str, str] = {
     "Slow to open, at most {longest}, on the server’s side of the point of capture: {connections}.": "建立缓慢，最长 {longest}，慢在抓包点的服务器一侧：{connections}。",
     "Slow to open, at most {longest}, on the client’s side of the point of capture: {connections}.": "建立缓慢，最长 {longest}，慢在抓包点的客户端一侧：{connections}。",
     "Slow to open, at most {longest}, on both sides of the point of capture: {connections}.": "建立缓慢，最长 {longest}，慢在抓包点的两侧：{connections}。",
+    "Slow to open, at most {longest}, because the answers did not reach the client in time: {connections}.": "建立缓慢，最长 {longest}，因为响应没有及时到达客户端：{connections}。",
     "{count} to {server}": "到 {server} 的 {count}",
     "{count}, all to {server}": "{count}，都到 {server}",
     "{count} to as many servers, the first {server}": "{count}，各到一个服务器，第一个是 {server}",

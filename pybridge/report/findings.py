@@ -157,7 +157,9 @@ SLOW = {
     "slow-server": "Slow to open, at most {longest}, on the server\u2019s side of the point of capture: {connections}.",
     "slow-client": "Slow to open, at most {longest}, on the client\u2019s side of the point of capture: {connections}.",
     "slow-path": "Slow to open, at most {longest}, on both sides of the point of capture: {connections}.",
+    "syn-ack-lost": "Slow to open, at most {longest}, because the answers did not reach the client in time: {connections}.",
 }
+"""Of connections that opened late without a repetition that shows how long they waited (C24), by `diagnosis`."""
 
 TO_SERVERS = (
     "{count} to {server}",
@@ -416,9 +418,10 @@ def _repeated(connections: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _slow(connections: pd.DataFrame) -> Iterator[Finding]:
-    """Yield slow handshakes without a loss, by the side on which the time went."""
+    """Yield slow handshakes that no repetition explains, by the side on which the time went."""
+    late = connections[connections["retransmission_delay"] == pd.Timedelta(0)]
     for diagnosis, template in SLOW.items():
-        group = connections[connections["diagnosis"] == diagnosis]
+        group = late[late["diagnosis"] == diagnosis]
         if len(group):
             values: Values = _group(group) | {"longest": duration_text(group["handshake_time"].max())}
             yield _finding("note", Phrase(template, values), _filter(group, diagnosis), group)

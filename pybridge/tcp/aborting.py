@@ -55,7 +55,7 @@ def judge_rst(segment: Judgement) -> None:
 def _rejects_third_step(segment: Judgement) -> bool:
     """Whether an RST rejects a third step that acknowledged more than its sender had sent (rule R2)."""
     sender, peer = segment.sender, segment.peer
-    if not sender.syn_ack_seen or sender.spoke or segment.seq != peer.early_ack:
+    if segment.kind & ACK or not sender.syn_ack_seen or sender.spoke or segment.seq != peer.early_ack:
         return False
     return peer.acknowledged is None or (sender.isn is not None and not is_beyond(peer.acknowledged, sender.isn))
 
@@ -152,9 +152,10 @@ def judge_life(segment: Judgement) -> bool:
     late = since_rst > max(MOMENT, connection.handshake_time or 0)
     repeats_late = late and bool(occupied) and not new
     sends_late = new and (since_rst > OUTLIVED or (late and not peer.gone))
+    overtaken = peer.was_reset and bool(segment.kind & FIN) and not segment.length and since_rst <= MOMENT
     known = sender.acknowledged
     acknowledges = not peer.was_reset if known is None else is_beyond(segment.ack, known)
-    if not sender.was_reset and (new or acknowledges or repeats_late):
+    if not sender.was_reset and ((new and not overtaken) or acknowledges or repeats_late):
         connection.revive(sender)
     elif sender.was_reset and (_acknowledges_life(segment) or repeats_late or sends_late):
         connection.revive(sender)

@@ -35,7 +35,7 @@ def diagnosis_of(connection: Connection, *, establishment: str, captured: str, s
         or _of_silence(connection)
         or (_of_one_side(connection, establishment, captured) if captured != "both" else None)
         or _of_reset(connection)
-        or (_of_half_open(connection) if establishment == "half-open" else None)
+        or (_of_half_open(connection, end) if establishment == "half-open" else None)
         or _of_half_close(connection, end)
         or _of_slow_opening(connection)
         or _of_close(connection)
@@ -51,16 +51,20 @@ def _of_failure(connection: Connection, establishment: str, *, still_waiting: bo
     if establishment == "unreachable" and connection.error_kind is not None:
         return Diagnosis(connection.error_kind, connection.error_suspect, _frames(connection.error_frame))
     if establishment == "refused":
-        if connection.reset_kind == "injected-reset" or connection.injected_rst is not None:
-            return Diagnosis("filtered", "path", _frames(connection.reset_frame))
+        if connection.injected_rst is not None:
+            return Diagnosis("filtered", connection.injected_suspect(), _frames(connection.reset_frame))
+        if connection.reset_kind == "injected-reset":
+            return Diagnosis("filtered", connection.reset_suspect, _frames(connection.reset_frame))
         return Diagnosis("port-closed", None, _frames(connection.reset_frame))
     if establishment == "invalid-answer":
         return Diagnosis("invalid-answer", None, _frames(connection.invalid_frame))
     return None
 
 
-def _of_one_side(connection: Connection, establishment: str, captured: str) -> Diagnosis:
+def _of_one_side(connection: Connection, establishment: str, captured: str) -> Diagnosis | None:
     """Return the diagnosis of a connection with segments of one end only: what the capture lacks, if that end shows it."""
+    if connection.reset_kind == "port-closed":
+        return None
     absent = connection.server if captured == "client" else connection.client
     moved = absent.next_sent is not None and absent.first_seq is not None and is_beyond(absent.next_sent, absent.first_seq)
     return Diagnosis("one-sided", "capture" if establishment == "partial" or moved else None)
@@ -77,12 +81,14 @@ def _of_reset(connection: Connection) -> Diagnosis | None:
     return Diagnosis(kind, connection.reset_suspect, _frames(before, connection.reset_frame))
 
 
-def _of_half_open(connection: Connection) -> Diagnosis | None:
+def _of_half_open(connection: Connection, end: int) -> Diagnosis | None:
     """Return the diagnosis of an opening whose client has not answered the SYN-ACK."""
     if connection.delay_kind == "syn-ack-lost":
         return Diagnosis("syn-ack-lost", None, _frames(connection.delay_frame))
-    if connection.server.syn_ack_sent > 1:
-        return Diagnosis("peer-vanished", None, _frames(connection.server.syn_ack_frame))
+    server = connection.server
+    waited = server.syn_ack_sent and connection.delay_kind is None and end - server.syn_ack_frame_time >= LONG
+    if server.syn_ack_sent > 1 or waited:
+        return Diagnosis("peer-vanished", None, _frames(server.syn_ack_frame))
     return None
 
 

@@ -11,7 +11,10 @@ PROHIBITED = {(4, 3, 3), (4, 3, 9), (4, 3, 10), (4, 3, 13), (6, 1, 1), (6, 1, 4)
 """Version of IP, type and code of the errors that a filter sends (D7)."""
 
 FAREWELL = 53
-"""Octets of the longest usual closing alert of TLS, which nobody needs to read (D5)."""
+"""Octets that the closing alert of TLS mostly has at most, which nobody needs to read (D5)."""
+
+LAST_WORDS = 128
+"""Octets up to which a last message can be one that nobody needs to read (D5)."""
 
 NO_NEIGHBOUR = {(4, 3, 1), (6, 1, 3)}
 """The errors of the last router, whose neighbour does not answer (D7)."""
@@ -48,9 +51,11 @@ def note_repetition(segment: Judgement) -> None:
         connection.talker = sender
         if not connection.first_talk_missed:
             connection.first_talker = connection.first_talker or sender
+    if sender.acknowledged is not None and is_beyond(segment.ack, sender.acknowledged):
+        sender.repeats = 0  # its peer has answered, if not in the capture
     occupied = segment.length + bool(segment.kind & FIN)
     is_probe = not occupied and sender.next_sent is not None and segment.seq == (sender.next_sent - 1) % MODULO
-    repeats = is_probe or (occupied and not is_new(sender, segment.seq, occupied))
+    repeats = (is_probe and segment.peer.segments) or (occupied and not is_new(sender, segment.seq, occupied))
     if repeats and segment.silence > MOMENT:
         sender.repeats = sender.repeats + 1 if segment.seq == sender.repeat_seq else 1
         sender.repeat_seq, sender.repeat_frame = segment.seq, segment.frame
@@ -93,8 +98,7 @@ def note_life_after_rst(segment: Judgement) -> None:
     frame, time, seq, hop_limit = sender.doubtful_rst
     new = is_new(sender, segment.seq, segment.length + bool(segment.kind & FIN))
     acknowledges = sender.acknowledged is not None and is_beyond(segment.ack, sender.acknowledged)
-    stop = (segment.seq + segment.length + bool(segment.kind & FIN)) % MODULO
-    goes_on = is_beyond(stop, seq) and not is_beyond(seq, segment.seq)
+    goes_on = is_beyond((segment.seq + segment.length) % MODULO, seq) and not is_beyond(seq, segment.seq)
     later = goes_on or segment.time - time > MOMENT
     if (new and goes_on) if segment.in_flight else (later and (new or acknowledges)):
         segment.connection.note_injected(frame, sender, hop_limit)
@@ -190,7 +194,7 @@ def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
         read = sender.acknowledged
         unread = distance(reach, read) if reach is not None and read is not None and is_beyond(reach, read) else 0
         if unread > (FAREWELL if fin else 0):
-            return "reset-with-unread-data", None if connection.is_simultaneous() else name
+            return "reset-with-unread-data", name if unread > LAST_WORDS and not connection.is_simultaneous() else None
         if fin:
             return "reset-after-close", None
         if own.acked and not peer.went_on_after(own) and segment.time - own.first_time >= LONG:
@@ -213,7 +217,7 @@ def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
         return "no-such-connection", None
     in_flight = reach is not None and is_beyond(reach, segment.ack)
     if in_flight or unanswered:
-        return "reset-with-unread-data", name
+        return "reset-with-unread-data", None if fin and is_beyond(segment.ack, fin.seq) else name
     return "application-abort", name
 
 

@@ -47,6 +47,9 @@ MOMENT = 100_000_000
 NOTICEABLE = 200_000_000
 """Nanoseconds within which a repetition can have crossed the answer, and no timer repeats (H10, D6)."""
 
+OF_APPLICATION = 255 - 64
+"""By how much the hop limit that an application sets by RFC 5082 exceeds that of its host's own segments (D1)."""
+
 OUTLIVED = 1_000_000_000
 """Nanoseconds after an RST within which something new can still have been in flight (R6)."""
 
@@ -263,7 +266,10 @@ class End:
 
     def is_foreign(self, hop_limit: int | None) -> bool:
         """Whether the hop limit of an RST is that of another device (rule D1)."""
-        return (self.hops_off(hop_limit) or 0) > 1
+        off = self.hops_off(hop_limit)
+        if hop_limit is None or self.hop_limit is None or off is None:
+            return False
+        return off > 1 and abs(self.hop_limit - hop_limit - OF_APPLICATION) > 1
 
     def accepts(self, ack: int, limit: int) -> bool:
         """Whether `ack` is an acceptable acknowledgement of this end's SYN (rule X2)."""
