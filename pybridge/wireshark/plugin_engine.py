@@ -65,7 +65,7 @@ FROM_HEADERS = (
 )
 """Columns of `connections` that Python works out from the raw headers in both engines (rules C2, C3, C11, C15, C18 to C23)."""
 
-AT_THE_END = ("server-silent", "close-not-finished")
+AT_THE_END = ("server-silent", "peer-vanished", "close-not-finished")
 """Values of `diagnosis` that show only at the end of the capture, which the plugin does not know in one pass at a connection's
 last segment: Python's count there (rule D8)."""
 
