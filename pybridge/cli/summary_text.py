@@ -56,7 +56,8 @@ def print_summary(summary: Summary, source: str, language: Language = "en") -> N
     _print_counts(console, translate("opened"), {name: summary.establishment.get(name, 0) for name in OPENED})
     _print_counts(console, translate("failed"), {name: summary.establishment.get(name, 0) for name in FAILED})
     _print_counts(console, translate("waiting"), {translate("at the end of the capture"): summary.still_waiting})
-    among = translate(" (of the {number} that were open)").format(number=amount(summary.were_open))
+    were_open = " (of the {number} that was open)" if summary.were_open == 1 else " (of the {number} that were open)"
+    among = translate(were_open).format(number=amount(summary.were_open))
     _print_counts(console, translate("closed"), summary.open_termination, among)
     _print_counts(console, translate("closed by"), {translate(end): count for end, count in summary.open_closed_by.items()})
     for text in summary.resets_in_words(translate):

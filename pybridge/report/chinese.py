@@ -229,6 +229,7 @@ PHRASES: dict[str, str] = {
     "at the end of the capture": "个在抓包结束时",
     "closed": "关闭",
     " (of the {number} that were open)": "（在曾经打开的 {number} 个中）",
+    " (of the {number} that was open)": "（在曾经打开的 {number} 个中）",
     "closed by": "主动关闭",
     "resets": "RST",
     "why": "原因",
