@@ -241,7 +241,8 @@ local function class_of(connection, segment, was_fresh)
     elseif own.repeats >= 2 or sender.awaiting and sender.syn_ack_again then
         return "peer-vanished", nil
     elseif unread > (peer_closed and FAREWELL or 0) then
-        return "reset-with-unread-data", unread > LAST_WORDS and not is_simultaneous(connection) and suspect or nil
+        local last_words = unread <= LAST_WORDS and peer.first_seq and is_beyond(read, (peer.first_seq + 1) % MODULUS)
+        return "reset-with-unread-data", not last_words and not is_simultaneous(connection) and suspect or nil
     elseif is_closed then
         return "reset-after-close", nil
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1)
