@@ -1200,7 +1200,8 @@ local function class_of(connection, segment, was_fresh)
     elseif own.repeats >= 2 or sender.awaiting and sender.syn_ack_again then
         return "peer-vanished", nil
     elseif unread > (peer_closed and FAREWELL or 0) then
-        local last_words = unread <= LAST_WORDS and peer.first_seq and is_beyond(read, (peer.first_seq + 1) % MODULUS)
+        local is_first = peer.isn and read == (peer.isn + 1) % MODULUS
+        local last_words = unread <= LAST_WORDS and not is_first
         return "reset-with-unread-data", not last_words and not is_simultaneous(connection) and suspect or nil
     elseif is_closed then
         return "reset-after-close", nil
@@ -1312,8 +1313,8 @@ local function note_repeated_syn(connection, segment)
     end
 end
 
---- Notes a SYN-ACK by H8.3 that answers its peer's SYN (D6, row 4): another transmission than the latest shows that
--- the server got the SYN, and its answer was late or lost.
+--- Notes a SYN-ACK that was not sent before (H8.3, H8.4) and answers its peer's SYN (D6, row 4): another transmission
+-- than the latest shows that the server got the SYN, and its answer was late or lost.
 local function note_answer(connection, segment)
     local trace, peer = connection.trace, connection[segment.peer]
     if trace.delay_kind == "syn-lost" and segment.responds_to and segment.responds_to ~= peer.syn_frame then
@@ -1850,6 +1851,7 @@ local function judge_answer(connection, segment, awaiting)
     connection[segment.sender].syn_ack_again = false
     remember_syn_ack(connection, segment, awaiting)
     answer_syn(connection, segment)
+    note_answer(connection, segment)
     explain_isn(segment)
 end
 
@@ -1892,7 +1894,6 @@ local function judge_syn_ack(connection, segment)
         -- In a simultaneous open the peer can have acknowledged the sender's own SYN already.
         local acknowledged = sender.phase == ESTABLISHED and sender.isn == segment.seq
         judge_answer(connection, segment, not acknowledged)
-        note_answer(connection, segment)
         peer.phase, peer.awaiting = ESTABLISHED, false
         if not acknowledged then
             sender.phase = SYN_RECEIVED

@@ -241,7 +241,8 @@ local function class_of(connection, segment, was_fresh)
     elseif own.repeats >= 2 or sender.awaiting and sender.syn_ack_again then
         return "peer-vanished", nil
     elseif unread > (peer_closed and FAREWELL or 0) then
-        local last_words = unread <= LAST_WORDS and peer.first_seq and is_beyond(read, (peer.first_seq + 1) % MODULUS)
+        local is_first = peer.isn and read == (peer.isn + 1) % MODULUS
+        local last_words = unread <= LAST_WORDS and not is_first
         return "reset-with-unread-data", not last_words and not is_simultaneous(connection) and suspect or nil
     elseif is_closed then
         return "reset-after-close", nil
@@ -353,8 +354,8 @@ local function note_repeated_syn(connection, segment)
     end
 end
 
---- Notes a SYN-ACK by H8.3 that answers its peer's SYN (D6, row 4): another transmission than the latest shows that
--- the server got the SYN, and its answer was late or lost.
+--- Notes a SYN-ACK that was not sent before (H8.3, H8.4) and answers its peer's SYN (D6, row 4): another transmission
+-- than the latest shows that the server got the SYN, and its answer was late or lost.
 local function note_answer(connection, segment)
     local trace, peer = connection.trace, connection[segment.peer]
     if trace.delay_kind == "syn-lost" and segment.responds_to and segment.responds_to ~= peer.syn_frame then

@@ -249,6 +249,7 @@ local function judge_answer(connection, segment, awaiting)
     connection[segment.sender].syn_ack_again = false
     remember_syn_ack(connection, segment, awaiting)
     answer_syn(connection, segment)
+    note_answer(connection, segment)
     explain_isn(segment)
 end
 
@@ -291,7 +292,6 @@ local function judge_syn_ack(connection, segment)
         -- In a simultaneous open the peer can have acknowledged the sender's own SYN already.
         local acknowledged = sender.phase == ESTABLISHED and sender.isn == segment.seq
         judge_answer(connection, segment, not acknowledged)
-        note_answer(connection, segment)
         peer.phase, peer.awaiting = ESTABLISHED, false
         if not acknowledged then
             sender.phase = SYN_RECEIVED

@@ -174,12 +174,6 @@ def _shows_a_gap(segment: Judgement) -> bool:
     return segment.skips or beyond or (bool(segment.kind & ACK) and received is not None and is_beyond(segment.ack, received))
 
 
-def _has_read(sender: End, peer: End) -> bool:
-    """Whether an end has acknowledged data of its peer (rule D5)."""
-    first, read = peer.first_seq, sender.acknowledged
-    return first is not None and read is not None and is_beyond(read, (first + 1) % MODULO)
-
-
 def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
     """Return the class of the RST that ended an attempt, and the suspect (rule D5)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
@@ -200,7 +194,8 @@ def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
         read = sender.acknowledged
         unread = distance(reach, read) if reach is not None and read is not None and is_beyond(reach, read) else 0
         if unread > (FAREWELL if fin else 0):
-            last_words = unread <= LAST_WORDS and _has_read(sender, peer)
+            is_first = peer.isn is not None and read == (peer.isn + 1) % MODULO
+            last_words = unread <= LAST_WORDS and not is_first
             return "reset-with-unread-data", None if last_words or connection.is_simultaneous() else name
         if fin:
             return "reset-after-close", None
