@@ -74,6 +74,8 @@ local NOTICEABLE, SLOW = 200000000, 1000000000
 local FAREWELL, LAST_WORDS = 53, 128
 -- D1: by how much the hop limit that an application sets (RFC 5082) exceeds that of its host's own segments.
 local OF_APPLICATION = 255 - 64
+-- D1: below this hop limit an application has set it, as BGP does to 1.
+local NEAREST = 10
 -- H10: of so many transmissions of a SYN the time and timestamp are remembered.
 local SYNS = 8
 -- G8: an identity from here on is a timestamp, a lower one the identification of an IP header.
@@ -139,7 +141,8 @@ return {
     MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
     MOMENT = MOMENT, OUTLIVED = OUTLIVED, LONG = LONG, LONG_SECONDS = LONG_SECONDS,
     MOMENT_SECONDS = MOMENT_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS,
-    FAREWELL = FAREWELL, LAST_WORDS = LAST_WORDS, OF_APPLICATION = OF_APPLICATION, TIMESTAMP = TIMESTAMP,
+    FAREWELL = FAREWELL, LAST_WORDS = LAST_WORDS, OF_APPLICATION = OF_APPLICATION, NEAREST = NEAREST,
+    TIMESTAMP = TIMESTAMP,
     RECENT = RECENT, ORDINALS = ORDINALS,
     CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
     FIN_WAIT_1 = FIN_WAIT_1, FIN_WAIT_2 = FIN_WAIT_2, CLOSE_WAIT = CLOSE_WAIT, CLOSING = CLOSING,
@@ -975,7 +978,7 @@ local SYN, SYN_ACK, FIN, RST = vocabulary.SYN, vocabulary.SYN_ACK, vocabulary.FI
 local LONG, LONG_SECONDS = vocabulary.LONG, vocabulary.LONG_SECONDS
 local NOTICEABLE, SLOW, MOMENT = vocabulary.NOTICEABLE, vocabulary.SLOW, vocabulary.MOMENT
 local FAREWELL, LAST_WORDS = vocabulary.FAREWELL, vocabulary.LAST_WORDS
-local OF_APPLICATION = vocabulary.OF_APPLICATION
+local OF_APPLICATION, NEAREST = vocabulary.OF_APPLICATION, vocabulary.NEAREST
 local ESTABLISHED, PLAIN = vocabulary.ESTABLISHED, vocabulary.PLAIN
 local is_beyond, is_more, fin_counts, end_name = state.is_beyond, state.is_more, state.fin_counts, state.end_name
 local distance, both_closed, is_simultaneous = state.distance, state.both_closed, state.is_simultaneous
@@ -1023,14 +1026,13 @@ local function note_arrival(connection, segment)
         return
     end
     local own, other = trace[segment.sender], trace[segment.peer]
-    other.repeats = 0
     if segment.ends_silence and not connection.fresh then
         trace.silence_frame = segment.frame
         other.silent = not connection[segment.peer].gone
         own.silent = not connection[segment.sender].gone
     end
     if kind ~= RST then
-        own.silent = false
+        own.silent, other.repeats = false, 0
         if kind == SYN or kind == SYN_ACK then -- D4
             own.doubtful_rst = nil
         end
@@ -1084,7 +1086,7 @@ end
 --- Returns whether the hop limit of an RST is that of another device (D1).
 local function is_foreign(own, hop_limit)
     local off = hops_off(own, hop_limit)
-    return off ~= nil and off > 1 and abs(own.hop_limit - hop_limit - OF_APPLICATION) > 1
+    return off ~= nil and off > 1 and own.hop_limit >= NEAREST and abs(own.hop_limit - hop_limit - OF_APPLICATION) > 1
 end
 
 --- Notes an RST that its end did not send (D4).
@@ -1161,17 +1163,28 @@ local function note_old_answer(connection, segment)
     end
 end
 
+--- Returns whether an end has sent payload (Z1).
+local function has_talked(connection, index)
+    return find(connection.history_letters, index == 1 and "D" or "d", 1, true) ~= nil
+end
+
 --- Returns whether an end cannot have closed before the capture began (D8).
 local function was_open(connection, index)
     local attempt = connection.attempt
-    return not connection.trace[index].misnumbered and (attempt.syn_seen or attempt.syn_ack_matched
-        or find(connection.history_letters, index == 1 and "D" or "d", 1, true) ~= nil)
+    return not connection.trace[index].misnumbered
+        and (attempt.syn_seen or attempt.syn_ack_matched or has_talked(connection, index))
 end
 
 --- Returns whether the numbers of an RST show that the capture lacks something before it (D5).
 local function shows_gap(segment, sender, peer)
     return segment.skips or sender.next_sent and is_beyond(segment.seq, sender.next_sent)
         or segment.flags % 32 >= 16 and peer.next_sent and is_beyond(segment.ack, peer.next_sent)
+end
+
+--- Returns whether what an end left unread can be last words of its peer (D5): little, after what it has read.
+-- @param read the number up to which it has read
+local function are_last_words(peer, read, unread)
+    return unread <= LAST_WORDS and not (peer.isn and read == (peer.isn + 1) % MODULUS)
 end
 
 --- Returns the class of an RST: the first row of D5 that fits.
@@ -1197,12 +1210,13 @@ local function class_of(connection, segment, was_fresh)
         return "injected-reset", nil
     elseif segment.rejects then
         return "invalid-answer", nil
-    elseif own.repeats >= 2 or sender.awaiting and sender.syn_ack_again then
+    elseif own.repeats >= 2 or has_ack and trace[peer_index].repeats >= 2
+        or sender.awaiting and sender.syn_ack_again then
         return "peer-vanished", nil
     elseif unread > (peer_closed and FAREWELL or 0) then
-        local is_first = peer.isn and read == (peer.isn + 1) % MODULUS
-        local last_words = unread <= LAST_WORDS and not is_first
-        return "reset-with-unread-data", not last_words and not is_simultaneous(connection) and suspect or nil
+        local is_excused = are_last_words(peer, read, unread) or is_simultaneous(connection)
+            or is_more(segment, segment.time, sender.fin_first_time, SLOW - 1)
+        return "reset-with-unread-data", not is_excused and suspect or nil
     elseif is_closed then
         return "reset-after-close", nil
     elseif sender_closed and sender.fin_acked and is_more(segment, segment.time, sender.fin_first_time, LONG - 1)
@@ -1223,8 +1237,14 @@ local function class_of(connection, segment, was_fresh)
     elseif was_fresh or not has_ack then
         return "no-such-connection", nil
     end
-    if reach and is_beyond(reach, segment.ack) or unanswered then
-        return "reset-with-unread-data", not (peer_closed and is_beyond(segment.ack, peer.fin_seq)) and suspect or nil
+    if reach and is_beyond(reach, segment.ack) then
+        local is_excused = are_last_words(peer, segment.ack, distance(reach, segment.ack))
+        return "reset-with-unread-data", not is_excused and suspect or nil
+    elseif unanswered then
+        local has_heard_all = peer_closed and is_beyond(segment.ack, peer.fin_seq)
+        local is_excused = has_heard_all or has_talked(connection, index)
+            or not (attempt.syn_seen or attempt.syn_ack_matched)
+        return "reset-with-unread-data", not is_excused and suspect or nil
     end
     return "application-abort", suspect
 end

@@ -40,7 +40,8 @@ def shown(outputs: Outputs, kind: str) -> str:
 @pytest.mark.tshark
 def test_every_cell_shows_something_and_warns_of_nothing(cells: list[Outputs]) -> None:
     assert [number for number, outputs in enumerate(cells, 1) if not outputs] == []
-    assert [output["text"] for outputs in cells for output in outputs if output.get("name") == "stderr"] == []
+    errors = [output["text"] for outputs in cells for output in outputs if output.get("name") == "stderr"]
+    assert [text for text in errors if not text.startswith("\r")] == []  # a slow machine shows progress
 
 
 @pytest.mark.tshark

@@ -25,6 +25,8 @@ local NOTICEABLE, SLOW = 200000000, 1000000000
 local FAREWELL, LAST_WORDS = 53, 128
 -- D1: by how much the hop limit that an application sets (RFC 5082) exceeds that of its host's own segments.
 local OF_APPLICATION = 255 - 64
+-- D1: below this hop limit an application has set it, as BGP does to 1.
+local NEAREST = 10
 -- H10: of so many transmissions of a SYN the time and timestamp are remembered.
 local SYNS = 8
 -- G8: an identity from here on is a timestamp, a lower one the identification of an IP header.
@@ -90,7 +92,8 @@ return {
     MODULUS = MODULUS, HALF = HALF, FIRST_WINDOW = FIRST_WINDOW, LARGEST_WINDOW = LARGEST_WINDOW, NEAR = NEAR,
     MOMENT = MOMENT, OUTLIVED = OUTLIVED, LONG = LONG, LONG_SECONDS = LONG_SECONDS,
     MOMENT_SECONDS = MOMENT_SECONDS, NOTICEABLE = NOTICEABLE, SLOW = SLOW, SYNS = SYNS,
-    FAREWELL = FAREWELL, LAST_WORDS = LAST_WORDS, OF_APPLICATION = OF_APPLICATION, TIMESTAMP = TIMESTAMP,
+    FAREWELL = FAREWELL, LAST_WORDS = LAST_WORDS, OF_APPLICATION = OF_APPLICATION, NEAREST = NEAREST,
+    TIMESTAMP = TIMESTAMP,
     RECENT = RECENT, ORDINALS = ORDINALS,
     CLOSED = CLOSED, LISTEN = LISTEN, SYN_SENT = SYN_SENT, SYN_RECEIVED = SYN_RECEIVED, ESTABLISHED = ESTABLISHED,
     FIN_WAIT_1 = FIN_WAIT_1, FIN_WAIT_2 = FIN_WAIT_2, CLOSE_WAIT = CLOSE_WAIT, CLOSING = CLOSING,

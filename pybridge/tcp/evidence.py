@@ -13,6 +13,9 @@ PROHIBITED = {(4, 3, 3), (4, 3, 9), (4, 3, 10), (4, 3, 13), (6, 1, 1), (6, 1, 4)
 FAREWELL = 53
 """Octets that the closing alert of TLS mostly has at most, which nobody needs to read (D5)."""
 
+SECOND = 1_000_000_000
+"""Nanoseconds after which an end that has closed need not wait for more (D5)."""
+
 LAST_WORDS = 128
 """Octets up to which a last message can be one that nobody needs to read (D5)."""
 
@@ -85,9 +88,9 @@ def note_silence(segment: Judgement) -> None:
         sender.silent, peer.silent = not sender.gone, not peer.gone
     if not is_rst:
         sender.silent = False
+        peer.repeats = 0
         if segment.kind & SYN:
             sender.doubtful_rst = None  # D4
-    peer.repeats = 0
 
 
 def note_life_after_rst(segment: Judgement) -> None:
@@ -174,6 +177,12 @@ def _shows_a_gap(segment: Judgement) -> bool:
     return segment.skips or beyond or (bool(segment.kind & ACK) and received is not None and is_beyond(segment.ack, received))
 
 
+def _is_last(peer: End, read: int | None, unread: int) -> bool:
+    """Whether what an end left unread can be last words of its peer: little, after something that it has acknowledged (D5)."""
+    is_first = peer.isn is not None and read == (peer.isn + 1) % MODULO
+    return unread <= LAST_WORDS and not is_first
+
+
 def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
     """Return the class of the RST that ended an attempt, and the suspect (rule D5)."""
     connection, sender, peer = segment.connection, segment.sender, segment.peer
@@ -187,39 +196,42 @@ def _class_of_reset(segment: Judgement) -> tuple[str, str | None]:
             return "injected-reset", None
     if segment.rejects:
         return "invalid-answer", None
-    if sender.repeats >= 2 or (sender.awaiting and sender.syn_ack_sent >= 2):
+    has_ack = bool(segment.kind & ACK)
+    if sender.repeats >= 2 or (has_ack and peer.repeats >= 2) or (sender.awaiting and sender.syn_ack_sent >= 2):
         return "peer-vanished", None
     reach = fin.seq if fin else peer.next_sent
     if own:
         read = sender.acknowledged
         unread = distance(reach, read) if reach is not None and read is not None and is_beyond(reach, read) else 0
         if unread > (FAREWELL if fin else 0):
-            is_first = peer.isn is not None and read == (peer.isn + 1) % MODULO
-            last_words = unread <= LAST_WORDS and not is_first
-            return "reset-with-unread-data", None if last_words or connection.is_simultaneous() else name
+            is_late = segment.time - own.first_time >= SECOND
+            excused = _is_last(peer, read, unread) or is_late or connection.is_simultaneous()
+            return "reset-with-unread-data", None if excused else name
         if fin:
             return "reset-after-close", None
         if own.acked and not peer.went_on_after(own) and segment.time - own.first_time >= LONG:
             return "close-not-finished", connection.name(peer) if connection.was_open(peer) else None
-        if segment.kind & ACK:
+        if has_ack:
             return "reset-after-close", None
     unanswered = not gap and connection.first_talker is peer and connection.talker is peer
     still_read = fin and peer.acknowledged is not None and is_beyond(peer.acknowledged, fin.ack)
-    if fin and segment.kind & ACK and not (still_read or unanswered):
+    if fin and has_ack and not (still_read or unanswered):
         return "reset-after-close", None
-    if sender.silent and (not segment.kind & ACK or connection.silence_frame == segment.frame):
+    if sender.silent and (not has_ack or connection.silence_frame == segment.frame):
         return "idle-timeout", None
     is_silent = connection.first_talker is None and not connection.first_talk_missed
     asked_once = sender is connection.client and connection.syn_seen and sender.syn_sent < 2 and not peer.syn_seen
     if asked_once and not (own or fin) and is_silent:
         return "probe", name
-    if connection.fresh and segment.kind & ACK and not segment.seq:
+    if connection.fresh and has_ack and not segment.seq:
         return "port-closed", None
-    if not segment.kind & ACK or connection.fresh:
+    if not has_ack or connection.fresh:
         return "no-such-connection", None
-    in_flight = reach is not None and is_beyond(reach, segment.ack)
-    if in_flight or unanswered:
-        return "reset-with-unread-data", None if fin and is_beyond(segment.ack, fin.seq) else name
+    if reach is not None and is_beyond(reach, segment.ack):
+        return "reset-with-unread-data", None if _is_last(peer, segment.ack, distance(reach, segment.ack)) else name
+    if unanswered:
+        read_all = fin and is_beyond(segment.ack, fin.seq)
+        return "reset-with-unread-data", name if connection.is_unheard(sender) and not read_all else None
     return "application-abort", name
 
 

@@ -50,6 +50,9 @@ NOTICEABLE = 200_000_000
 OF_APPLICATION = 255 - 64
 """By how much the hop limit that an application sets by RFC 5082 exceeds that of its host's own segments (D1)."""
 
+NEAREST = 10
+"""Hop limit below which an application has set it, as BGP does to 1 (D1)."""
+
 OUTLIVED = 1_000_000_000
 """Nanoseconds after an RST within which something new can still have been in flight (R6)."""
 
@@ -269,7 +272,7 @@ class End:
         off = self.hops_off(hop_limit)
         if hop_limit is None or self.hop_limit is None or off is None:
             return False
-        return off > 1 and abs(self.hop_limit - hop_limit - OF_APPLICATION) > 1
+        return off > 1 and self.hop_limit >= NEAREST and abs(self.hop_limit - hop_limit - OF_APPLICATION) > 1
 
     def accepts(self, ack: int, limit: int) -> bool:
         """Whether `ack` is an acceptable acknowledgement of this end's SYN (rule X2)."""
@@ -439,8 +442,15 @@ class Connection:
 
     def was_open(self, end: End) -> bool:
         """Whether an end cannot have closed before the capture began (rule D8)."""
-        talked = ("D" if end is self.a else "d") in self.history_letters
-        return not end.misnumbered and (self.syn_seen or self.syn_ack_matched or talked)
+        return not end.misnumbered and (self.syn_seen or self.syn_ack_matched or self.has_talked(end))
+
+    def has_talked(self, end: End) -> bool:
+        """Whether an end has sent payload (rule Z1)."""
+        return ("D" if end is self.a else "d") in self.history_letters
+
+    def is_unheard(self, end: End) -> bool:
+        """Whether an end has sent no payload on a connection whose opening was captured (rule D5)."""
+        return not self.has_talked(end) and (self.syn_seen or self.syn_ack_matched)
 
     def other(self, end: End) -> End:
         """Return the end that is not this one."""
