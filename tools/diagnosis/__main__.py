@@ -57,7 +57,7 @@ def main() -> None:
     print()
     for judge, rows in table.assign(right=right, first_right=first).groupby("judge"):
         print(f"judge {judge}: {_share(rows['first_right'])} as first judged, {_share(rows['right'])} as settled")
-    print(f"both: {_share(first)} as first judged, {_share(right)} as settled")
+    print(f"all: {_share(first)} as first judged, {_share(right)} as settled")
     accused = table[(table["said_suspect"] != "-") & (table["said_suspect"] != table["suspect"])]
     named = (table["said_suspect"] != "-").sum()
     print(f"{named - len(accused)} of {named} suspects as judged" + ("; otherwise:" if len(accused) else ""))
